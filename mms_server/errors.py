@@ -1,0 +1,86 @@
+"""Errors that this project raises on purpose: each names its cause and the fix.
+
+An error class carries data; its text is made from the data. Which HTTP status an error becomes is
+said once, in :mod:`mms_server.replies`; which exit code a command ends with is ``exit_code``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class MMSError(Exception):
+    """Root of all expected errors: ``cause`` is one sentence, ``fix`` says what to do about it."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, cause: str, *, fix: str = "") -> None:
+        self.cause = cause
+        self.fix = fix
+        super().__init__(cause, fix)
+
+    def where(self) -> str:
+        """Return the place the error is about, or an empty string."""
+        return ""
+
+    def __str__(self) -> str:
+        place = self.where()
+        text = f"{place}: {self.cause}" if place else self.cause
+        return f"{text} Fix: {self.fix}" if self.fix else text
+
+
+class ConfError(MMSError):
+    """``mms.conf`` (or a setting) is wrong; ``line`` counts from 1, 0 means the whole file."""
+
+    def __init__(self, file: Path | str, line: int, cause: str, *, fix: str = "") -> None:
+        self.file = str(file)
+        self.line = line
+        super().__init__(cause, fix=fix)
+
+    def where(self) -> str:
+        """Return ``file:line``."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class ArchiveError(MMSError):
+    """A model archive (or unpacked model directory) cannot be used."""
+
+    def __init__(self, archive: Path | str, cause: str, *, fix: str = "") -> None:
+        self.archive = str(archive)
+        super().__init__(cause, fix=fix)
+
+    def where(self) -> str:
+        """Return the archive's path."""
+        return self.archive
+
+
+class ServiceError(MMSError):
+    """A model's service class cannot be loaded, or the model cannot be bound."""
+
+
+class LockHeldError(MMSError):
+    """Another process is changing this host."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        super().__init__(
+            f"this host is being changed by {owner}.", fix="wait until it is done, then run again."
+        )
+
+
+class ReleaseFailedError(MMSError):
+    """A release did not become ready; the host serves what it served before."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, model: str, step: str, cause: str, *, fix: str = "") -> None:
+        self.model = model
+        self.step = step
+        super().__init__(cause, fix=fix)
+
+    def where(self) -> str:
+        """Return the model and the step that failed."""
+        return f"model {self.model}, step {self.step}"

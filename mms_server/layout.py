@@ -1,0 +1,59 @@
+"""Where things are on a host. Nothing else in the project spells these paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Directories of one host; tests pass others.
+
+    ``state`` outlives a reboot, ``run`` does not, ``etc`` is written by the roles.
+    """
+
+    state: Path = Path("/var/lib/mms")
+    run: Path = Path("/run/mms")
+    etc: Path = Path("/etc/mms")
+
+    @property
+    def store(self) -> Path:
+        """Unpacked archives, one directory per SHA-256 of the archive."""
+        return self.state / "store"
+
+    @property
+    def releases(self) -> Path:
+        """One directory per release, holding ``release.json``."""
+        return self.state / "releases"
+
+    @property
+    def generations(self) -> Path:
+        """What was live and when, one file per change."""
+        return self.state / "generations"
+
+    @property
+    def live(self) -> Path:
+        """Links from ``<model>.sock`` to the live release's socket: nginx's routing table."""
+        return self.run / "live"
+
+    @property
+    def alive(self) -> Path:
+        """Files whose record locks tell which processes of a release are up."""
+        return self.run / "alive"
+
+    def socket(self, release_id: str) -> Path:
+        """Return the socket that systemd holds for a release."""
+        return self.run / f"{release_id}.sock"
+
+    def live_link(self, model: str) -> Path:
+        """Return the link that nginx follows for a model."""
+        return self.live / f"{model}.sock"
+
+    def release_file(self, release_id: str) -> Path:
+        """Return the file that describes a release."""
+        return self.releases / release_id / "release.json"
+
+    def alive_file(self, release_id: str) -> Path:
+        """Return the lock file of a release's processes."""
+        return self.alive / f"{release_id}.lock"

@@ -1,0 +1,86 @@
+"""A release: one archive, by content, with one set of settings, under one endpoint name.
+
+Its id is ``<model>.<8 hex>``, the hex taken from the SHA-256 of everything that could change an
+answer, so equal ids mean equal releases, on every host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mms_server.errors import MMSError
+
+
+@dataclass(frozen=True)
+class Release:
+    """What one systemd instance of a model serves.
+
+    ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
+    ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
+    environment that the release was checked with (an absolute path), and ``service`` overrides the
+    archive's service file (an absolute path, or empty).
+    """
+
+    model: str
+    archive_sha256: str
+    workers: int
+    runtime: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gunicorn_args: tuple[str, ...] = ()
+    service: str = ""
+    gpu: int | None = None
+    predict_timeout_s: float = 60.0
+    max_body_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 64_000_000
+
+    @property
+    def id(self) -> str:
+        """Return ``<model>.<8 hex>``."""
+        return f"{self.model}.{self._digest()[:8]}"
+
+    def _digest(self) -> str:
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the text of ``release.json``."""
+        return json.dumps(asdict(self), sort_keys=True, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Release:
+        """Return the release that ``to_json`` wrote.
+
+        Raises:
+            MMSError: the text is not a release of this version.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            data["gunicorn_args"] = tuple(data["gunicorn_args"])
+            return cls(**data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise MMSError(
+                f"not a release file: {error}.", fix="run `mms apply` to write it again."
+            ) from error
+
+
+def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write ``text`` so that ``path`` holds the old content or the new, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
