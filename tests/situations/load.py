@@ -84,12 +84,13 @@ class Report:
 
     def __str__(self) -> str:
         per_host = Counter(answer.host for answer in self.answers)
-        lines = [
-            f"sent {len(self.answers)} ({', '.join(f'{h} {n}' for h, n in sorted(per_host.items()))}),"
-            f" failed {len(self.failed)}, wrong {len(self.wrong)},"
-            f" p50 {self.percentile_ms(0.5):.0f} ms, p99 {self.percentile_ms(0.99):.0f} ms,"
-            f" longest {self.percentile_ms(1):.0f} ms"
-        ]
+        sent = ", ".join(f"{host} {count}" for host, count in sorted(per_host.items()))
+        latency = ", ".join(
+            f"{name} {self.percentile_ms(share):.0f} ms"
+            for name, share in (("p50", 0.5), ("p99", 0.99), ("longest", 1.0))
+        )
+        summary = f"sent {len(self.answers)} ({sent}), failed {len(self.failed)}, "
+        lines = [f"{summary}wrong {len(self.wrong)}, {latency}"]
         kinds = Counter(a.problem for a in self.answers if a.problem)
         lines += [f"  {count} x {kind}" for kind, count in kinds.most_common(10)]
         return "\n".join(lines)

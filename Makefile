@@ -1,0 +1,93 @@
+# `make help` lists the targets. What is built goes under build/ and .venv/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+MODELS := build/models
+TESTHOSTS := $(BIN)/python -m testhosts
+REPORTS := build/reports
+
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(STAMP) ## Make .venv with everything the controller and the tests need
+
+$(STAMP): requirements/controller.txt pyproject.toml tools/make_venv.sh
+	tools/make_venv.sh $(VENV)
+	touch $@
+
+.PHONY: lock
+lock: $(STAMP) ## Lock requirements/*.in to versions with hashes
+	tools/lock.sh
+
+.PHONY: model
+model: $(MODELS)/mms.conf ## Train the digits model and write its archive, mms.conf and images
+
+$(MODELS)/mms.conf: $(STAMP) examples/digits.py
+	@echo "== Training the digits model"
+	$(BIN)/python examples/digits.py --output $(MODELS)
+
+.PHONY: hosts
+hosts: $(STAMP) ## Boot the test hosts of inventory/local and the shared file system
+	@echo "== Test hosts: packages, image, shared file system, boot"
+	$(TESTHOSTS) prerequisites
+	$(TESTHOSTS) image
+	$(TESTHOSTS) nfs start
+	$(TESTHOSTS) create --group mms
+
+.PHONY: up
+up: hosts model ## Boot two local hosts, run site.yml on them and make a prediction
+	@echo "== Configuring the hosts: ansible-playbook -i inventory/local site.yml"
+	$(BIN)/ansible-playbook -i inventory/local site.yml
+
+.PHONY: down
+down: $(STAMP) ## Remove the hosts, their network and all that was built (not .venv)
+	$(TESTHOSTS) down --image
+	rm -rf build
+
+.PHONY: format
+format: $(STAMP) ## Format the Python code
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format
+
+.PHONY: lint
+lint: $(STAMP) ## Check style, types, playbooks, shell scripts and generated files
+	tools/lint.sh
+
+.PHONY: unit
+unit: $(STAMP) ## Unit tests: fast, no network
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q -n 2 --junitxml=$(REPORTS)/unit.xml tests/unit
+
+.PHONY: http
+http: $(STAMP) ## Tests against a real server process on loopback
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q --junitxml=$(REPORTS)/http.xml tests/http
+
+.PHONY: molecule
+molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
+	$(TESTHOSTS) prerequisites
+	mkdir -p $(REPORTS)
+	$(BIN)/molecule test
+
+.PHONY: test-fast
+test-fast: unit ## Unit tests and the quick half of lint, in under a minute
+	tools/lint.sh --fast
+
+.PHONY: test
+test: ## Everything: lint, unit, http and hosts; ends with the sum of all tests
+	rm -rf $(REPORTS)
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) http
+	$(MAKE) molecule
+	$(BIN)/python tools/sum_reports.py $(REPORTS)

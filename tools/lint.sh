@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# lint.sh [--fast]: every check of form; --fast leaves out the two slow ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+
+check() {
+  printf '== lint: %s\n' "$*"
+  "$@"
+}
+
+check ruff format --check --quiet
+check ruff check --quiet
+check yamllint --strict .
+mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run)
+check shellcheck "${scripts[@]}"
+check python tools/role_readmes.py --check
+[ "${1:-}" = --fast ] && exit 0
+check mypy
+check ansible-lint --offline --quiet

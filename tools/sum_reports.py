@@ -1,0 +1,27 @@
+"""Print the sum of all test reports as the last line of a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET  # noqa: S405 - reports of our own making
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read ``DIRECTORY/*.xml`` (JUnit) and print ``N passed, N failed, N skipped``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    options = parser.parse_args(arguments)
+    total = failed = skipped = 0
+    for report in sorted(options.directory.glob("*.xml")):
+        for suite in ET.parse(report).getroot().iter("testsuite"):  # noqa: S314 - our own
+            total += int(suite.get("tests", 0))
+            failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            skipped += int(suite.get("skipped", 0))
+    sys.stdout.write(f"{total - failed - skipped} passed, {failed} failed, {skipped} skipped\n")
+    return 1 if failed or total == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
