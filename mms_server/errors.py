@@ -84,3 +84,31 @@ class ReleaseFailedError(MMSError):
     def where(self) -> str:
         """Return the model and the step that failed."""
         return f"model {self.model}, step {self.step}"
+
+
+class RequestError(MMSError):
+    """A request cannot be answered. Its text goes to the client, so it names no path or class."""
+
+
+class BadInputError(RequestError):
+    """The request does not hold what the model's signature asks for."""
+
+
+class LengthRequiredError(RequestError):
+    """The request's body has no declared length."""
+
+
+class BodyTooLargeError(RequestError):
+    """The request's body, or an image's width and height in it, is over the limit."""
+
+
+class RequestTimeoutError(RequestError):
+    """The request's body did not arrive in time."""
+
+
+class PredictionError(RequestError):
+    """The model raised an error; what it was is only in the log."""
+
+
+class PredictionTimeoutError(RequestError):
+    """The prediction was not ready in time."""

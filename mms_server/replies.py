@@ -1,0 +1,169 @@
+"""How this server answers, whatever the route (contract, sections 7.3, 7.4 and 7.5).
+
+Successful answers are JSON with sorted keys; errors are small HTML pages, or JSON for a client that
+asks for it; every answer carries the CORS headers and a request id.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import bottle
+
+from mms_server import errors
+from mms_server.body import drain
+
+NewId = Callable[[], str]
+
+ERROR_STATUS: dict[type[errors.MMSError], int] = {
+    errors.BadInputError: 400,
+    errors.RequestTimeoutError: 408,
+    errors.LengthRequiredError: 411,
+    errors.BodyTooLargeError: 413,
+    errors.PredictionError: 500,
+    errors.PredictionTimeoutError: 504,
+}
+
+_INTERNAL = (
+    "The server encountered an internal error and was unable to complete your request."
+    "  Either the server is overloaded or there is an error in the application."
+)
+_TEXTS = {
+    404: "The requested URL was not found on the server.  If you entered the URL manually please "
+    "check your spelling and try again.",
+    405: "The method is not allowed for the requested URL.",
+}
+_CORS_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ID_KEY = "mms.request_id"
+_METHOD_NOT_ALLOWED = 405
+_SERVER_ERROR = 500
+
+_log = logging.getLogger(__name__)
+
+
+def contract_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
+    """Return a Bottle application without routes that answers as the contract says.
+
+    Route callbacks return a JSON-able object; they may raise any :class:`MMSError`.
+    """
+    app = bottle.Bottle()
+    app.config["json.enable"] = False
+    app.install(_answer)
+    app.default_error_handler = _error_page
+    app.add_hook("before_request", functools.partial(_take_request_id, new_id))
+    app.add_hook("after_request", _finish)
+    return app
+
+
+def request_id() -> str:
+    """Return the id of the request that is being answered: the client's, or a new one."""
+    return str(bottle.request.environ.get(_ID_KEY, ""))
+
+
+def json_body(answer: object) -> bytes:
+    """Return ``answer`` as JSON with sorted keys and a final newline.
+
+    Raises:
+        ValueError: a number is not finite: JSON has no word for it.
+        TypeError: something is no JSON type.
+    """
+    text = json.dumps(answer, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status that an error becomes; 500 for any that is not in the table."""
+    found = [ERROR_STATUS[kind] for kind in type(error).__mro__ if kind in ERROR_STATUS]
+    return found[0] if found else _SERVER_ERROR
+
+
+def _answer(callback: Callable[..., object]) -> Callable[..., bytes]:
+    """Turn what a route returns or raises into an answer: one path for all errors."""
+
+    @functools.wraps(callback)
+    def answered(*args: object, **kwargs: object) -> bytes:
+        try:
+            body = json_body(callback(*args, **kwargs))
+        except bottle.HTTPResponse:
+            raise
+        except errors.RequestError as error:
+            raise bottle.HTTPError(status_of(error), str(error)) from error
+        except Exception as error:
+            _log.exception("request %s failed", request_id())
+            raise bottle.HTTPError(_SERVER_ERROR, _INTERNAL) from error
+        bottle.response.content_type = "application/json"
+        return body
+
+    return answered
+
+
+def _take_request_id(new_id: NewId) -> None:
+    given = bottle.request.environ.get("HTTP_X_REQUEST_ID", "")
+    bottle.request.environ[_ID_KEY] = given if _REQUEST_ID.fullmatch(given) else new_id()
+
+
+def _finish() -> None:
+    drain(bottle.request.environ)
+    response, environ = bottle.response, bottle.request.environ
+    origin = environ.get("HTTP_ORIGIN", "")
+    response.set_header("Access-Control-Allow-Origin", origin or "*")
+    if origin:
+        response.set_header("Vary", "Origin")
+    response.set_header("X-Request-Id", request_id())
+
+
+def _error_page(error: Any) -> bytes:
+    code = int(error.status_code)
+    if code == _METHOD_NOT_ALLOWED:
+        bottle.response.set_header("Allow", _allow(str(error.headers.get("Allow", ""))))
+        if bottle.request.method == "OPTIONS":
+            return _preflight()
+    name = error.status_line.partition(" ")[2]
+    text = _TEXTS.get(code) or str(error.body)
+    if _prefers_json(bottle.request.environ.get("HTTP_ACCEPT", "")):
+        bottle.response.content_type = "application/json"
+        about = {"code": code, "name": name, "text": text, "request_id": request_id()}
+        return json_body({"error": about})
+    bottle.response.content_type = "text/html"
+    return (
+        '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n'
+        f"<title>{code} {name}</title>\n<h1>{name}</h1>\n<p>{html.escape(text, quote=False)}</p>\n"
+    ).encode("ascii", "xmlcharrefreplace")
+
+
+def _allow(methods: str) -> str:
+    return "HEAD, OPTIONS, GET" if "GET" in methods else "POST, OPTIONS"
+
+
+def _preflight() -> bytes:
+    environ, response = bottle.request.environ, bottle.response
+    response.status = 200
+    if environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):
+        response.set_header("Access-Control-Allow-Methods", _CORS_METHODS)
+        wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
+        if wanted:
+            response.set_header("Access-Control-Allow-Headers", wanted)
+    return b""
+
+
+def _prefers_json(accept: str) -> bool:
+    """Whether JSON is named, and not after HTML; a bare ``*/*`` gets the contract's page."""
+    weights = {"application/json": 0.0, "text/html": 0.0}
+    for row in accept.lower().split(","):
+        kind, _, parameters = row.partition(";")
+        if kind.strip() in weights:
+            weights[kind.strip()] = _quality(parameters)
+    return weights["application/json"] > weights["text/html"]
+
+
+def _quality(parameters: str) -> float:
+    found = re.search(r"\bq\s*=\s*([01](?:\.\d*)?)", parameters)
+    return float(found[1]) if found else 1.0
