@@ -17,6 +17,11 @@ class Layout:
     run: Path = Path("/run/mms")
     etc: Path = Path("/etc/mms")
 
+    @classmethod
+    def under(cls, root: Path) -> Layout:
+        """Return the same tree below ``root``: how a test gets a host of its own."""
+        return cls(root / "var/lib/mms", root / "run/mms", root / "etc/mms")
+
     @property
     def store(self) -> Path:
         """Unpacked archives, one directory per SHA-256 of the archive."""
