@@ -1,0 +1,1 @@
+"""Service classes under their 0.4 names."""

@@ -1,0 +1,11 @@
+"""Service classes under their 0.4 names."""
+
+from mms_server.services.model_service import (
+    URL_PREFIX,
+    ModelService,
+    MultiNodesService,
+    SingleNodeService,
+    load_service,
+)
+
+__all__ = ["URL_PREFIX", "ModelService", "MultiNodesService", "SingleNodeService", "load_service"]

@@ -1,0 +1,1 @@
+"""Helpers of service files under their 0.4 names."""

@@ -1,0 +1,12 @@
+"""Picture functions under their 0.4 names."""
+
+from mms_server.services.image import (
+    color_normalize,
+    fixed_crop,
+    read,
+    resize,
+    transform_shape,
+    write,
+)
+
+__all__ = ["color_normalize", "fixed_crop", "read", "resize", "transform_shape", "write"]

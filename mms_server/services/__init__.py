@@ -1,0 +1,1 @@
+"""The service classes that users' service files subclass (contract, section 10)."""

@@ -1,0 +1,93 @@
+"""The abstract service classes: names and signatures are the users' interface (section 10)."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mms_server.errors import ServiceError
+
+URL_PREFIX = ("http://", "https://", "s3://")
+
+# What Python 2's list-returning functions became: a service file written for Python 2 may return
+# one where a list is meant.
+_LAZY = (map, filter, zip)
+
+
+class ModelService(ABC):
+    """A loaded model that answers requests."""
+
+    def __init__(
+        self, model_name: str, model_dir: str, manifest: Mapping[str, Any], gpu: int | None = None
+    ) -> None:
+        """Load the model in ``model_dir``, whose MANIFEST.json is ``manifest``."""
+        del model_name, model_dir, manifest, gpu
+        self.ctx: Any = None
+
+    @abstractmethod
+    def inference(self, data: Any) -> Any:
+        """Return the answer to one request; ``data`` has one element per input."""
+
+    @abstractmethod
+    def ping(self) -> Any:
+        """Return anything if the model is well; raise if not."""
+
+    @property
+    @abstractmethod
+    def signature(self) -> Any:
+        """The signature as in signature.json."""
+
+
+class SingleNodeService(ModelService):
+    """A service of one model: preprocess, inference, postprocess."""
+
+    def inference(self, data: Any) -> Any:
+        """Return ``_postprocess(_inference(_preprocess(data)))``."""
+        prepared = _as_list(self._preprocess(data))
+        outputs = _as_list(self._inference(prepared))
+        return _as_list(self._postprocess(outputs))
+
+    @abstractmethod
+    def _inference(self, data: Any) -> Any:
+        """Return the model's outputs for the prepared inputs."""
+
+    def _preprocess(self, data: Any) -> Any:
+        return data
+
+    def _postprocess(self, data: Any) -> Any:
+        return data
+
+
+class MultiNodesService(ModelService):
+    """Named by the contract; it adds nothing."""
+
+
+def load_service(path: str, name: str | None = None) -> ModuleType:
+    """Return the module in the file ``path``, named after the file.
+
+    Raises:
+        ServiceError: it cannot be imported.
+    """
+    module_name = name or Path(path).stem
+    loader = importlib.machinery.SourceFileLoader(module_name, path)
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
+    if spec is None or spec.loader is None:
+        raise ServiceError(f"service file {path} is not a Python file.", fix="name a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ServiceError(
+            f"service file {path} cannot be imported: {type(error).__name__}: {error}.",
+            fix="correct the file; it must import on this runtime.",
+        ) from error
+    return module
+
+
+def _as_list(data: Any) -> Any:
+    return list(data) if isinstance(data, _LAZY) else data
