@@ -1,0 +1,116 @@
+"""All test hosts of a checkout: what the command line and the tests use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mms_server.errors import MMSError
+from testhosts import image, inventory, locks, network
+from testhosts.command import require, require_root
+from testhosts.host import Host
+from testhosts.inventory import Inventory
+from testhosts.nfs import NFS
+from testhosts.state import State
+
+# Booting is a burst of work for a processor; more at once than this makes none of them faster.
+_AT_ONCE = 4
+_NETWORK_LOCK_LIMIT_S = 60.0
+
+
+def _silent(_text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The hosts, the network and the NFS export of one checkout."""
+
+    state: State
+    inventory: Inventory
+
+    @classmethod
+    def open(cls, root: Path, hosts: Path | None = None) -> Lab:
+        """Open the lab of the checkout at ``root``; ``hosts`` defaults to its local inventory."""
+        return cls(State.of(root), inventory.read(hosts or root / "inventory" / "local"))
+
+    @property
+    def nfs(self) -> NFS:
+        """The NFS export."""
+        return NFS(self.state, self.inventory.gateway)
+
+    def host(self, name: str) -> Host:
+        """Return a host of the inventory, or one that still exists though the inventory lost it."""
+        if name not in self.inventory.hosts and self.state.host(name).record.exists():
+            return Host(self.state, name, None, self.build_image)
+        return Host(self.state, name, self.inventory.host(name), self.build_image)
+
+    def hosts(self) -> list[Host]:
+        """Return all hosts of the inventory, then those that exist without being in it."""
+        existing = [file.parent.name for file in sorted(self.state.hosts.glob("*/host.json"))]
+        others = [name for name in existing if name not in self.inventory.hosts]
+        return [self.host(name) for name in (*self.inventory.hosts, *others)]
+
+    def build_image(self, progress: Callable[[str], None] = _silent) -> str:
+        """Build the image unless it is there; return its digest."""
+        return image.ensure(self.state, self._images_in_use, progress)
+
+    def _images_in_use(self) -> set[str]:
+        return {host.record.image for host in self.hosts() if host.record}
+
+    def each(
+        self, names: Sequence[str], work: Callable[[Host], str], progress: Callable[[str], None]
+    ) -> list[MMSError]:
+        """Do something with several hosts at once, tell what came of it; return what went wrong."""
+
+        def one(name: str) -> MMSError | None:
+            try:
+                text = work(self.host(name))
+            except MMSError as error:
+                progress(f"{name}: {error}")
+                return error
+            progress(f"{name}: {text}")
+            return None
+
+        hosts = [self.host(name).name for name in names]  # a wrong name before anything is done
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return [error for error in pool.map(one, hosts) if error]
+
+    def down(self, progress: Callable[[str], None] = _silent, *, images: bool = False) -> None:
+        """Destroy all hosts, the NFS server and the network; with ``images``, the images too.
+
+        The network stays while another checkout's hosts are on it. Raises the first error.
+        """
+        require_root()
+        require("ip", "iptables")
+        existing = [host.name for host in self.hosts() if host.record]
+        errors = self.each(existing, _destroyed, progress)
+        if errors:
+            raise errors[0]
+        self.nfs.stop()
+        progress("NFS: stopped")
+        gateway = self.inventory.gateway
+        lock = locks.lock(
+            self.state.locks / "network", what="the network", timeout_s=_NETWORK_LOCK_LIMIT_S
+        )
+        with lock:
+            others = locks.holders(gateway.rpartition(".")[0] + ".")
+            if others:
+                owners = ", ".join(str(owner) for owner in others.values())
+                progress(f"network: left in place for {owners}")
+            else:
+                for spec in self.inventory.hosts.values():
+                    network.tap_down(spec.address)
+                network.down(gateway)
+                progress("network: removed")
+        if images:
+            shutil.rmtree(self.state.images, ignore_errors=True)
+            progress("images: removed")
+
+
+def _destroyed(host: Host) -> str:
+    host.destroy()
+    return "destroyed"

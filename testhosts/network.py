@@ -1,0 +1,151 @@
+"""The hosts' network on this machine: one bridge, a tap per host, NAT to the outside.
+
+Device names come from addresses, so that a device left behind by a dead host is found and taken
+over by the next host of that address, whichever checkout made it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+from testhosts.command import run
+from testhosts.inventory import PREFIX
+
+_LIMIT_S = 20.0
+_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+# Worse than any real route: what is for the hosts is dropped, not sent out, without a bridge.
+_LAST_RESORT = "9999"
+_DEFAULT_MTU = 1500
+
+
+def device(kind: str, address: str) -> str:
+    """Return the name of an address's device (at most 15 characters): ``br`` or ``tap``."""
+    return f"th{kind}{int(ipaddress.IPv4Address(address)):08x}"
+
+
+def bridge_name(gateway: str) -> str:
+    """Return the bridge of a gateway address."""
+    return device("br", gateway)
+
+
+def tap_name(address: str) -> str:
+    """Return the tap of a host's address."""
+    return device("tap", address)
+
+
+def mac(address: str) -> str:
+    """Return a host's locally administered MAC address."""
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x00" + ipaddress.IPv4Address(address).packed)
+
+
+def subnet(gateway: str) -> str:
+    """Return the hosts' network, as ``10.77.0.0/24``."""
+    return str(ipaddress.ip_network(f"{gateway}/{PREFIX}", strict=False))
+
+
+def link(name: str) -> dict[str, Any] | None:
+    """Return what the kernel says of a device, or None when there is none."""
+    done = run(["ip", "-json", "link", "show", "dev", name], timeout_s=_LIMIT_S, check=False)
+    if done.returncode != 0:
+        return None
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found[0] if found else None
+
+
+def machine_mtu() -> int:
+    """Return the largest packet that leaves this machine: hosts behind its NAT do no better."""
+    done = run(["ip", "-json", "-4", "route", "show", "default"], timeout_s=_LIMIT_S)
+    routes = json.loads(done.stdout or "[]")
+    out = link(routes[0]["dev"]) if routes else None
+    return min(int(out["mtu"]), _DEFAULT_MTU) if out else _DEFAULT_MTU
+
+
+def _rules(gateway: str) -> list[list[str]]:
+    """Return table, chain and rule: NAT for what leaves, and a way through a closed firewall."""
+    hosts, bridge = subnet(gateway), bridge_name(gateway)
+    return [
+        ["nat", "POSTROUTING", "-s", hosts, "!", "-d", hosts, "-j", "MASQUERADE"],
+        ["filter", "FORWARD", "-i", bridge, "-j", "ACCEPT"],
+        ["filter", "FORWARD", "-o", bridge, "-j", "ACCEPT"],
+    ]
+
+
+def _iptables(action: str, rule: list[str]) -> bool:
+    """Do ``-C``, ``-I`` or ``-D`` with a rule; tell whether it worked (``-I`` must)."""
+    table, chain, *rest = rule
+    argv = ["iptables", "-w", "5", "-t", table, action, chain, *rest]
+    return run(argv, timeout_s=_LIMIT_S, check=action == "-I").returncode == 0
+
+
+def up(gateway: str) -> None:
+    """Make the bridge, the NAT and the blackhole route, as far as they are missing."""
+    bridge, mtu = bridge_name(gateway), str(machine_mtu())
+    blackhole = ["ip", "route", "replace", "blackhole", subnet(gateway), "metric", _LAST_RESORT]
+    run(blackhole, timeout_s=_LIMIT_S)
+    if link(bridge) is None:
+        add = [
+            "ip",
+            "link",
+            "add",
+            bridge,
+            "type",
+            "bridge",
+            "stp_state",
+            "0",
+            "forward_delay",
+            "0",
+        ]
+        run(add, timeout_s=_LIMIT_S)
+    run(["ip", "link", "set", bridge, "mtu", mtu, "up"], timeout_s=_LIMIT_S)
+    run(["ip", "addr", "replace", f"{gateway}/{PREFIX}", "dev", bridge], timeout_s=_LIMIT_S)
+    _FORWARDING.write_text("1\n", encoding="ascii")
+    for rule in _rules(gateway):
+        if not _iptables("-C", rule):
+            _iptables("-I", rule)
+
+
+def down(gateway: str) -> None:
+    """Remove what :func:`up` made; does nothing when there is nothing."""
+    for rule in _rules(gateway):
+        while _iptables("-C", rule) and _iptables("-D", rule):
+            pass
+    if link(bridge_name(gateway)) is not None:
+        run(["ip", "link", "del", bridge_name(gateway)], timeout_s=_LIMIT_S)
+    blackhole = ["ip", "route", "del", "blackhole", subnet(gateway), "metric", _LAST_RESORT]
+    run(blackhole, timeout_s=_LIMIT_S, check=False)
+
+
+def tap_up(address: str, gateway: str) -> None:
+    """Make a host's tap, or take over the one that is there, and plug it into the bridge."""
+    tap = tap_name(address)
+    if link(tap) is None:
+        run(["ip", "tuntap", "add", tap, "mode", "tap"], timeout_s=_LIMIT_S)
+    mtu = str(machine_mtu())
+    settings = ["mtu", mtu, "master", bridge_name(gateway), "up"]
+    run(["ip", "link", "set", tap, *settings], timeout_s=_LIMIT_S)
+
+
+def tap_down(address: str) -> None:
+    """Remove a host's tap; does nothing when there is none."""
+    if link(tap_name(address)) is not None:
+        run(["ip", "link", "del", tap_name(address)], timeout_s=_LIMIT_S)
+
+
+def cut(address: str) -> None:
+    """Take a host off the network. Its link stays up: once down, a guest's never comes back."""
+    run(["ip", "link", "set", tap_name(address), "nomaster"], timeout_s=_LIMIT_S)
+
+
+def restore(address: str, gateway: str) -> None:
+    """Undo :func:`cut`."""
+    plug = ["ip", "link", "set", tap_name(address), "master", bridge_name(gateway)]
+    run(plug, timeout_s=_LIMIT_S)
+
+
+def is_cut(address: str) -> bool:
+    """Tell whether a host's tap is out of the bridge."""
+    found = link(tap_name(address))
+    return found is not None and "master" not in found

@@ -1,0 +1,149 @@
+"""The NFS server that stands for EFS: nfs-ganesha on the hosts' gateway, speaking NFSv4.1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from testhosts import locks, network, process
+from testhosts.command import require, require_root
+from testhosts.errors import InputError, TestHostError
+from testhosts.process import Identity
+from testhosts.state import State
+
+_TEMPLATE = Path(__file__).with_name("ganesha.conf")
+_PORT = 2049
+_START_LIMIT_S = 30.0
+_END_LIMIT_S = 15.0
+_LOCK_LIMIT_S = 60.0
+_POLL_S = 0.1
+
+
+def configuration(state: State, gateway: str) -> str:
+    """Return ganesha's configuration file.
+
+    Raises:
+        InputError: a path holds what ganesha's syntax cannot quote.
+    """
+    for path in (state.efs, state.nfs):
+        if '"' in str(path) or "\n" in str(path):
+            raise InputError(f"{path} holds a quotation mark.", fix="move the checkout.")
+    template = Template(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute(address=gateway, export=state.efs, recovery=state.nfs / "recovery")
+
+
+@dataclass(frozen=True)
+class NFS:
+    """The export of one checkout, at ``<gateway>:/``."""
+
+    state: State
+    gateway: str
+
+    @property
+    def log(self) -> Path:
+        """What the server said."""
+        return self.state.nfs / "ganesha.log"
+
+    @property
+    def _process(self) -> Path:
+        return self.state.nfs / "process.json"
+
+    @property
+    def _claim(self) -> str:
+        return f"{self.gateway}-nfs"
+
+    def running(self) -> Identity | None:
+        """Return the living server, if any."""
+        identity = Identity.load(self._process)
+        return identity if identity and identity.alive() else None
+
+    def start(self) -> float:
+        """Start serving and wait until the port answers; return the seconds taken.
+
+        Does nothing when it serves already (0.0).
+
+        Raises:
+            BusyError: another checkout's server has the address.
+            TestHostError: it ended, or did not answer in time.
+        """
+        require_root()
+        require("ganesha.nfsd")
+        with self._locked():
+            if self.running():
+                return 0.0
+            began = time.monotonic()
+            for place in (self.state.efs, self.state.nfs / "recovery"):
+                place.mkdir(parents=True, exist_ok=True)
+            network_lock = locks.lock(
+                self.state.locks / "network", what="the network", timeout_s=_LOCK_LIMIT_S
+            )
+            with network_lock:
+                network.up(self.gateway)
+            self._launch()
+            self._wait(began)
+            return time.monotonic() - began
+
+    def stop(self) -> None:
+        """End the server at once, as an outage does; clients wait until it is back."""
+        require_root()
+        with self._locked():
+            identity = Identity.load(self._process)
+            if identity:
+                # A clean end takes seconds, and releases what clients hold: an outage does neither.
+                identity.end(signal.SIGKILL, timeout_s=_END_LIMIT_S)
+            self._process.unlink(missing_ok=True)
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``nfs status`` shows."""
+        identity = self.running()
+        return {
+            "state": "running" if identity else "stopped",
+            "export": f"{self.gateway}:/",
+            "directory": str(self.state.efs),
+            "pid": identity.pid if identity else None,
+            "log": str(self.log),
+        }
+
+    def _locked(self) -> Any:
+        return locks.lock(self.state.locks / "nfs", what="the NFS server", timeout_s=_LOCK_LIMIT_S)
+
+    def _launch(self) -> None:
+        file = self.state.nfs / "ganesha.conf"
+        file.write_text(configuration(self.state, self.gateway), encoding="utf-8")
+        held = locks.claim(self._claim, "NFS server", self.state.directory)
+        try:
+            identity = process.spawn(
+                [
+                    *("ganesha.nfsd", "-F", "-f", str(file), "-L", str(self.log)),
+                    *("-p", str(self.state.nfs / "ganesha.pid"), "-N", "EVENT"),
+                ],
+                self.state.nfs / "output.log",
+                keep=(held,),
+            )
+            locks.write_claim(
+                held, locks.Claim(identity.pid, "NFS server", str(self.state.directory))
+            )
+            identity.save(self._process)
+        finally:
+            os.close(held)
+
+    def _wait(self, began: float) -> None:
+        while time.monotonic() < began + _START_LIMIT_S:
+            if not self.running():
+                break
+            try:
+                socket.create_connection((self.gateway, _PORT), 1.0).close()
+            except OSError:
+                time.sleep(_POLL_S)
+            else:
+                return
+        raise TestHostError(
+            f"the NFS server does not answer on {self.gateway}:{_PORT}.",
+            fix=f"read the end of {self.log}; another NFS server on this machine must be stopped.",
+        )
