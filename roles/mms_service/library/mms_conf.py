@@ -1,0 +1,141 @@
+#!/usr/bin/python
+"""Ansible module: read and check mms.conf and its archives. Runs on the controller."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: mms_conf
+short_description: Read and check mms.conf and its archives, on the controller
+description:
+  - Parses the file as the server does and unpacks every archive that is on the controller, so that
+    a bad one stops a play before any host is touched. Changes nothing.
+options:
+  conf:
+    description: The C(mms.conf) to check.
+    type: path
+    required: true
+  archives:
+    description: Directory where archives are looked for, by the base names of their locations.
+    type: path
+    required: true
+  shared:
+    description: Directory on the hosts that archives are published to.
+    type: path
+    required: true
+author: the mms-hosts project
+"""
+
+EXAMPLES = r"""
+- name: Check mms.conf
+  mms_conf:
+    conf: build/models/mms.conf
+    archives: build/models
+    shared: /efs/models
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+models:
+  description: >-
+    One entry a model: C(name), C(location), C(line), C(archive) (path on the controller, or empty),
+    C(publish) (whether the archive is to be copied to its location).
+  returned: success
+  type: list
+  elements: dict
+nginx:
+  description: Text of C([Nginx Configurations]), or empty.
+  returned: success
+  type: str
+router_listen:
+  description: Where the router listens, in nginx's words; from gunicorn's C(--bind).
+  returned: success
+  type: str
+notes:
+  description: What the file says that has no effect.
+  returned: success
+  type: list
+  elements: str
+"""
+
+DEFAULT_BIND = "unix:/tmp/mms_app.sock"
+
+
+def nginx_listen(bind: str | None) -> str:
+    """Return gunicorn's ``--bind`` in the words of nginx's ``listen``."""
+    address = bind or DEFAULT_BIND
+    return f"*{address}" if address.startswith(":") else address
+
+
+def describe(model: Any, archives: Path, shared: Path) -> dict[str, Any]:
+    """Return what the roles need to know of one model; unpack its archive to check it."""
+    from mms_server import archive  # noqa: PLC0415 - the module must load without the project
+
+    location = Path(model.location.removeprefix("file://"))
+    found = archives / location.name
+    if found.is_file():
+        with tempfile.TemporaryDirectory() as name:
+            unpacked = Path(name) / "unpacked"
+            archive.unpack(found, unpacked)
+            archive.check(unpacked)
+    elif found.is_dir():
+        archive.check(found)
+    present = found.exists()
+    return {
+        "name": model.name,
+        "location": str(location),
+        "line": model.line,
+        "archive": str(found) if present else "",
+        "publish": present and location.is_relative_to(shared),
+    }
+
+
+def examine(conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
+    """Return what ``RETURN`` says.
+
+    Raises:
+        MMSError: the file or an archive is wrong.
+    """
+    from mms_server import conf as parser  # noqa: PLC0415 - see above
+
+    parsed = parser.read(conf)
+    return {
+        "models": [describe(model, archives, shared) for model in parsed.models],
+        "nginx": parsed.nginx or "",
+        "router_listen": nginx_listen(parsed.bind),
+        "notes": list(parsed.warnings),
+    }
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "conf": {"type": "path", "required": True},
+            "archives": {"type": "path", "required": True},
+            "shared": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        from mms_server.errors import MMSError  # noqa: PLC0415 - its absence gets a message
+    except ImportError as error:
+        module.fail_json(
+            msg=f"The project is not installed where Ansible runs ({error}). "
+            "Fix: run `make venv` and start .venv/bin/ansible-playbook."
+        )
+    try:
+        result = examine(*(Path(module.params[name]) for name in ("conf", "archives", "shared")))
+    except MMSError as error:
+        module.fail_json(msg=f"{error} Nothing has been changed on any host.")
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

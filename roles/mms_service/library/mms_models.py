@@ -1,0 +1,129 @@
+#!/usr/bin/python
+"""Ansible module: make this host serve what mms.conf says. Runs on the host, stdlib only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: mms_models
+short_description: Make this host serve what mms.conf says
+description:
+  - Runs C(mms apply), in check mode C(mms plan). A release that does not get ready leaves the host
+    serving what it served, and the module fails with the model, the step and the cause.
+options:
+  conf:
+    description: The C(mms.conf) on the host.
+    type: path
+    required: true
+  command:
+    description: The C(mms) command.
+    type: path
+    default: /opt/mms/current/bin/mms
+  timeout_s:
+    description: Seconds after which the attempt is given up.
+    type: int
+    default: 1800
+author: the mms-hosts project
+"""
+
+EXAMPLES = r"""
+- name: Serve what mms.conf says
+  mms_models:
+    conf: /efs/models/mms.conf
+"""
+
+RETURN = r"""
+models:
+  description: One entry a model, with C(model), C(action), C(release) and C(previous).
+  returned: success
+  type: list
+  elements: dict
+generation:
+  description: Number of the generation that is live.
+  returned: success
+  type: int
+"""
+
+
+class ApplyError(Exception):
+    """``mms`` failed; the text is its message."""
+
+
+def interpret(returncode: int, stdout: str, stderr: str) -> dict[str, Any]:
+    """Return the result of ``mms plan`` or ``mms apply``.
+
+    Raises:
+        ApplyError: it reported an error, or its output is not what this module understands.
+    """
+    try:
+        result: dict[str, Any] = json.loads(stdout)
+    except ValueError as error:
+        lines = (stderr.strip() or stdout.strip() or "no output").splitlines()
+        message = f"mms ended with {returncode}: {' | '.join(lines[-8:])}"
+        raise ApplyError(message) from error
+    if "error" in result:
+        raise ApplyError(result["error"].get("text") or result["error"].get("cause"))
+    if returncode:
+        message = f"mms ended with {returncode}: {stderr.strip()[-500:]}"
+        raise ApplyError(message)
+    return result
+
+
+def run(command: list[str], timeout_s: int) -> dict[str, Any]:
+    """Run ``mms`` and return its result.
+
+    Raises:
+        ApplyError: it failed or took too long.
+    """
+    try:
+        done = subprocess.run(
+            command, timeout=timeout_s, text=True, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        message = (
+            f"`{' '.join(command)}` took more than {timeout_s} s and was stopped; the host serves "
+            "what it served. Fix: look at `journalctl -u 'mms@*'` on the host, then run again."
+        )
+        raise ApplyError(message) from error
+    return interpret(done.returncode, done.stdout, done.stderr)
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "conf": {"type": "path", "required": True},
+            "command": {"type": "path", "default": "/opt/mms/current/bin/mms"},
+            "timeout_s": {"type": "int", "default": 1800},
+        },
+        supports_check_mode=True,
+    )
+    command, conf = module.params["command"], module.params["conf"]
+    if module.check_mode and not (Path(command).exists() and Path(conf).exists()):
+        # A bare host: neither the runtime nor mms.conf has been put there, because this is a check.
+        after = f"everything that {conf} says, loaded for the first time\n"
+        module.exit_json(
+            changed=True, models=[], generation=None, diff={"before": "", "after": after}
+        )
+    action = "plan" if module.check_mode else "apply"
+    try:
+        result = run([command, action, "--conf", conf, "--json"], module.params["timeout_s"])
+    except (ApplyError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=result["changed"],
+        models=result["models"],
+        generation=result["generation"],
+        diff={"before": result["before"], "after": result["after"]},
+    )
+
+
+if __name__ == "__main__":
+    main()
