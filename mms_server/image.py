@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from mms_server.errors import BodyTooLargeError
 
 MAX_SIDE = 32768
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 
 _END_OF_IMAGE = 0xD9
 # Entropy-coded data holds FF only before 00 (a stuffed byte), a restart marker or a fill byte.
@@ -31,7 +31,7 @@ def require_small(data: bytes, max_pixels: int) -> None:
         BodyTooLargeError: width x height is over ``max_pixels``, or a side is over ``MAX_SIDE``.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
     except Image.DecompressionBombError as error:
         raise BodyTooLargeError(

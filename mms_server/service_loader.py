@@ -32,7 +32,11 @@ class LoadedModel:
 
 
 def load_model(
-    name: str, directory: Path, *, service_file: Path | None = None, gpu: int | None = None
+    name: str,
+    directory: Path,
+    *,
+    service_file: Path | str | None = None,
+    gpu: int | None = None,
 ) -> LoadedModel:
     """Load the unpacked archive in ``directory``; ``service_file`` overrides the archive's.
 
@@ -41,7 +45,8 @@ def load_model(
         ServiceError: its service class cannot be found, or does not load the model.
     """
     manifest, signature = check(directory)
-    chosen = service_file or find_one(directory, manifest.service, "Service")
+    archived = find_one(directory, manifest.service, "Service")
+    chosen = Path(service_file) if service_file else archived
     service_class = leaf_class(load_service(str(chosen)))
     try:
         service = service_class(

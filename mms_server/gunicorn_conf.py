@@ -1,0 +1,28 @@
+"""Gunicorn's configuration for a release: what its command line cannot say."""
+
+# ruff: noqa: E402 - gevent must replace the standard library before anything imports it
+from gevent import monkey
+
+monkey.patch_all()
+
+import logging
+import os
+from typing import Any
+
+from mms_server import liveness
+from mms_server.worker import RELEASE_VARIABLE, layout_of
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+
+proc_name = os.environ[RELEASE_VARIABLE]
+_alive_file = layout_of(os.environ).alive_file(os.environ[RELEASE_VARIABLE])
+
+
+def when_ready(_server: Any) -> None:
+    """Tell, by a lock that dies with the process, that the master is up."""
+    liveness.hold(_alive_file, liveness.MASTER_SLOT)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Tell, by a lock that dies with the process, that this worker is up."""
+    liveness.hold(_alive_file, worker.age)

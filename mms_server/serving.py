@@ -1,0 +1,77 @@
+"""Make a loaded model ready to serve: one forward before the workers are forked.
+
+Workers share the memory that the master has touched, and a model that cannot compute is found out
+before anything is told that it is ready.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mxnet as mx
+
+from mms_server.app import Servable
+from mms_server.engine import Engine
+from mms_server.errors import ServiceError
+from mms_server.service_loader import LoadedModel
+from mms_server.services.module import bound_shape
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost."""
+
+    predict_timeout_s: float
+    max_body_bytes: int
+    max_pixels: int
+
+
+def make_ready(models: Sequence[LoadedModel], limits: Limits) -> dict[str, Servable]:
+    """Return the models by endpoint name, each run once, all on one engine.
+
+    Raises:
+        ServiceError: a model cannot compute.
+    """
+    engine = Engine(limits.predict_timeout_s, replace_this_process)
+    for model in models:
+        warm_up(model)
+    # Objects made so far live as long as the process: keeping the collector off them keeps their
+    # memory shared with the workers.
+    gc.collect()
+    gc.freeze()
+    return {
+        model.name: Servable(model, engine, limits.max_body_bytes, limits.max_pixels)
+        for model in models
+    }
+
+
+def warm_up(model: LoadedModel) -> None:
+    """Run one forward on zeros; a service without a bound Module has nothing to run.
+
+    Raises:
+        ServiceError: the forward fails.
+    """
+    module = getattr(model.service, "mx_model", None)
+    if not isinstance(module, mx.mod.Module):
+        return
+    shapes = [bound_shape(list(row.data_shape)) for row in model.signature.inputs]
+    batch = mx.io.DataBatch([mx.nd.zeros(shape) for shape in shapes])
+    try:
+        module.forward(batch, is_train=False)
+        for output in module.get_outputs():
+            output.asnumpy()
+    except mx.base.MXNetError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ServiceError(
+            f"model {model.name} fails in a first run on zeros: {reason}.",
+            fix="check the symbol and the shapes in signature.json.",
+        ) from error
+
+
+def replace_this_process() -> None:
+    """End this worker after its requests; its master starts another in milliseconds."""
+    os.kill(os.getpid(), signal.SIGTERM)

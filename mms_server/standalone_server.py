@@ -1,0 +1,115 @@
+"""The standalone server's processes: a gunicorn of its own with all models preloaded."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from mms_server.app import model_routes, ping
+from mms_server.description import describe
+from mms_server.errors import MMSError
+from mms_server.replies import contract_app
+from mms_server.service_loader import LoadedModel, load_model
+from mms_server.serving import Limits, make_ready
+from mms_server.standalone import Options
+
+_LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
+
+_log = logging.getLogger("mms")
+
+
+def serve(options: Options) -> int:
+    """Load the models and serve them until a signal ends the server.
+
+    Raises:
+        OSError: the address cannot be used.
+        MMSError: a model cannot be loaded.
+    """
+    level = logging.getLevelNamesMapping()[options.log_level]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    with _bound(options.host, options.port) as bound:
+        models = [
+            load_model(name, directory, service_file=options.service)
+            for name, directory in options.models.items()
+        ]
+        app = _application(options, models)
+        _Server(app, bound.detach(), options).run()
+    return 0
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a bound socket: a port in use is found out before models are loaded."""
+    try:
+        rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise MMSError(f"--host {host}: {error.strerror}.", fix="give an address.") from error
+    family, kind, protocol, _, address = rows[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it; headers and body are sent apart, and without it the
+        # body waits 40 ms for the client's acknowledgement.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _application(options: Options, models: list[LoadedModel]) -> Any:
+    servables = make_ready(models, _LIMITS)
+    _log.info("Initialized model serving.")
+    app = contract_app()
+    model_routes(app, servables)
+    all_well = functools.partial(ping, list(servables.values()))
+    signatures = {model.name: model.signature for model in models}
+    description = {"description": describe(options.host, options.port, signatures)}
+    app.get("/ping", callback=all_well)
+    app.get("/", callback=all_well)
+    app.get("/api-description", callback=lambda: description)
+    # The words are the contract's (section 6): people search logs for them.
+    for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
+        _log.info("Adding endpoint: %s to Flask", endpoint)
+    return app
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """Gunicorn with an application that is loaded already."""
+
+    def __init__(self, app: Any, descriptor: int, options: Options) -> None:
+        self._app = app
+        self._descriptor = descriptor
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        level = self._options.log_level
+        for key, value in {
+            "bind": f"fd://{self._descriptor}",
+            "workers": self._options.workers,
+            "worker_class": "gevent",
+            "preload_app": True,
+            "keepalive": 0,
+            "timeout": 120,
+            "graceful_timeout": 60,
+            "control_socket_disable": True,
+            "loglevel": "warning" if level == "INFO" else level.lower().replace("notset", "debug"),
+            "when_ready": self._when_ready,
+        }.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Any:
+        """Return the application: the workers get it by the fork."""
+        return self._app
+
+    def _when_ready(self, _arbiter: Any) -> None:
+        place = f"{self._options.host}:{self._options.port}"
+        _log.info("Service started successfully.")
+        _log.info("Service description endpoint: %s/api-description", place)
+        _log.info("Service health endpoint: %s/ping", place)

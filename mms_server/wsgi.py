@@ -1,0 +1,37 @@
+"""The application of a release; importing this module loads the model and runs it once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from mms_server.app import model_routes
+from mms_server.errors import MMSError
+from mms_server.replies import contract_app
+from mms_server.service_loader import load_model
+from mms_server.serving import Limits, make_ready
+from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
+
+
+def _application() -> Any:
+    layout = layout_of(os.environ)
+    release = read_release(layout, os.environ[RELEASE_VARIABLE])
+    model = load_model(
+        release.model,
+        layout.store / release.archive_sha256,
+        service_file=release.service or None,
+        gpu=release.gpu,
+    )
+    limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
+    app = contract_app()
+    model_routes(app, make_ready([model], limits))
+    return app
+
+
+try:
+    application = _application()
+except MMSError as error:
+    # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
+    print(f"mms_server.wsgi: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(error.exit_code)
