@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     for name, work, text in (
         ("cut", Host.cut, "take a host off the network; it goes on running"),
         ("restore", Host.restore, "put a host back on the network"),
+        ("reboot", Host.reboot, "reboot a host from within, and wait for ssh"),
         ("kill", Host.kill, "take a host's power away (the disk stays as it is)"),
         ("start", Host.start, "boot a host again from the disk it has, and wait for ssh"),
     ):

@@ -23,9 +23,9 @@ from testhosts.supervisor import Record
 
 BOOT_LIMIT_S = 180.0
 _LOCK_LIMIT_S = 240.0
-_NETWORK_LOCK_LIMIT_S = 60.0
 _END_LIMIT_S = 15.0
 _POLL_S = 0.25
+_BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 _MEMORY_PLACE = Path("/dev/shm")  # noqa: S108 - where User-Mode Linux keeps a guest's memory
 
 
@@ -91,11 +91,13 @@ class Host:
             record, identity = self.record, self.running()
             if record and identity:
                 self._refuse_drift(record.spec, spec)
+                self._plug_in(spec)  # it may have been cut off, or its bridge removed
                 self.ssh_client.wait(self.dead, timeout_s)
                 return 0.0
             if record and record.spec.address != spec.address:
                 self._refuse_drift(record.spec, spec)
             image = record.image if record else self.image()
+            _require_free(spec)
             self.files.directory.mkdir(parents=True, exist_ok=True)
             Record(spec, image).save(self.files.record)
             return self._boot(spec, timeout_s)
@@ -106,6 +108,7 @@ class Host:
             record = self.existing()
             if self.running():
                 return 0.0
+            _require_free(record.spec)
             return self._boot(record.spec, timeout_s)
 
     def kill(self) -> None:
@@ -148,6 +151,28 @@ class Host:
         A string is a line for the remote shell; a list is quoted word by word.
         """
         return self.ssh_client.run(command, timeout_s)
+
+    def reboot(self, timeout_s: float = BOOT_LIMIT_S) -> float:
+        """Reboot the host from within, as an operator does; return the seconds until it is back.
+
+        Raises:
+            TestHostError: it did not come back in time.
+        """
+        self.require_running()
+        began = time.monotonic()
+        before = self.ssh(_BOOT_ID).stdout
+        self.ssh("sudo systemctl reboot")
+        while (left := timeout_s - (time.monotonic() - began)) > 0:
+            # The old system still answers for a while.
+            self.wait_ssh(left)
+            now = self.ssh(_BOOT_ID)
+            if now.returncode == 0 and now.stdout != before:
+                return time.monotonic() - began
+            time.sleep(_POLL_S)
+        raise TestHostError(
+            f"host {self.name} did not reboot within {timeout_s:g} s.",
+            fix=f"read {self.files.log}.",
+        )
 
     @property
     def ssh_client(self) -> SSH:
@@ -206,21 +231,17 @@ class Host:
 
     def _boot(self, spec: HostSpec, timeout_s: float) -> float:
         began = time.monotonic()
-        owner = locks.holder(spec.address)
-        if owner is not None:
-            raise locks.refusal(spec.address, owner)
-        _require_memory(spec)
-        network_lock = locks.lock(
-            self.state.locks / "network", what="the network", timeout_s=_NETWORK_LOCK_LIMIT_S
-        )
-        with network_lock:
-            network.up(spec.gateway)
-            network.tap_up(spec.address, spec.gateway)
+        self._plug_in(spec)
         argv = [sys.executable, "-m", "testhosts.supervisor", str(self.state.directory), self.name]
         identity = process.spawn(argv, self.files.log)
         identity.save(self.files.process)
         self.ssh_client.wait(self.dead, timeout_s)
         return time.monotonic() - began
+
+    def _plug_in(self, spec: HostSpec) -> None:
+        with locks.network(self.state):
+            network.up(spec.gateway)
+            network.tap_up(spec.address, spec.gateway)
 
     def _end(self) -> None:
         identity = Identity.load(self.files.process)
@@ -238,7 +259,11 @@ class Host:
             time.sleep(_POLL_S)
 
 
-def _require_memory(spec: HostSpec) -> None:
+def _require_free(spec: HostSpec) -> None:
+    """Raise unless the host's address and its memory are free."""
+    owner = locks.holder(spec.address)
+    if owner is not None:
+        raise locks.refusal(spec.address, owner)
     place = os.statvfs(_MEMORY_PLACE)
     free_mib = place.f_bavail * place.f_frsize // 2**20
     if free_mib < spec.memory_mib:

@@ -18,7 +18,6 @@ from testhosts.state import State
 
 # Booting is a burst of work for a processor; more at once than this makes none of them faster.
 _AT_ONCE = 4
-_NETWORK_LOCK_LIMIT_S = 60.0
 
 
 def _silent(_text: str) -> None:
@@ -93,17 +92,12 @@ class Lab:
         self.nfs.stop()
         progress("NFS: stopped")
         gateway = self.inventory.gateway
-        lock = locks.lock(
-            self.state.locks / "network", what="the network", timeout_s=_NETWORK_LOCK_LIMIT_S
-        )
-        with lock:
+        with locks.network(self.state):
             others = locks.holders(gateway.rpartition(".")[0] + ".")
             if others:
                 owners = ", ".join(str(owner) for owner in others.values())
                 progress(f"network: left in place for {owners}")
             else:
-                for spec in self.inventory.hosts.values():
-                    network.tap_down(spec.address)
                 network.down(gateway)
                 progress("network: removed")
         if images:

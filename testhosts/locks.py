@@ -12,15 +12,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from testhosts.errors import BusyError
-from testhosts.state import CLAIMS
+from testhosts.state import CLAIMS, State
 
 _POLL_S = 0.1
 _ATTEMPTS = 5
+_NETWORK_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ def lock(file: Path, *, what: str, timeout_s: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def network(state: State) -> AbstractContextManager[None]:
+    """Order commands that change the bridge, the taps and the NAT."""
+    return lock(state.locks / "network", what="the network", timeout_s=_NETWORK_LIMIT_S)
 
 
 def _claim_file(address: str, claims: Path) -> Path:

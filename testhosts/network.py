@@ -109,6 +109,8 @@ def up(gateway: str) -> None:
 
 def down(gateway: str) -> None:
     """Remove what :func:`up` made; does nothing when there is nothing."""
+    for tap in _taps(gateway):
+        run(["ip", "link", "del", tap], timeout_s=_LIMIT_S)
     for rule in _rules(gateway):
         while _iptables("-C", rule) and _iptables("-D", rule):
             pass
@@ -116,6 +118,14 @@ def down(gateway: str) -> None:
         run(["ip", "link", "del", bridge_name(gateway)], timeout_s=_LIMIT_S)
     blackhole = ["ip", "route", "del", "blackhole", subnet(gateway), "metric", _LAST_RESORT]
     run(blackhole, timeout_s=_LIMIT_S, check=False)
+
+
+def _taps(gateway: str) -> list[str]:
+    """Return the taps of the gateway's network, also those whose hosts nobody knows any more."""
+    done = run(["ip", "-json", "link", "show"], timeout_s=_LIMIT_S)
+    names = {str(found["ifname"]) for found in json.loads(done.stdout)}
+    hosts = ipaddress.ip_network(subnet(gateway)).hosts()
+    return [tap for tap in (tap_name(str(address)) for address in hosts) if tap in names]
 
 
 def tap_up(address: str, gateway: str) -> None:

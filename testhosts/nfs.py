@@ -54,10 +54,6 @@ class NFS:
     def _process(self) -> Path:
         return self.state.nfs / "process.json"
 
-    @property
-    def _claim(self) -> str:
-        return f"{self.gateway}-nfs"
-
     def running(self) -> Identity | None:
         """Return the living server, if any."""
         identity = Identity.load(self._process)
@@ -80,10 +76,7 @@ class NFS:
             began = time.monotonic()
             for place in (self.state.efs, self.state.nfs / "recovery"):
                 place.mkdir(parents=True, exist_ok=True)
-            network_lock = locks.lock(
-                self.state.locks / "network", what="the network", timeout_s=_LOCK_LIMIT_S
-            )
-            with network_lock:
+            with locks.network(self.state):
                 network.up(self.gateway)
             self._launch()
             self._wait(began)
@@ -116,7 +109,7 @@ class NFS:
     def _launch(self) -> None:
         file = self.state.nfs / "ganesha.conf"
         file.write_text(configuration(self.state, self.gateway), encoding="utf-8")
-        held = locks.claim(self._claim, "NFS server", self.state.directory)
+        held = locks.claim(self.gateway, "NFS server", self.state.directory)
         try:
             identity = process.spawn(
                 [

@@ -49,9 +49,19 @@ class SSH:
     def run(
         self, command: str | Sequence[str], timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; raises CommandError after ``timeout_s``."""
+        """Run a command to its end.
+
+        Raises:
+            TestHostError: it took longer than ``timeout_s``.
+        """
         line = command if isinstance(command, str) else shlex.join(command)
-        return run(self.argv(line), timeout_s=timeout_s, check=False)
+        try:
+            return run(self.argv(line), timeout_s=timeout_s, check=False)
+        except CommandError as error:
+            raise TestHostError(
+                f"`{line}` on {self.name} took longer than {timeout_s:g} s.",
+                fix="`python -m testhosts list` tells whether the host runs or is cut off.",
+            ) from error
 
     def session(self, command: Sequence[str]) -> int:
         """Run a command, or a shell, on this terminal, without a limit; return its exit code."""
@@ -72,7 +82,7 @@ class SSH:
             if reason:
                 raise TestHostError(f"host {self.name} does not boot: {reason}", fix=_FIX)
             if self._listens():
-                with suppress(CommandError):
+                with suppress(TestHostError):
                     done = self.run("true", min(_LOGIN_LIMIT_S, max(left, 1.0)))
                     if done.returncode == 0:
                         return time.monotonic() - began
