@@ -1,0 +1,57 @@
+"""Hosts come from the inventory; a failure shows the host's journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests import lab
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reach every host of the tested group by ssh, unless the command line says otherwise."""
+    if not config.option.hosts:
+        config.option.hosts = ",".join(f"ssh://admin@{each.address}" for each in lab.fleet())
+        config.option.ssh_identity_file = str(lab.KEY)
+        config.option.ssh_extra_args = (
+            "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+            "-o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=6"
+        )
+        config.option.sudo = True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the test that reboots the hosts behind all others."""
+    items.sort(key=lambda item: item.path.name == "test_reboot.py")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    outcome = yield
+    report = outcome.get_result()
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        journal = host.run("journalctl -u 'mms*' -u nginx --no-pager -o short-monotonic -n 60")
+        report.sections.append((f"journal of {host.backend.hostname}", journal.stdout))
+
+
+@pytest.fixture(scope="module")
+def machine(host: Any) -> lab.Machine:
+    """The tested host by name and address."""
+    return next(each for each in lab.fleet() if each.address == host.backend.hostname)
+
+
+@pytest.fixture(scope="module")
+def status(host: Any) -> dict[str, Any]:
+    """What `mms status` says of the host."""
+    answer: dict[str, Any] = json.loads(host.check_output("mms status --json"))
+    return answer
+
+
+@pytest.fixture(scope="module")
+def release(status: dict[str, Any]) -> str:
+    """Id of the live release of the digits model."""
+    return next(model["release"] for model in status["models"] if model["model"] == "digits")

@@ -1,0 +1,81 @@
+"""What tests on hosts share: the hosts of the inventory, playbooks, and a prediction."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from testhosts.inventory import read
+
+ROOT = Path(__file__).resolve().parent.parent
+INVENTORY = ROOT / "inventory" / "local"
+MODELS = ROOT / "build" / "models"
+SEVEN = MODELS / "images" / "seven.jpg"
+GROUP = os.environ.get("MMS_TEST_GROUP", "molecule")
+KEY = ROOT / "build" / "testhosts" / "id_ed25519"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A test host."""
+
+    name: str
+    address: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+
+def fleet() -> list[Machine]:
+    """Return the hosts of the group that is tested."""
+    inventory = read(INVENTORY)
+    return [Machine(name, inventory.hosts[name].address) for name in inventory.group(GROUP)]
+
+
+def playbook(
+    name: str, *arguments: str, timeout_s: float = 900
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on the tested group, to its end or until ``timeout_s``."""
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        f"--inventory={INVENTORY}",
+        f"--extra-vars=mms_hosts={GROUP}",
+        str(ROOT / name),
+        *arguments,
+    ]
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "COLUMNS": "240",
+    }
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        timeout=timeout_s,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def predict(machine: Machine, image: Path = SEVEN, model: str = "digits") -> dict[str, object]:
+    """Return the most probable class of ``image``, asked through nginx."""
+    with image.open("rb") as stream:
+        answer = requests.post(
+            f"{machine.url}/{model}/predict",
+            files={"data": (image.name, stream, "image/jpeg")},
+            timeout=60,
+        )
+    answer.raise_for_status()
+    best: dict[str, object] = answer.json()["prediction"][0][0]
+    return best

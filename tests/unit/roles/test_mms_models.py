@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from tests.unit.roles.modules import load
+
+models: Any = load("mms_service", "mms_models")
+
+
+def test_result_is_passed_on() -> None:
+    text = json.dumps({"changed": False, "generation": 3, "models": []})
+    assert models.interpret(0, text, "")["generation"] == 3
+
+
+def test_error_of_mms_becomes_the_message() -> None:
+    text = json.dumps({"error": {"cause": "x", "text": "model digits, step start: x Fix: y"}})
+    with pytest.raises(models.ApplyError, match=r"^model digits, step start: x Fix: y$"):
+        models.interpret(4, text, "")
+
+
+def test_output_that_is_not_json_shows_the_last_lines() -> None:
+    with pytest.raises(models.ApplyError, match=r"mms ended with 1: Traceback | boom"):
+        models.interpret(1, "", "Traceback\nboom\n")
+
+
+def test_exit_code_counts_without_an_error_object() -> None:
+    with pytest.raises(models.ApplyError, match="mms ended with 4"):
+        models.interpret(4, "{}", "killed")
+
+
+def test_slow_command_is_given_up() -> None:
+    with pytest.raises(models.ApplyError, match="took more than 1 s"):
+        models.run([sys.executable, "-c", "import time; time.sleep(30)"], 1)
