@@ -112,3 +112,24 @@ class PredictionError(RequestError):
 
 class PredictionTimeoutError(RequestError):
     """The prediction was not ready in time."""
+
+
+class SupervisorError(MMSError):
+    """systemd did not do what was asked of a unit; ``journal`` holds the unit's last lines."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, unit: str, cause: str, *, journal: str = "", fix: str = "") -> None:
+        self.unit = unit
+        self.journal = journal
+        super().__init__(cause, fix=fix or f"see `journalctl -u {unit}` on the host.")
+
+    def where(self) -> str:
+        """Return the unit."""
+        return self.unit
+
+
+class ProbeError(MMSError):
+    """A release did not answer on its socket in time."""
+
+    exit_code: ClassVar[int] = 4

@@ -1,0 +1,237 @@
+"""The store: unpacked archives by the SHA-256 of their content, read-only once they are there.
+
+An entry appears by one rename, so it is whole or absent. Names never become paths: two archives
+with equal names are two entries, and an archive that changed under its name is a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from mms_server import archive
+from mms_server.archive import UnpackLimits
+from mms_server.errors import ArchiveError
+
+_CHUNK: Final = 1024 * 1024
+_TEMPORARY: Final = ".new-"
+_MAX_FILES: Final = 4096
+
+
+class Store:
+    """Entries below one directory; sizes are in bytes."""
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+
+    def entry(self, digest: str) -> Path:
+        """Return the directory of an entry, which need not exist."""
+        return self._root / digest
+
+    def digest(self, source: Path) -> str:
+        """Return the digest of an archive, of an unpacked one (a directory) or of a service file.
+
+        Raises:
+            ArchiveError: it cannot be read, or is larger than the limit.
+        """
+        with _explained(source):
+            if source.is_dir():
+                return self._digest_directory(source)
+            return self._copy(source, None)
+
+    def add_archive(self, source: Path) -> str:
+        """Put an archive, or a directory that holds an unpacked one, into the store.
+
+        Raises:
+            ArchiveError: it cannot be read or unpacked, or is not a model; nothing is left behind.
+        """
+        if source.is_dir():
+            return self._add(source, self._copy_directory, archive.check)
+        return self._add(source, self._unpack, archive.check)
+
+    def add_file(self, source: Path) -> str:
+        """Put one file, under its own name, into the store.
+
+        Raises:
+            ArchiveError: it cannot be read, or is larger than the limit.
+        """
+
+        def take(_source: Path, content: Path) -> str:
+            content.mkdir()
+            return self._copy(source, content / source.name)
+
+        return self._add(source, take, lambda _directory: None)
+
+    def check_archive(self, source: Path) -> str:
+        """Return the digest of an archive after the checks of :meth:`add_archive`; store nothing.
+
+        Raises:
+            ArchiveError: as for :meth:`add_archive`.
+        """
+        digest = self.digest(source)
+        if self.entry(digest).is_dir():
+            return digest
+        with _explained(source):
+            if source.is_dir():
+                archive.check(source)
+                return digest
+            with tempfile.TemporaryDirectory(prefix="mms-check-") as scratch:
+                content = Path(scratch) / "content"
+                archive.unpack(source, content, self._limits())
+                with _named(source, content):
+                    archive.check(content)
+        return digest
+
+    def remove_all_but(self, kept: Collection[str]) -> list[str]:
+        """Remove every entry not in ``kept`` and what a killed process left; return their names."""
+        if not self._root.is_dir():
+            return []
+        gone = sorted(path.name for path in self._root.iterdir() if path.name not in kept)
+        for name in gone:
+            # A rename first: an entry that is only half removed must not look whole.
+            trash = self._root / name
+            if not name.startswith("."):
+                trash = self._root / f"{_TEMPORARY}{name}.gone"
+                (self._root / name).rename(trash)
+            _remove_tree(trash)
+        return gone
+
+    def _add(
+        self,
+        source: Path,
+        take: Callable[[Path, Path], str],
+        check: Callable[[Path], object],
+    ) -> str:
+        with _explained(source):
+            digest = self.digest(source)
+            if self.entry(digest).is_dir():
+                return digest
+            self._root.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
+            try:
+                content = scratch / "content"
+                # The source may have changed since: what was taken counts, not what was seen.
+                digest = take(source, content)
+                with _named(source, content):
+                    check(content)
+                if not self.entry(digest).is_dir():
+                    _seal(content)
+                    content.rename(self.entry(digest))
+                    self.entry(digest).chmod(0o555)
+                    _sync(self._root)
+            finally:
+                _remove_tree(scratch)
+        return digest
+
+    def _unpack(self, source: Path, content: Path) -> str:
+        copy = content.with_name("archive")
+        digest = self._copy(source, copy)
+        with _named(source, copy):
+            archive.unpack(copy, content, self._limits())
+        copy.unlink()
+        return digest
+
+    def _copy_directory(self, source: Path, content: Path) -> str:
+        content.mkdir()
+        return self._digest_directory(source, content)
+
+    def _digest_directory(self, source: Path, copy_to: Path | None = None) -> str:
+        # The word in front keeps the digest of a directory apart from that of any file.
+        total = hashlib.sha256(b"directory\0")
+        room = self._max_bytes
+        for path in _files(source):
+            name = path.relative_to(source)
+            target = None
+            if copy_to is not None:
+                target = copy_to / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+            room -= path.stat().st_size
+            if room < 0:
+                raise self._too_large(source)
+            total.update(os.fsencode(name) + b"\0" + self._copy(path, target).encode() + b"\0")
+        return total.hexdigest()
+
+    def _copy(self, source: Path, target: Path | None) -> str:
+        """Return the SHA-256 of a file; with a target, of what was copied there."""
+        if not source.is_file():
+            raise ArchiveError(source, "it is not a file.", fix="give the path of a .model file.")
+        digest, size = hashlib.sha256(), 0
+        with source.open("rb") as stream, (target or Path(os.devnull)).open("wb") as copy:
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise self._too_large(source)
+                digest.update(chunk)
+                if target is not None:
+                    copy.write(chunk)
+        return digest.hexdigest()
+
+    def _limits(self) -> UnpackLimits:
+        most = min(self._max_bytes, UnpackLimits().total_size)
+        return UnpackLimits(total_size=most)
+
+    def _too_large(self, source: Path) -> ArchiveError:
+        cause = f"it is larger than {self._max_bytes} bytes."
+        return ArchiveError(source, cause, fix="make it smaller, or raise max_archive_bytes.")
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    paths = sorted(path for path in directory.rglob("*") if not path.is_dir())
+    if len(paths) > _MAX_FILES:
+        fix = "give a directory that holds one model."
+        raise ArchiveError(directory, f"it holds more than {_MAX_FILES} files.", fix=fix)
+    yield from paths
+
+
+@contextmanager
+def _explained(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cause = f"it cannot be taken: {error.strerror or error} ({error.filename})."
+        fix = "check the file, its permissions and the free space."
+        raise ArchiveError(source, cause, fix=fix) from error
+
+
+@contextmanager
+def _named(source: Path, copy: Path) -> Iterator[None]:
+    """Let errors name what the operator gave, not our copy of it."""
+    try:
+        yield
+    except ArchiveError as error:
+        cause = error.cause.replace(f"{copy}/", "").replace(str(copy), source.name)
+        raise ArchiveError(source, cause, fix=error.fix) from error
+
+
+def _seal(directory: Path) -> None:
+    """Make what is in a directory read-only and let it reach the disk."""
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+        _sync(path)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_tree(directory: Path) -> None:
+    if directory.is_dir() and not directory.is_symlink():
+        directory.chmod(0o700)
+        for path in directory.rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o700)
+        shutil.rmtree(directory)
+    else:
+        directory.unlink(missing_ok=True)

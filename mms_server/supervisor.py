@@ -1,0 +1,210 @@
+"""What runs the releases: systemd, asked by ``systemctl`` and ``journalctl`` with time limits."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from mms_server.errors import SupervisorError
+
+_ASK_TIMEOUT_S: Final = 60.0
+# systemd ends a unit at its own limit; this is for a systemd that does not answer.
+_MARGIN_S: Final = 30.0
+_JOURNAL_LINES: Final = 20
+_UNIT: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.(?P<kind>service|socket)")
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """A release's two units, in systemd's words (``active``, ``activating``, ``failed`` ...).
+
+    ``enabled`` is whether both start at boot, ``half_enabled`` whether one of them does.
+    """
+
+    service: str = "inactive"
+    socket: str = "inactive"
+    enabled: bool = False
+    half_enabled: bool = False
+
+    @property
+    def up(self) -> bool:
+        """Return whether the release serves."""
+        return (self.service, self.socket) == ("active", "active")
+
+    @property
+    def gone(self) -> bool:
+        """Return whether nothing is left of the release."""
+        down = (self.service, self.socket) == ("inactive", "inactive")
+        return down and not (self.enabled or self.half_enabled)
+
+
+class Supervisor(Protocol):
+    """Starts and stops releases. All methods raise :class:`SupervisorError` and end in time."""
+
+    def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
+        """Return the state of these releases and of all others that are loaded."""
+
+    def open_socket(self, release: str) -> None:
+        """Start the release's socket."""
+
+    def start(self, release: str, timeout_s: float) -> None:
+        """Start the release's service; return when it is ready."""
+
+    def start_soon(self, release: str) -> None:
+        """Ask for socket and service to be started, and do not wait."""
+
+    def restart(self, release: str, timeout_s: float) -> None:
+        """Restart the release's service; return when it is ready."""
+
+    def stop(self, release: str, timeout_s: float) -> None:
+        """Stop the service, after its last request, then close the socket."""
+
+    def enable(self, release: str) -> None:
+        """Let the release start at boot."""
+
+    def disable(self, release: str) -> None:
+        """Let the release not start at boot."""
+
+    def journal(self, release: str) -> str:
+        """Return the last lines that the release logged; never raises."""
+
+
+def service_unit(release: str) -> str:
+    """Return the name of the unit that runs a release."""
+    return f"mms@{release}.service"
+
+
+def socket_unit(release: str) -> str:
+    """Return the name of the unit that holds a release's socket."""
+    return f"mms@{release}.socket"
+
+
+class Systemd:
+    """The supervisor of a real host."""
+
+    def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
+        """Return the state of these releases and of all others that systemd has loaded."""
+        active: dict[str, dict[str, str]] = {release: {} for release in releases}
+        command = ("list-units", "--all", "--full", "--output=json", "mms@*")
+        for unit in _rows(self._systemctl("mms@*", *command)):
+            found = _UNIT.fullmatch(str(unit.get("unit")))
+            if found:
+                active.setdefault(found["release"], {})[found["kind"]] = str(unit.get("active"))
+        enabled = self._enabled(list(active))
+        return {
+            release: UnitState(
+                kinds.get("service", "inactive"),
+                kinds.get("socket", "inactive"),
+                enabled[release] == {True},
+                True in enabled[release],
+            )
+            for release, kinds in active.items()
+        }
+
+    def open_socket(self, release: str) -> None:
+        """Start the release's socket."""
+        unit = socket_unit(release)
+        self._systemctl(unit, "start", unit)
+
+    def start(self, release: str, timeout_s: float) -> None:
+        """Start the release's service; return when it is ready."""
+        unit = service_unit(release)
+        self._systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
+
+    def start_soon(self, release: str) -> None:
+        """Ask for socket and service to be started, and do not wait."""
+        unit = service_unit(release)
+        self._systemctl(unit, "start", "--no-block", socket_unit(release), unit)
+
+    def restart(self, release: str, timeout_s: float) -> None:
+        """Restart the release's service; return when it is ready."""
+        unit = service_unit(release)
+        self._systemctl(unit, "restart", unit, timeout_s=timeout_s + _MARGIN_S)
+
+    def stop(self, release: str, timeout_s: float) -> None:
+        """Stop the service, after its last request, then close the socket."""
+        service, socket = service_unit(release), socket_unit(release)
+        self._systemctl(service, "stop", service, timeout_s=timeout_s + _MARGIN_S)
+        # Only now: a service with nobody at its socket would be started again by it.
+        self._systemctl(socket, "stop", socket)
+        # A failed unit stays loaded until it is forgotten; one that is not loaded cannot be.
+        self._run("reset-failed", service, socket)
+
+    def enable(self, release: str) -> None:
+        """Let the release start at boot."""
+        unit = service_unit(release)
+        self._systemctl(unit, "enable", "--quiet", socket_unit(release), unit)
+
+    def disable(self, release: str) -> None:
+        """Let the release not start at boot."""
+        unit = service_unit(release)
+        self._systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
+
+    def journal(self, release: str) -> str:
+        """Return the last lines that the release logged; never raises."""
+        return self._journal(service_unit(release))
+
+    def _journal(self, unit: str) -> str:
+        command = ["journalctl", "--no-pager", "--quiet", "--output=cat"]
+        command += ["--lines", str(_JOURNAL_LINES), "--unit", unit]
+        try:
+            return _run(command, _ASK_TIMEOUT_S).stdout.strip()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"(the journal cannot be read: {error})"
+
+    def _enabled(self, releases: Sequence[str]) -> dict[str, set[bool]]:
+        if not releases:
+            return {}
+        units = [unit(release) for release in releases for unit in (service_unit, socket_unit)]
+        # It exits non-zero when a unit is disabled; the answer is one line a unit, in order.
+        lines = self._run("is-enabled", *units).stdout.split("\n")
+        found = [line.strip() == "enabled" for line in lines[: len(units)]]
+        if len(found) < len(units):
+            raise SupervisorError("mms@*", f"is-enabled answered for {len(found)} of {len(units)}.")
+        return {release: set(found[2 * i : 2 * i + 2]) for i, release in enumerate(releases)}
+
+    def _systemctl(self, unit: str, *words: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
+        done = self._run(*words, timeout_s=timeout_s)
+        if done.returncode:
+            detail = " ".join(done.stderr.split())
+            cause = f"`systemctl {' '.join(words)}` failed: {detail}"
+            raise SupervisorError(unit, cause, journal=self._journal(unit))
+        return done.stdout
+
+    def _run(
+        self, *words: str, timeout_s: float = _ASK_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["systemctl", "--no-ask-password", "--no-pager", *words]
+        try:
+            return _run(command, timeout_s)
+        except subprocess.TimeoutExpired as error:
+            unit = words[-1]
+            cause = f"`systemctl {' '.join(words)}` did not end within {timeout_s:.0f} s."
+            raise SupervisorError(unit, cause, journal=self._journal(unit)) from error
+        except OSError as error:
+            cause = f"systemctl cannot be run: {error.strerror}."
+            raise SupervisorError(words[-1], cause, fix="run it on a host with systemd.") from error
+
+
+def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=timeout_s,
+    )
+
+
+def _rows(text: str) -> list[dict[str, object]]:
+    try:
+        rows: list[dict[str, object]] = json.loads(text)
+    except ValueError as error:
+        raise SupervisorError("mms@*", f"list-units gave no JSON: {error}.") from error
+    return rows
