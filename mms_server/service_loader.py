@@ -54,7 +54,7 @@ def load_model(
         )
     except ServiceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ServiceError(
             f"{service_class.__name__} in {chosen.name} does not load model {name}: "
             f"{type(error).__name__}: {error}.",

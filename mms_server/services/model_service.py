@@ -81,7 +81,7 @@ def load_service(path: str, name: str | None = None) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ServiceError(
             f"service file {path} cannot be imported: {type(error).__name__}: {error}.",
             fix="correct the file; it must import on this runtime.",

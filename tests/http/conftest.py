@@ -1,0 +1,37 @@
+"""Servers that live as long as the test run, and the archives they serve."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import models
+import servers
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("archives")
+    makers = (models.colors, models.pair, models.odd)
+    return {maker.__name__: maker(directory) for maker in makers}
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path]
+) -> Iterator[servers.Server]:
+    """The standalone server with every test model."""
+    with servers.standalone(tmp_path_factory.mktemp("standalone"), archives) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a host's tree for releases."""
+    # Short: a Unix socket's path has at most 107 bytes.
+    return tmp_path_factory.mktemp("host")

@@ -1,0 +1,164 @@
+"""A release as systemd starts it: readiness, replacement of workers, an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import Answer, Server, release_server, until, write_release
+
+from mms_server.liveness import holders
+
+
+@pytest.fixture(scope="session")
+def odd(archives: dict[str, Path], releases: Path) -> Iterator[Server]:
+    release = write_release(
+        releases,
+        archives["odd"],
+        workers=2,
+        predict_timeout_s=1.5,
+        environment={"FROM_CONF": "yes"},
+        gunicorn_args=("--limit-request-line", "0"),
+    )
+    with release_server(releases, release) as server:
+        until(lambda: len(holders(server.alive)) == 3)
+        yield server
+
+
+def order(server: Server, seconds: float) -> Answer:
+    return server.predict("odd", {"order": f"[[{seconds}]]".encode()})
+
+
+def test_it_answers_on_its_socket(odd: Server) -> None:
+    assert order(odd, 0).status == 200
+    assert odd.request("GET", "/odd/ping").json == {"health": "healthy!"}
+    assert odd.request("GET", "/ping").status == 404
+
+
+def test_the_environment_is_an_allow_list(odd: Server) -> None:
+    seen = order(odd, 0).json["prediction"]["environment"]
+    assert seen["FROM_CONF"] == "yes"
+    assert seen["OMP_NUM_THREADS"] == "1"
+    assert "SECRET" not in seen
+
+
+def test_slow_requests_go_to_different_workers(odd: Server) -> None:
+    pids = set()
+    threads = [
+        threading.Thread(target=lambda: pids.add(order(odd, 0.5).json["prediction"]["pid"]))
+        for _ in range(2)
+    ]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(pids) == 2
+    assert time.monotonic() - started < 0.95
+
+
+def test_a_killed_worker_is_replaced(odd: Server) -> None:
+    for _ in range(3):
+        before = holders(odd.alive)
+        victim = odd.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        assert order(odd, 0).status == 200
+        until(lambda: holders(odd.alive) != before and len(holders(odd.alive)) == 3)  # noqa: B023
+        assert time.monotonic() - killed < 1
+        assert victim not in odd.workers()
+
+
+def test_a_late_prediction_is_504_and_its_worker_is_replaced(odd: Server) -> None:
+    before = odd.workers()
+    started = time.monotonic()
+    answer = order(odd, 60)
+    assert answer.status == 504
+    assert b"<p>The prediction took longer than 1.5 s.</p>" in answer.body
+    assert time.monotonic() - started < 2.5
+    until(lambda: len(set(odd.workers()) - set(before)) == 1 and len(odd.workers()) == 2, 8)
+    assert [order(odd, 0).status for _ in range(4)] == [200] * 4
+
+
+def test_an_orderly_end_finishes_the_request(
+    archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("end")
+    release = write_release(root, archives["odd"])
+    with release_server(root, release) as server:
+        answers: list[Answer] = []
+        thread = threading.Thread(target=lambda: answers.append(order(server, 1.5)))
+        thread.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        thread.join(20)
+        assert [answer.status for answer in answers] == [200]
+        assert server.process.wait(10) == 0
+    assert holders(server.alive) == ()
+
+
+def test_ready_is_told_after_a_forward(
+    archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("ready")
+    witness, notify = root / "witness", root / "notify.sock"
+    release = write_release(root, archives["odd"], environment={"ODD_WITNESS": str(witness)})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(notify))
+        told.settimeout(30)
+        with release_server(root, release, wait=False, notify=notify) as server:
+            assert b"READY=1" in told.recv(4096).split(b"\n")
+            assert witness.read_text() == "forward\n"
+            until(lambda: holders(server.alive) == (0, 1), 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "content"),
+    [
+        ("odd", "odd_service.py", b"import no_such_module\n"),
+        ("odd", "odd_service.py", b"raise SystemExit(0)\n"),
+        ("pair", "pair-0000.params", b"damaged"),
+        ("colors", "signature.json", None),
+    ],
+    ids=["import", "exit", "parameters", "shape"],
+)
+def test_a_broken_model_is_never_ready(
+    archives: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    model: str,
+    file: str,
+    content: bytes | None,
+) -> None:
+    root = tmp_path_factory.mktemp("broken")
+    release = write_release(root, archives[model])
+    damaged = root / "var/lib/mms/store" / release.archive_sha256 / file
+    damaged.write_bytes(content or damaged.read_bytes().replace(b"[0, 3, 8, 8]", b"[0, 3]"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(root / "notify.sock"))
+        told.setblocking(False)
+        with release_server(root, release, wait=False, notify=root / "notify.sock") as server:
+            assert server.process.wait(30) != 0
+        with pytest.raises(BlockingIOError):
+            told.recv(4096)
+    log = server.log.read_text()
+    assert len([line for line in log.splitlines() if "Fix:" in line]) == 1
+    assert "Traceback" not in log
+    assert holders(server.alive) == ()
+
+
+def test_it_refuses_to_run_without_its_socket(archives: dict[str, Path], tmp_path: Path) -> None:
+    release = write_release(tmp_path, archives["pair"])
+    for name in (release.id, "pair.00000000"):
+        command = [sys.executable, "-m", "mms_server.worker", name, "--layout-root", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 2
+        assert "Fix:" in done.stderr
+        assert "Traceback" not in done.stderr
