@@ -79,3 +79,32 @@ def predict(machine: Machine, image: Path = SEVEN, model: str = "digits") -> dic
     answer.raise_for_status()
     best: dict[str, object] = answer.json()["prediction"][0][0]
     return best
+
+
+_SSH_OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": "10",
+    "LogLevel": "ERROR",
+    "ServerAliveCountMax": "6",
+    "ServerAliveInterval": "5",
+    "StrictHostKeyChecking": "no",
+    "UserKnownHostsFile": "/dev/null",
+}
+SSH_ARGUMENTS = [word for key, value in _SSH_OPTIONS.items() for word in ("-o", f"{key}={value}")]
+
+
+def copy(machine: Machine, file: Path, destination: str) -> None:
+    """Copy a file to a host, as its user ``admin``."""
+    target = f"admin@{machine.address}:{destination}"
+    command = ["scp", "-q", "-i", str(KEY), *SSH_ARGUMENTS, str(file), target]
+    subprocess.run(command, timeout=60, check=True)
+
+
+def on(machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
+    """Run a command as root on a host; return what it printed."""
+    line = ["ssh", "-i", str(KEY), *SSH_ARGUMENTS, f"admin@{machine.address}", f"sudo {command}"]
+    done = subprocess.run(
+        line, input=stdin, timeout=timeout_s, text=True, check=False, capture_output=True
+    )
+    assert done.returncode == 0, f"{command} on {machine.name}: {done.stderr}"
+    return done.stdout.strip()

@@ -16,10 +16,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.hosts:
         config.option.hosts = ",".join(f"ssh://admin@{each.address}" for each in lab.fleet())
         config.option.ssh_identity_file = str(lab.KEY)
-        config.option.ssh_extra_args = (
-            "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
-            "-o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=6"
-        )
+        config.option.ssh_extra_args = " ".join(lab.SSH_ARGUMENTS)
         config.option.sudo = True
 
 

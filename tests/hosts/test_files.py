@@ -29,13 +29,17 @@ def test_share_is_mounted_at_its_first_use(host: Any) -> None:
     assert host.check_output("findmnt --noheadings --types autofs --output FSTYPE /efs") == "autofs"
 
 
-@pytest.mark.parametrize("path", ["/", "/etc", "/usr", "/usr/local/bin", "/var", "/var/lib", "/opt"])
+@pytest.mark.parametrize(
+    "path", ["/", "/etc", "/usr", "/usr/local/bin", "/var", "/var/lib", "/opt"]
+)
 def test_system_directories_are_as_they_were(host: Any, path: str) -> None:
     directory = host.file(path)
     assert (directory.user, directory.group, directory.mode) == ("root", "root", 0o755)
 
 
-@pytest.mark.parametrize("path", ["/opt/mms", "/opt/mms/releases", "/etc/mms", "/var/lib/mms", "/run/mms"])
+@pytest.mark.parametrize(
+    "path", ["/opt/mms", "/opt/mms/releases", "/etc/mms", "/var/lib/mms", "/run/mms"]
+)
 def test_own_directories_belong_to_root(host: Any, path: str) -> None:
     directory = host.file(path)
     assert directory.is_directory

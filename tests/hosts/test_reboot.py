@@ -1,0 +1,43 @@
+"""A rebooted host serves again without help. Runs behind all other tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from tests import lab
+
+LIMIT_S = 180.0
+
+
+def healthy(machine: lab.Machine) -> bool:
+    try:
+        return requests.get(f"{machine.url}/ping", timeout=3).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def test_host_serves_after_a_reboot(
+    host: Any,
+    machine: lab.Machine,
+    release: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    boot = host.check_output("cat /proc/sys/kernel/random/boot_id")
+    host.run("systemctl reboot")
+    deadline = time.monotonic() + LIMIT_S
+    while healthy(machine) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    began = time.monotonic()
+    while not healthy(machine):
+        assert time.monotonic() < deadline, f"not healthy {LIMIT_S:.0f} s after the reboot"
+        time.sleep(0.5)
+    record_property("seconds from down to healthy", round(time.monotonic() - began, 1))
+    assert host.check_output("cat /proc/sys/kernel/random/boot_id") != boot
+    assert lab.predict(machine)["class"] == "7"
+    assert host.file("/run/mms/live/digits.sock").linked_to.endswith(f"{release}.sock")
+    assert host.check_output("systemctl --failed --plain --no-legend") == ""
+    assert host.check_output("stat --file-system --format=%T /efs/.") == "nfs"
