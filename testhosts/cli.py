@@ -65,8 +65,10 @@ def parser() -> argparse.ArgumentParser:
         add(name, _one(work), text).add_argument("name", metavar="NAME")
     nfs = add("nfs", _nfs, "the NFSv4.1 export that stands for EFS")
     nfs.add_argument("action", choices=("start", "stop", "restart", "status"))
-    down = add("down", _down, "destroy all hosts, the NFS server and the network")
-    down.add_argument("--image", action="store_true", help="delete the images too")
+    down = add("down", _down, "destroy all hosts, the shared file system and the network")
+    down.add_argument(
+        "--image", action="store_true", help="delete the images and their packages too"
+    )
     return top
 
 
@@ -163,7 +165,8 @@ def _list(options: argparse.Namespace) -> int:
 def _ssh(options: argparse.Namespace) -> int:
     host = _lab(options).host(options.name)
     host.require_running()
-    return host.ssh_client.session(options.words)
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    return host.ssh_client.session(words)
 
 
 def _one(work: Callable[[Host], object]) -> Callable[[argparse.Namespace], int]:

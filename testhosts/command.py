@@ -20,9 +20,14 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
+def lacking(*programs: str) -> list[str]:
+    """Return the programs that are not installed."""
+    return [name for name in programs if not shutil.which(name, path=environment()["PATH"])]
+
+
 def require(*programs: str) -> None:
     """Raise unless all programs are installed."""
-    missing = [name for name in programs if not shutil.which(name, path=environment()["PATH"])]
+    missing = lacking(*programs)
     if missing:
         raise TestHostError(
             f"this machine lacks {', '.join(missing)}.",

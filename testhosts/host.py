@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,7 @@ class Host:
             _tail(self.files.console)
         )
 
-    def _locked(self) -> Any:
+    def _locked(self) -> AbstractContextManager[None]:
         require_root()
         return locks.lock(
             self.state.locks / f"host-{self.name}",

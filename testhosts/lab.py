@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mms_server.errors import MMSError
 from testhosts import image, inventory, locks, network
-from testhosts.command import require, require_root
+from testhosts.command import lacking, require_root
 from testhosts.host import Host
 from testhosts.inventory import Inventory
 from testhosts.nfs import NFS
@@ -43,7 +43,8 @@ class Lab:
 
     def host(self, name: str) -> Host:
         """Return a host of the inventory, or one that still exists though the inventory lost it."""
-        if name not in self.inventory.hosts and self.state.host(name).record.exists():
+        lost = name not in self.inventory.hosts and "/" not in name
+        if lost and self.state.host(name).record.exists():
             return Host(self.state, name, None, self.build_image)
         return Host(self.state, name, self.inventory.host(name), self.build_image)
 
@@ -79,30 +80,38 @@ class Lab:
             return [error for error in pool.map(one, hosts) if error]
 
     def down(self, progress: Callable[[str], None] = _silent, *, images: bool = False) -> None:
-        """Destroy all hosts, the NFS server and the network; with ``images``, the images too.
+        """Destroy all hosts, the shared file system and the network.
 
-        The network stays while another checkout's hosts are on it. Raises the first error.
+        With ``images`` also the images and the packages they are made from. The network stays
+        while another checkout's hosts are on it. Raises the first error.
         """
         require_root()
-        require("ip", "iptables")
         existing = [host.name for host in self.hosts() if host.record]
         errors = self.each(existing, _destroyed, progress)
         if errors:
             raise errors[0]
         self.nfs.stop()
-        progress("NFS: stopped")
-        gateway = self.inventory.gateway
+        for place in (self.state.nfs, self.state.efs):
+            shutil.rmtree(place, ignore_errors=True)
+        progress("shared file system: removed")
+        self._network_down(progress)
+        if images:
+            for place in (self.state.images, self.state.packages):
+                shutil.rmtree(place, ignore_errors=True)
+            progress("images: removed")
+
+    def _network_down(self, progress: Callable[[str], None]) -> None:
+        if missing := lacking("ip", "iptables"):
+            progress(f"network: there is none ({', '.join(missing)} not installed)")
+            return
         with locks.network(self.state):
-            others = locks.holders(gateway.rpartition(".")[0] + ".")
+            others = locks.holders(self.inventory.gateway.rpartition(".")[0] + ".")
             if others:
                 owners = ", ".join(str(owner) for owner in others.values())
                 progress(f"network: left in place for {owners}")
             else:
-                network.down(gateway)
+                network.down(self.inventory.gateway)
                 progress("network: removed")
-        if images:
-            shutil.rmtree(self.state.images, ignore_errors=True)
-            progress("images: removed")
 
 
 def _destroyed(host: Host) -> str:

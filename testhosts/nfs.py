@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -103,7 +104,7 @@ class NFS:
             "log": str(self.log),
         }
 
-    def _locked(self) -> Any:
+    def _locked(self) -> AbstractContextManager[None]:
         return locks.lock(self.state.locks / "nfs", what="the NFS server", timeout_s=_LOCK_LIMIT_S)
 
     def _launch(self) -> None:

@@ -16,6 +16,8 @@ from testhosts.errors import TestHostError
 
 # Fields of /proc/PID/stat after the command name (proc(5)): state is the first, starttime the 20th.
 _STATE, _START_TIME = 0, 19
+# Where `python -m testhosts...` finds this very package, whatever else is installed.
+_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def spawn(argv: list[str], log: Path, *, keep: tuple[int, ...] = ()) -> Identity
             start_new_session=True,
             pass_fds=keep,
             env=environment(),
-            cwd="/",
+            cwd=_CHECKOUT,
         )
     identity = Identity.of(child.pid)
     if identity is None:
