@@ -37,7 +37,11 @@ def write(img_arr: Any, flag: int = 1, format: str = "jpeg", dim_order: str = "C
 
 
 def resize(src: Any, new_width: int, new_height: int, interp: int = 2) -> Any:
-    """Return the picture stretched to a size; the default interpolation is by area."""
+    """Return the picture stretched to a size.
+
+    The default of the contract is the number 2. It was documented as interpolation by area, but the
+    engine hands the number to OpenCV, where it is cubic; another number would change probabilities.
+    """
     return mx.image.imresize(src, new_width, new_height, interp)
 
 

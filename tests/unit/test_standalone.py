@@ -1,0 +1,63 @@
+"""The command ``mxnet-model-server``: bad input is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mms_server import standalone
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["a"], "Failed to parse <model=path>: a. Fix: Format should be <model-name>"),
+        (["=a.model"], "Failed to parse"),
+        (["a="], "Failed to parse"),
+        (["a/b=c.model"], "Failed to parse"),
+        (["a=b.model", "a=c.model"], "the name a is given twice"),
+        (["a=/missing/b.model"], "/missing/b.model: it cannot be unpacked: No such file"),
+        (["a=https://host/b.model"], "not downloaded by this version"),
+        (["a=s3://bucket/b.model"], "not downloaded by this version"),
+        (["a=net.onnx"], "Convert ONNX model using mxnet-model-export before serving."),
+        (["a=b", "--gen-api", "java"], "--gen-api: clients are not generated"),
+        (["a=b", "--gpu", "0"], "--gpu: this version serves on the CPU"),
+    ],
+)
+def test_refusals(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert standalone.main(["--models", *words]) == 2
+    assert says in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--models", "a=b", "--port", "0"], ["--models", "a=b", "--workers", "0"]]
+)
+def test_bad_flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        standalone.main(words)
+    assert caught.value.code == 2
+
+
+def test_flags_without_effect_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    standalone.main(["--models", "a=/missing", "--log-file", "x", "--log-rotation-time", "1 H"])
+    text = capsys.readouterr().err
+    assert "warning: --log-file has no effect" in text
+    assert "warning: --log-rotation-time has no effect" in text
+
+
+def test_a_location_may_have_equals_signs_and_a_scheme(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert standalone.main(["--models", f"a=file://{tmp_path}/x=y.model"]) == 2
+    assert f"{tmp_path}/x=y.model: it cannot be unpacked" in capsys.readouterr().err
