@@ -93,7 +93,12 @@ def write(layout: Layout, generation: Generation) -> None:
     write_atomically(file_of(layout, generation.number), text)
 
 
+def remove(layout: Layout, number: int) -> None:
+    """Remove a generation, if it is there."""
+    file_of(layout, number).unlink(missing_ok=True)
+
+
 def prune(layout: Layout, keep: int) -> None:
     """Remove all but the newest ``keep`` generations."""
     for number in numbers(layout)[keep:]:
-        file_of(layout, number).unlink(missing_ok=True)
+        remove(layout, number)

@@ -128,9 +128,9 @@ class Systemd:
     def stop(self, release: str, timeout_s: float) -> None:
         """Stop the service, after its last request, then close the socket."""
         service, socket = service_unit(release), socket_unit(release)
-        self._systemctl(service, "stop", service, timeout_s=timeout_s + _MARGIN_S)
-        # Only now: a service with nobody at its socket would be started again by it.
-        self._systemctl(socket, "stop", socket)
+        # One transaction: the service ends first (it is ordered after its socket), and no late
+        # connection can start it again in between.
+        self._systemctl(service, "stop", service, socket, timeout_s=timeout_s + _MARGIN_S)
         # A failed unit stays loaded until it is forgotten; one that is not loaded cannot be.
         self._run("reset-failed", service, socket)
 

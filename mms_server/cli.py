@@ -1,0 +1,194 @@
+"""``mms``: decide and see what this host serves."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mms_server import apply as engine
+from mms_server import conf, generations, operate, render, settings, wanted
+from mms_server.errors import MMSError
+from mms_server.host import Host
+from mms_server.layout import Layout
+from mms_server.store import Store
+from mms_server.supervisor import Supervisor, Systemd
+
+_CONF: Final = Path("/efs/models/mms.conf")
+_EXIT_CODES: Final = "exit codes: 0 done or nothing to do, 2 bad input, 3 refused, 4 failed"
+
+Answer = tuple[dict[str, Any], str]
+"""What a command found: for ``--json``, and in words."""
+
+
+def validate(host: Host, options: argparse.Namespace) -> Answer:
+    """Check mms.conf and its archives; nothing of a host is needed."""
+    parsed = conf.read(options.conf)
+    # The store is only asked what it has already: an archive in it need not be unpacked again.
+    store = Store(host.layout.store, host.settings.max_archive_bytes)
+    found = [
+        {"model": name, "archive": str(path), "sha256": digest}
+        for name, path, digest in wanted.check(parsed, store, options.archives)
+    ]
+    answer = {
+        "conf": str(options.conf),
+        "models": found,
+        "bind": parsed.bind,
+        "workers": parsed.workers,
+        "nginx": parsed.nginx,
+        "environment": dict(parsed.environment),
+        "warnings": list(parsed.warnings),
+    }
+    lines = [f"{row['model']}: {row['archive']} is a sound archive" for row in found]
+    lines += [f"warning: {text}" for text in parsed.warnings]
+    return answer, "\n".join([*lines, f"{options.conf} is good."])
+
+
+def plan(host: Host, options: argparse.Namespace) -> Answer:
+    """Show what apply would do, and change nothing."""
+    outcome = engine.plan(host, options.conf)
+    return render.outcome_json(outcome), render.outcome_text(outcome, done=False)
+
+
+def apply(host: Host, options: argparse.Namespace) -> Answer:
+    """Make this host serve what mms.conf says; a release that fails leaves it as it was."""
+    outcome = engine.apply(host, options.conf)
+    return render.outcome_json(outcome), render.outcome_text(outcome, done=True)
+
+
+def status(host: Host, _options: argparse.Namespace) -> Answer:
+    """Show the live generation and the state of its models."""
+    generation, rows = operate.status(host)
+    return render.status_json(generation, rows), render.status_text(generation, rows)
+
+
+def restart(host: Host, options: argparse.Namespace) -> Answer:
+    """Restart models one after the other; their sockets keep the requests meanwhile."""
+    done = operate.restart(host, options.models)
+    return {"restarted": done}, f"Restarted: {', '.join(done) or 'nothing is served here'}."
+
+
+def relink(host: Host, _options: argparse.Namespace) -> Answer:
+    """Rebuild the live links after a boot and let systemd match the newest generation."""
+    done = operate.relink(host)
+    return {"changed": bool(done), "done": done}, "\n".join(done) or "Nothing to do."
+
+
+def releases(host: Host, _options: argparse.Namespace) -> Answer:
+    """List the releases on this host and the generations that keep them."""
+    kept = [generations.load(host.layout, n) for n in generations.numbers(host.layout)]
+    directory = host.layout.releases
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    found = [(name, host.release(name)) for name in names]
+    rows = [(name, release.archive_sha256 if release else None) for name, release in found]
+    answer = render.releases_json(kept, rows)
+    return answer, render.releases_text(answer)
+
+
+def show_settings(host: Host, options: argparse.Namespace) -> Answer:
+    """Show the server's settings, or check a settings file."""
+    values = settings.read(options.file) if options.file else host.settings
+    text = settings.as_markdown if options.format == "markdown" else settings.as_toml
+    return {row.name: getattr(values, row.name) for row in settings.rows()}, text(values).rstrip()
+
+
+_Command = Callable[[Host, argparse.Namespace], Answer]
+_COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
+    "validate": (validate, "mms validate --conf build/models/mms.conf --archives build/models"),
+    "plan": (plan, "mms plan --conf /efs/models/mms.conf"),
+    "apply": (apply, "mms apply --conf /efs/models/mms.conf --json"),
+    "status": (status, "mms status"),
+    "restart": (restart, "mms restart digits"),
+    "relink": (relink, "mms relink"),
+    "releases": (releases, "mms releases --json"),
+    "settings": (show_settings, "mms settings --format markdown"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="mms", description="Decide and see what this host serves.", epilog=_EXIT_CODES
+    )
+    top.add_argument("--layout-root", type=Path, default=Path("/"), help=argparse.SUPPRESS)
+    commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, (act, example) in _COMMANDS.items():
+        about = act.__doc__ or ""
+        sub = commands.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog=f"example: {example}\n{_EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        if name in ("validate", "plan", "apply"):
+            text = "the mms.conf to read (default: %(default)s)"
+            sub.add_argument("--conf", type=Path, default=_CONF, help=text)
+        if name == "validate":
+            text = "directory to look in first for a location's base name"
+            sub.add_argument("--archives", type=Path, metavar="DIR", help=text)
+        if name == "restart":
+            sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
+        if name == "settings":
+            sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
+            sub.add_argument("--file", type=Path, help="read this file, not the host's")
+    return top
+
+
+def main(argv: Sequence[str] | None = None, supervisor: Supervisor | None = None) -> int:
+    """Run one command; return its exit code."""
+    options = parser().parse_args(argv)
+    # Workers and the control application have other users, and read what is written here.
+    os.umask(0o022)
+    try:
+        host = _host(options, supervisor or Systemd())
+        answer, text = _COMMANDS[options.command][0](host, options)
+    except MMSError as error:
+        return _fail(error, as_json=options.json)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        fix = "check the path, its permissions (run it as root) and the free space."
+        wrapped = MMSError(f"{place}{error.strerror or error}.", fix=fix)
+        return _fail(wrapped, as_json=options.json, exit_code=4)
+    except KeyboardInterrupt:
+        sys.stderr.write("mms: interrupted; what was begun was put back.\n")
+        return 130
+    print(json.dumps(answer, indent=2, sort_keys=True) if options.json else text)
+    return 0
+
+
+def _host(options: argparse.Namespace, supervisor: Supervisor) -> Host:
+    layout = Layout.under(options.layout_root)
+    # A settings file that is to be checked must not need the host's to be good.
+    wants_own = options.command != "settings" or options.file is None
+    values = settings.read(layout.etc / settings.FILE_NAME) if wants_own else settings.Settings()
+    return Host(layout, values, supervisor, _who(), _report)
+
+
+def _who() -> str:
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _report(text: str) -> None:
+    sys.stderr.write(f"mms: {text}\n")
+    sys.stderr.flush()
+
+
+def _fail(error: MMSError, *, as_json: bool, exit_code: int | None = None) -> int:
+    if as_json:
+        print(json.dumps(render.error_json(error), indent=2, sort_keys=True))
+    sys.stderr.write(f"mms: error: {error}\n")
+    return error.exit_code if exit_code is None else exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Whether the wanted releases are ready, read from the kernel and the live links: never asked.
+
+No model's queue is involved, so the answer comes at once whatever the load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mms_server import generations
+from mms_server.generations import Generation
+from mms_server.layout import Layout
+from mms_server.liveness import MASTER_SLOT, holders
+
+_Key = tuple[int, int, int]
+_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True)
+class ModelHealth:
+    """One model: is its master alive, how many workers are, does its link point at it."""
+
+    master: bool
+    workers: int
+    linked: bool
+
+    @property
+    def ready(self) -> bool:
+        """Return whether a request would be answered."""
+        return self.master and self.workers > 0 and self.linked
+
+
+def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
+    """Return the health of each model; ``models`` maps endpoint names to release ids."""
+    return {model: _one(layout, model, release) for model, release in models.items()}
+
+
+def _one(layout: Layout, model: str, release: str) -> ModelHealth:
+    slots = holders(layout.alive_file(release))
+    link = layout.live_link(model)
+    try:
+        linked = (link.parent / link.readlink()).resolve() == layout.socket(release).resolve()
+    except OSError:
+        linked = False
+    master = MASTER_SLOT in slots
+    return ModelHealth(master, len(slots) - master, linked)
+
+
+class NewestGeneration:
+    """The newest generation, parsed again only when another file is the newest.
+
+    Generation files never change and their numbers grow, so the directory's list and the newest
+    file's identity say all; times of change alone would miss two changes within a clock tick.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._key: _Key | None = None
+        self._generation: Generation | None = None
+
+    def get(self) -> Generation | None:
+        """Return it, None if there is none.
+
+        Raises:
+            MMSError: the file is not a generation.
+            OSError: it cannot be read.
+        """
+        for _attempt in range(_ATTEMPTS):
+            numbers = generations.numbers(self._layout)
+            if not numbers:
+                return None
+            try:
+                return self._load(numbers[0])
+            except FileNotFoundError:  # removed since it was listed: list again
+                continue
+        return None
+
+    def _load(self, number: int) -> Generation | None:
+        file: Path = generations.file_of(self._layout, number)
+        facts = file.stat()
+        key = (number, facts.st_ino, facts.st_mtime_ns)
+        if key != self._key:
+            self._generation = generations.load(self._layout, number)
+            self._key = key
+        return self._generation

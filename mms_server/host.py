@@ -1,0 +1,57 @@
+"""One host as the commands see it: its places, its settings, and what they act through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mms_server import generations, links
+from mms_server.drain import Probe, probe
+from mms_server.errors import MMSError
+from mms_server.layout import Layout
+from mms_server.plan import Observed
+from mms_server.release import Release
+from mms_server.settings import Settings
+from mms_server.store import Store
+from mms_server.supervisor import Supervisor
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Host:
+    """``report`` is told each step before it is taken; ``by`` is who acts, for the record."""
+
+    layout: Layout
+    settings: Settings
+    supervisor: Supervisor
+    by: str
+    report: Callable[[str], None]
+    probe: Probe = probe
+    now: Callable[[], datetime] = field(default=_utc_now)
+
+    @property
+    def store(self) -> Store:
+        """Return the store of unpacked archives."""
+        return Store(self.layout.store, self.settings.max_archive_bytes)
+
+    def observe(self, releases: Mapping[str, str]) -> Observed:
+        """Return the host as it is; asks the supervisor once."""
+        generation = generations.newest(self.layout)
+        linked = links.read(self.layout)
+        known = {
+            *releases.values(),
+            *linked.values(),
+            *(generation.models if generation else {}).values(),
+        }
+        return Observed(generation, self.supervisor.states(known), linked)
+
+    def release(self, release_id: str) -> Release | None:
+        """Return a release that is on this host, None if it cannot be read."""
+        try:
+            return Release.from_json(self.layout.release_file(release_id).read_text("utf-8"))
+        except (OSError, MMSError):
+            return None

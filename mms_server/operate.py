@@ -1,0 +1,117 @@
+"""What keeps a host serving what it serves: relink after a boot, restart, and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mms_server import generations, health, links
+from mms_server.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
+from mms_server.generations import Generation
+from mms_server.health import ModelHealth
+from mms_server.host import Host
+from mms_server.host_lock import locked
+from mms_server.supervisor import UnitState
+
+_LOCK_WAIT_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model of the newest generation."""
+
+    model: str
+    release: str
+    socket: str
+    units: UnitState
+    health: ModelHealth
+
+
+def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
+    """Return the newest generation and how its models are.
+
+    Raises:
+        MMSError: the generation cannot be read, or systemd cannot be asked.
+    """
+    generation = generations.newest(host.layout)
+    if generation is None:
+        return None, []
+    states = host.supervisor.states(list(generation.models.values()))
+    found = health.of_models(host.layout, generation.models)
+    rows = [
+        ModelStatus(model, name, str(host.layout.socket(name)), states[name], found[model])
+        for model, name in generation.models.items()
+    ]
+    return generation, rows
+
+
+def relink(host: Host) -> list[str]:
+    """Rebuild the live links from the newest generation and let systemd match it; return what.
+
+    For boot: it asks for releases to be started and does not wait. A link may come before its
+    release is ready: the socket keeps requests until it is.
+
+    Raises:
+        MMSError: the host is being changed, the generation cannot be read, or systemd refused.
+    """
+    done: list[str] = []
+    with locked(host.layout, "mms relink", host.now(), wait_s=_LOCK_WAIT_S):
+        generation = generations.newest(host.layout)
+        models = dict(generation.models) if generation else {}
+        observed = host.observe(models)
+        for model in sorted(observed.links.keys() - models.keys()):
+            links.remove(host.layout, model)
+            done.append(f"model {model}: link removed")
+        for model, release in models.items():
+            if observed.links.get(model) != release:
+                links.point(host.layout, model, release)
+                done.append(f"model {model}: link points at {release}")
+            if not observed.state(release).enabled:
+                host.supervisor.enable(release)
+                done.append(f"model {model}: {release} starts at boot")
+            if not observed.state(release).up:
+                host.supervisor.start_soon(release)
+                done.append(f"model {model}: {release} is asked to start")
+        unwanted = set(observed.states) - set(models.values())
+        for release in sorted(name for name in unwanted if not observed.state(name).gone):
+            host.supervisor.disable(release)
+            host.supervisor.stop(release, host.settings.stop_timeout_s)
+            done.append(f"release {release}: nobody wants it; stopped")
+    return done
+
+
+def restart(host: Host, models: Sequence[str]) -> list[str]:
+    """Restart the releases of ``models`` (all, if empty), one after the other; return them.
+
+    The socket keeps the requests that come meanwhile.
+
+    Raises:
+        MMSError: a model is not served here, or the host is being changed.
+        ReleaseFailedError: a release did not get ready again; those after it were not touched.
+    """
+    with locked(host.layout, "mms restart", host.now()):
+        generation = generations.newest(host.layout)
+        served = generation.models if generation else {}
+        unknown = [model for model in models if model not in served]
+        if unknown:
+            fix = f"use {', '.join(served)}." if served else "run `mms apply` first."
+            raise MMSError(f"{', '.join(unknown)}: not served by this host.", fix=fix)
+        chosen = [model for model in served if model in models or not models]
+        for model in chosen:
+            _restart(host, model, served[model])
+    return chosen
+
+
+def _restart(host: Host, model: str, release: str) -> None:
+    host.report(f"model {model}: restart {release}")
+    settings = host.settings
+    try:
+        host.supervisor.open_socket(release)
+        host.supervisor.restart(release, settings.start_timeout_s + settings.stop_timeout_s)
+        host.probe(host.layout.socket(release), model, settings.probe_timeout_s)
+    except (SupervisorError, ProbeError) as error:
+        journal = error.journal if isinstance(error, SupervisorError) else ""
+        journal = journal or host.supervisor.journal(release)
+        cause = f"{error.cause} Its last lines:\n{journal}\n"
+        raise ReleaseFailedError(model, "restart", cause, fix=error.fix) from error

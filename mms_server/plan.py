@@ -1,0 +1,137 @@
+"""The decision: from what is wanted and what is there to what has to be done. No side effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mms_server.generations import Generation
+from mms_server.release import Release
+from mms_server.supervisor import UnitState
+from mms_server.wanted import Wanted
+
+_DOWN = UnitState()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A host as it is: ``links`` and ``generation`` name release ids, by endpoint name."""
+
+    generation: Generation | None = None
+    states: Mapping[str, UnitState] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Return what the newest generation wants: endpoint name -> release id."""
+        return self.generation.models if self.generation else {}
+
+    def state(self, release: str) -> UnitState:
+        """Return the state of a release's units."""
+        return self.states.get(release, _DOWN)
+
+
+@dataclass(frozen=True)
+class ModelAction:
+    """What happens to one model: ``keep``, ``load``, ``replace`` or ``unload``.
+
+    ``repairs`` says what a kept model lacks: ``start``, ``link``, ``enable``.
+    """
+
+    model: str
+    action: str
+    release: str | None
+    previous: str | None
+    repairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done, in the order of ``mms.conf``.
+
+    ``leftovers`` are releases that nobody wants and that are still there: replaced and unloaded
+    ones, and those of an apply that was killed. ``stale_links`` are models whose link has to go.
+    """
+
+    actions: tuple[ModelAction, ...]
+    links: Mapping[str, str] = field(default_factory=dict)
+    stale_links: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    new_generation: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Return whether there is anything to do."""
+        busy = any(action.action != "keep" or action.repairs for action in self.actions)
+        rest = (self.links, self.stale_links, self.leftovers, self.new_generation)
+        return busy or any(rest)
+
+    def to_start(self) -> tuple[tuple[str, str], ...]:
+        """Return model and release of everything that has to get ready before the switch."""
+        return tuple(
+            (action.model, action.release)
+            for action in self.actions
+            if action.release
+            and (action.action in ("load", "replace") or "start" in action.repairs)
+        )
+
+
+def decide(wanted: Wanted, observed: Observed) -> Plan:
+    """Return how a host that is as ``observed`` comes to serve what is ``wanted``."""
+    ids = wanted.ids()
+    actions = [_action(model, release, observed) for model, release in ids.items()]
+    actions += [
+        ModelAction(model, "unload", None, previous)
+        for model, previous in observed.models.items()
+        if model not in ids
+    ]
+    unwanted = set(observed.states) - set(ids.values())
+    return Plan(
+        actions=tuple(actions),
+        links={
+            model: release for model, release in ids.items() if observed.links.get(model) != release
+        },
+        stale_links=tuple(sorted(set(observed.links) - set(ids))),
+        leftovers=tuple(sorted(name for name in unwanted if not observed.state(name).gone)),
+        new_generation=_facts(observed.generation) != (ids, wanted.host, wanted.port),
+    )
+
+
+def _action(model: str, release: str, observed: Observed) -> ModelAction:
+    previous = observed.models.get(model)
+    if previous != release:
+        return ModelAction(model, "replace" if previous else "load", release, previous)
+    state = observed.state(release)
+    lacking = {
+        "start": not state.up,
+        "link": observed.links.get(model) != release,
+        "enable": not state.enabled,
+    }
+    repairs = tuple(name for name, lacks in lacking.items() if lacks)
+    return ModelAction(model, "keep", release, previous, repairs)
+
+
+def _facts(generation: Generation | None) -> tuple[Mapping[str, str], str, int] | None:
+    return (generation.models, generation.host, generation.port) if generation else None
+
+
+def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
+    """Return a host's models as short YAML-like text, for a diff.
+
+    ``models`` maps an endpoint name to (release id, the release if it is known, a note or "").
+    """
+    lines: list[str] = []
+    for model, (release_id, release, note) in sorted(models.items()):
+        lines += [f"{model}:", f"  release: {release_id}"]
+        if release:
+            facts = {
+                "archive": release.archive_sha256,
+                "workers": release.workers,
+                "runtime": release.runtime,
+                "service": release.service,
+                "environment": " ".join(f"{k}={v}" for k, v in release.environment.items()),
+                "gunicorn": " ".join(release.gunicorn_args),
+            }
+            lines += [f"  {name}: {value}" for name, value in facts.items() if value]
+        lines += [f"  lacks: {note}"] if note else []
+    return "".join(f"{line}\n" for line in lines)

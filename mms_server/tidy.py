@@ -1,0 +1,67 @@
+"""Remove what no kept generation and no running release needs. Call it under the host's lock."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mms_server import generations
+from mms_server.errors import MMSError
+from mms_server.host import Host
+from mms_server.release import Release
+
+
+def tidy(host: Host) -> None:
+    """Remove old generations, then releases, store entries and lock files that nobody needs.
+
+    When a kept generation or release cannot be read, nothing that it may need is removed.
+
+    Raises:
+        OSError: something cannot be removed.
+        SupervisorError: it is not known what runs.
+    """
+    generations.prune(host.layout, host.settings.keep_generations)
+    try:
+        kept = _kept_releases(host)
+        needed = _needed_entries(host, kept)
+    except (MMSError, OSError) as error:
+        host.report(f"nothing is cleaned up: {error}")
+        return
+    for release in sorted(_on_disk(host) - kept):
+        shutil.rmtree(host.layout.releases / release, ignore_errors=False)
+    for path in _lock_files(host):
+        if path.name.removesuffix(".lock") not in kept:
+            path.unlink(missing_ok=True)
+    host.store.remove_all_but(needed)
+
+
+def _on_disk(host: Host) -> set[str]:
+    directory = host.layout.releases
+    return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+
+
+def _lock_files(host: Host) -> list[Path]:
+    directory = host.layout.alive
+    return sorted(directory.glob("*.lock")) if directory.is_dir() else []
+
+
+def _kept_releases(host: Host) -> set[str]:
+    kept: set[str] = set()
+    for number in generations.numbers(host.layout):
+        kept.update(generations.load(host.layout, number).models.values())
+    doubtful = _on_disk(host) | {path.name.removesuffix(".lock") for path in _lock_files(host)}
+    doubtful -= kept
+    if doubtful:
+        states = host.supervisor.states(doubtful)
+        kept.update(name for name in doubtful if not states[name].gone)
+    return kept
+
+
+def _needed_entries(host: Host, kept: set[str]) -> set[str]:
+    needed: set[str] = set()
+    for name in kept & _on_disk(host):
+        release = Release.from_json(host.layout.release_file(name).read_text("utf-8"))
+        needed.add(release.archive_sha256)
+        if release.service:
+            needed.add(Path(release.service).parent.name)
+    return needed
