@@ -1,7 +1,7 @@
 """Read a request's body, within a limit of size and of time.
 
 A body left unread makes the kernel reset the connection when it is closed, and the client then
-loses the answer: what no route wanted is read and thrown away, up to the same limit.
+loses the answer: what no route wanted is read and thrown away, for a limited time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mms_server import errors
 
 Environ = dict[str, Any]
 
-DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_BYTES = 1024 * 1024 * 1024
 READ_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 5.0
 

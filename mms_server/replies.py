@@ -85,22 +85,28 @@ def status_of(error: Exception) -> int:
     return found[0] if found else _SERVER_ERROR
 
 
-def _answer(callback: Callable[..., object]) -> Callable[..., bytes]:
-    """Turn what a route returns or raises into an answer: one path for all errors."""
+def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
+    """Turn what a route returns or raises into an answer: one path for all errors.
+
+    An error becomes a fresh page that is returned, not raised: Bottle keeps what was raised in a
+    cycle with its traceback, and with it the request's body, until the collector comes by.
+    """
 
     @functools.wraps(callback)
-    def answered(*args: object, **kwargs: object) -> bytes:
+    def answered(*args: object, **kwargs: object) -> Any:
         try:
             body = json_body(callback(*args, **kwargs))
         except bottle.HTTPResponse:
             raise
         except errors.RequestError as error:
-            raise bottle.HTTPError(status_of(error), str(error)) from error
-        except Exception as error:
+            status, text = status_of(error), str(error)
+        except Exception:  # noqa: BLE001 - logged; the client gets the page for any error
             _log.exception("request %s failed", request_id())
-            raise bottle.HTTPError(_SERVER_ERROR, _INTERNAL) from error
-        bottle.response.content_type = "application/json"
-        return body
+            status, text = _SERVER_ERROR, _INTERNAL
+        else:
+            bottle.response.content_type = "application/json"
+            return body
+        return bottle.HTTPError(status, text)
 
     return answered
 
