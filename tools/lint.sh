@@ -12,7 +12,7 @@ check() {
 check ruff format --check --quiet
 check ruff check --quiet
 check yamllint --strict .
-mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run)
+mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run 'testhosts/guest/usr/local/sbin/*')
 check shellcheck "${scripts[@]}"
 check python tools/role_readmes.py --check
 [ "${1:-}" = --fast ] && exit 0
