@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal ends it; return the exit code: 2 for bad input, 1 for no start."""
     given = _parser().parse_args(argv)
     owner = os.getpid()
+    # Gunicorn takes the signals over; until then the unpacked archives must not be left behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scratch = Path(tempfile.mkdtemp(prefix="mxnet-model-server-"))
     try:
         _check_flags(given)
@@ -65,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         text = f"Failed to start model serving host: {given.host}:{given.port}: {error.strerror}."
-        fix = "Fix: free the port or choose another with --port."
+        fix = "Fix: give an address of this machine with --host and a free --port."
         print(f"mxnet-model-server: {text} {fix}", file=sys.stderr)  # noqa: T201 - likewise
         return _FAILED
     finally:

