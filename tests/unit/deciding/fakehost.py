@@ -1,0 +1,208 @@
+"""A host in a directory: real files and links, a supervisor in memory, and a way to be killed."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mms_server import generations, links
+from mms_server.errors import ProbeError, SupervisorError
+from mms_server.host import Host
+from mms_server.layout import Layout
+from mms_server.release import Release
+from mms_server.settings import Settings
+from mms_server.supervisor import UnitState
+
+_SIGNATURE = {
+    "inputs": [{"data_name": "data", "data_shape": [0, 3]}],
+    "input_type": "application/json",
+    "outputs": [{"data_name": "out", "data_shape": [0, 3]}],
+    "output_type": "application/json",
+}
+_MANIFEST = {
+    "Engine": {"MXNet": "1.9.1"},
+    "Model-Archive-Version": 0.2,
+    "Model-Server": 0.4,
+    "Model": {
+        "Model-Name": "tiny",
+        "Model-Format": "MXNet-Symbolic",
+        "Service": "service.py",
+        "Signature": "signature.json",
+        "Symbol": "tiny-symbol.json",
+        "Parameters": "tiny-0000.params",
+    },
+}
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing that catches errors may catch it."""
+
+
+def write_archive(path: Path, weights: str) -> Path:
+    """Write a sound archive; other ``weights``, other content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("MANIFEST.json", json.dumps(_MANIFEST))
+        archive.writestr("signature.json", json.dumps(_SIGNATURE))
+        archive.writestr("service.py", "")
+        archive.writestr("tiny-symbol.json", "{}")
+        archive.writestr("tiny-0000.params", weights)
+    return path
+
+
+class Clockwork:
+    """Counts what happens; raises :class:`Killed` at the chosen count."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.kill_at: int | None = None
+
+    def tick(self, event: str) -> None:
+        self.events.append(event)
+        if self.kill_at is not None and len(self.events) > self.kill_at:
+            raise Killed(event)
+
+
+class FakeSupervisor:
+    """systemd's part, in memory. ``broken`` models never get ready."""
+
+    def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
+        self._layout = layout
+        self._clockwork = clockwork
+        self.units: dict[str, UnitState] = {}
+        self.broken: set[str] = set()
+        self.acts: list[str] = []
+
+    def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
+        return {**dict.fromkeys(releases, UnitState()), **self.units}
+
+    def open_socket(self, release: str) -> None:
+        self._set("open", release, socket="active")
+
+    def start(self, release: str, timeout_s: float) -> None:
+        self._run("start", release)
+
+    def start_soon(self, release: str) -> None:
+        self._set("start_soon", release, socket="active", service="active")
+
+    def restart(self, release: str, timeout_s: float) -> None:
+        self._run("restart", release)
+
+    def stop(self, release: str, timeout_s: float) -> None:
+        self._set("stop", release, socket="inactive", service="inactive")
+
+    def enable(self, release: str) -> None:
+        self._set("enable", release, enabled=True)
+
+    def disable(self, release: str) -> None:
+        self._set("disable", release, enabled=False, half_enabled=False)
+
+    def journal(self, release: str) -> str:
+        return f"last words of {release}"
+
+    def _run(self, act: str, release: str) -> None:
+        described = Release.from_json(self._layout.release_file(release).read_text())
+        assert self.units[release].socket == "active", "a service needs its socket"
+        assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
+        if described.model in self.broken:
+            self._set(act, release, service="activating")
+            unit = f"mms@{release}.service"
+            raise SupervisorError(unit, "it failed.", journal=self.journal(release))
+        self._set(act, release, service="active")
+
+    def _set(self, act: str, release: str, **facts: str | bool) -> None:
+        self._clockwork.tick(f"before {act} {release}")
+        self.acts.append(f"{act} {release}")
+        self.units[release] = replace(self.units.get(release, UnitState()), **facts)  # type: ignore[arg-type]
+        self._clockwork.tick(f"after {act} {release}")
+
+
+class FakeHost:
+    """One host; :meth:`write_conf` names models and their archives' content."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = Layout.under(root)
+        self.clockwork = Clockwork()
+        self.supervisor = FakeSupervisor(self.layout, self.clockwork)
+        self.mute: set[str] = set()
+        self.reports: list[str] = []
+        runtime = root / "opt/mms/releases/1"
+        runtime.mkdir(parents=True)
+        self.settings = Settings(workers=1, runtime=str(runtime), keep_generations=2)
+
+    @property
+    def host(self) -> Host:
+        return Host(
+            self.layout,
+            self.settings,
+            self.supervisor,
+            by="tester",
+            report=self._report,
+            probe=self._probe,
+            now=lambda: datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
+        )
+
+    def write_conf(self, models: Mapping[str, str], rest: str = "") -> Path:
+        for name, weights in models.items():
+            write_archive(self.root / f"efs/{name}.model", weights)
+        pairs = " ".join(f"{name}={name}.model" for name in models)
+        conf = self.root / "efs/mms.conf"
+        conf.parent.mkdir(parents=True, exist_ok=True)
+        conf.write_text(f"[MMS Arguments]\n--models\n{pairs}\n{rest}")
+        return conf
+
+    def served(self) -> dict[str, str]:
+        """Return model -> weights, as a client would meet them."""
+        return {
+            model: self._weights(release)
+            for model, release in links.read(self.layout).items()
+            if self.supervisor.units.get(release, UnitState()).up
+        }
+
+    def serving(self) -> list[str]:
+        """Return the releases that are up."""
+        return sorted(name for name, state in self.supervisor.units.items() if state.up)
+
+    def check_links(self) -> None:
+        """Assert that every live link points at a release that is ready."""
+        for model, release in links.read(self.layout).items():
+            state = self.supervisor.units.get(release, UnitState())
+            assert state.up, f"{model} -> {release}, which is {state}"
+
+    def check_settled(self, models: Mapping[str, str]) -> None:
+        """Assert that the host serves these models, and that nothing else is left on it."""
+        generation = generations.newest(self.layout)
+        assert generation is not None
+        assert self.served() == dict(models)
+        assert self.serving() == sorted(generation.models.values())
+        left = {name for name, state in self.supervisor.units.items() if not state.gone}
+        assert left == set(generation.models.values())
+        assert all(self.supervisor.units[name].enabled for name in left)
+        kept = {
+            name
+            for number in generations.numbers(self.layout)
+            for name in generations.load(self.layout, number).models.values()
+        }
+        assert {path.name for path in self.layout.releases.iterdir()} == kept
+        texts = [self.layout.release_file(name).read_text() for name in kept]
+        entries = {Release.from_json(text).archive_sha256 for text in texts}
+        assert {path.name for path in self.layout.store.iterdir()} == entries
+
+    def _weights(self, release: str) -> str:
+        digest = Release.from_json(self.layout.release_file(release).read_text()).archive_sha256
+        return (self.layout.store / digest / "tiny-0000.params").read_text()
+
+    def _report(self, text: str) -> None:
+        self.reports.append(text)
+        self.clockwork.tick(text)
+
+    def _probe(self, socket: Path, model: str, timeout_s: float) -> None:
+        release = socket.name.removesuffix(".sock")
+        self.clockwork.tick(f"probe {release}")
+        if model in self.mute or not self.supervisor.units[release].up:
+            raise ProbeError(f"{socket} did not answer.", fix="see the journal.")

@@ -1,0 +1,361 @@
+"""Apply: all or nothing, the same end from wherever it was killed, idle when nothing changed."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from fakehost import FakeHost, Killed
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from mms_server import generations, links
+from mms_server.apply import apply, plan
+from mms_server.errors import ConfError, LockHeldError, ReleaseFailedError
+from mms_server.host_lock import locked
+from mms_server.supervisor import UnitState
+
+# Memory, where there is such a place: hundreds of hosts are made, and each write reaches the disk.
+_FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - random names below it
+
+
+def _actions(fake: FakeHost, conf: Path) -> list[tuple[str, str]]:
+    return [(row.model, row.action) for row in plan(fake.host, conf).actions]
+
+
+def test_the_first_apply_loads_everything(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1", "b": "1"})
+    assert _actions(fake, conf) == [("a", "load"), ("b", "load")]
+    outcome = apply(fake.host, conf)
+    assert (outcome.changed, outcome.generation) == (True, 1)
+    fake.check_settled({"a": "1", "b": "1"})
+    generation = generations.newest(fake.layout)
+    assert generation is not None
+    assert (generation.made_at, generation.by) == ("2020-01-02T03:04:05+00:00", "tester")
+
+
+def test_plan_changes_nothing(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    outcome = plan(fake.host, conf)
+    assert outcome.changed
+    assert outcome.before == ""
+    assert "archive:" in outcome.after
+    assert fake.supervisor.acts == []
+    assert not fake.layout.state.exists()
+
+
+def test_a_second_apply_touches_no_unit(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1", "b": "1"})
+    apply(fake.host, conf)
+    fake.supervisor.acts.clear()
+    outcome = apply(fake.host, conf)
+    assert not outcome.changed
+    assert outcome.generation == 1
+    assert outcome.before == outcome.after
+    assert fake.supervisor.acts == []
+
+
+def test_an_archive_that_changed_under_its_name_is_a_new_release(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1", "b": "1"})
+    apply(fake.host, conf)
+    fake.write_conf({"a": "2", "b": "1"})
+    outcome = apply(fake.host, conf)
+    assert [(row.model, row.action) for row in outcome.actions] == [("a", "replace"), ("b", "keep")]
+    assert outcome.before != outcome.after
+    fake.check_settled({"a": "2", "b": "1"})
+
+
+def test_the_new_release_is_ready_before_the_old_one_ends(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    old = links.read(fake.layout)["a"]
+    fake.clockwork.events.clear()
+    apply(fake.host, fake.write_conf({"a": "2"}))
+    new = links.read(fake.layout)["a"]
+    order = [
+        f"after start {new}",
+        f"probe {new}",
+        "model a: switch the link",
+        "model a: write generation 2",
+        f"after enable {new}",
+        f"after disable {old}",
+        f"probe {old}",
+        f"after stop {old}",
+    ]
+    assert [event for event in fake.clockwork.events if event in order] == order
+
+
+def test_a_removed_model_is_drained_and_stopped(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
+    old = links.read(fake.layout)["b"]
+    fake.clockwork.events.clear()
+    outcome = apply(fake.host, fake.write_conf({"a": "1"}))
+    assert [(row.model, row.action) for row in outcome.actions] == [("a", "keep"), ("b", "unload")]
+    events = fake.clockwork.events
+    assert events.index(f"probe {old}") < events.index(f"before stop {old}")
+    assert events.index("model b: remove the link") < events.index(f"probe {old}")
+    fake.check_settled({"a": "1"})
+
+
+def test_a_wanted_release_that_is_down_is_started_again(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    apply(fake.host, conf)
+    (release,) = fake.serving()
+    fake.supervisor.stop(release, 1)
+    outcome = apply(fake.host, conf)
+    assert outcome.changed
+    assert outcome.generation == 1
+    assert outcome.actions[0].repairs == ("start",)
+    assert "lacks: start" in outcome.before
+    fake.check_settled({"a": "1"})
+
+
+def test_a_kept_release_that_does_not_start_again_stays_wanted(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    apply(fake.host, conf)
+    (release,) = fake.serving()
+    fake.supervisor.stop(release, 1)
+    fake.supervisor.broken = {"a"}
+    with pytest.raises(ReleaseFailedError):
+        apply(fake.host, conf)
+    assert links.read(fake.layout) == {"a": release}
+    assert fake.supervisor.units[release].service == "activating", "systemd goes on trying"
+
+
+def test_settings_of_the_file_make_new_releases(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    conf = fake.write_conf({"a": "1"}, "[MXNet Environment Variables]\nOMP_NUM_THREADS=2\n")
+    assert _actions(fake, conf) == [("a", "replace")]
+
+
+def test_another_port_is_a_new_generation_and_touches_no_unit(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    fake.supervisor.acts.clear()
+    outcome = apply(fake.host, fake.write_conf({"a": "1"}, "--port\n80\n"))
+    assert (outcome.changed, outcome.generation) == (True, 2)
+    assert fake.supervisor.acts == []
+
+
+def test_the_service_file_is_taken_into_the_store(fake: FakeHost) -> None:
+    (fake.root / "efs").mkdir()
+    (fake.root / "efs/my.py").write_text("# one")
+    conf = fake.write_conf({"a": "1"}, "--service\nmy.py\n")
+    apply(fake.host, conf)
+    release = fake.host.release(fake.serving()[0])
+    assert release is not None
+    assert Path(release.service).read_text() == "# one"
+    assert Path(release.service).is_relative_to(fake.layout.store)
+    (fake.root / "efs/my.py").write_text("# two")
+    assert _actions(fake, conf) == [("a", "replace")]
+
+
+def test_the_second_of_two_models_fails(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1", "b": "1"})
+    apply(fake.host, conf)
+    before = (fake.serving(), links.read(fake.layout), sorted(fake.layout.store.iterdir()))
+    fake.write_conf({"a": "2", "b": "2"})
+    fake.supervisor.broken = {"b"}
+    with pytest.raises(ReleaseFailedError) as caught:
+        apply(fake.host, conf)
+    assert (caught.value.model, caught.value.step, caught.value.exit_code) == ("b", "start", 4)
+    assert "last words of b." in str(caught.value)
+    assert "serves what it served before" in str(caught.value)
+    assert before == (fake.serving(), links.read(fake.layout), sorted(fake.layout.store.iterdir()))
+    fake.check_settled({"a": "1", "b": "1"})
+
+
+def test_a_first_release_that_fails_leaves_nothing(fake: FakeHost) -> None:
+    fake.mute = {"a"}
+    with pytest.raises(ReleaseFailedError, match="ask for a first answer"):
+        apply(fake.host, fake.write_conf({"a": "1"}))
+    assert generations.newest(fake.layout) is None
+    assert links.read(fake.layout) == {}
+    assert all(state.gone for state in fake.supervisor.units.values())
+    assert list(fake.layout.releases.iterdir()) == list(fake.layout.store.iterdir()) == []
+
+
+def test_a_failure_while_switching_puts_the_links_back(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = fake.write_conf({"a": "1", "b": "1"})
+    apply(fake.host, conf)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generations, "write", full)
+    fake.write_conf({"a": "2", "c": "2"})
+    with pytest.raises(ReleaseFailedError, match="No space left"):
+        apply(fake.host, conf)
+    fake.check_settled({"a": "1", "b": "1"})
+
+
+def test_what_cannot_be_stopped_is_a_warning_and_is_tried_again(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = fake.write_conf({"a": "1"})
+    apply(fake.host, conf)
+    fake.mute = {"a"}
+    fake.write_conf({"b": "1"})
+    outcome = apply(fake.host, conf)
+    assert any("did not answer" in text for text in outcome.warnings)
+    fake.check_settled({"b": "1"})
+
+
+@pytest.mark.parametrize(
+    ("models", "text", "cause"),
+    [
+        ({"a": "1"}, "[MMS Arguments]\n--models\nx=gone.model\n", "gone.model of model x does not"),
+        ({"a": "1"}, "[MMS Arguments]\n--models\nx=mms.conf\n", "is not a ZIP file"),
+        ({"a": "1"}, "[MMS Arguments]\n--models\na=a.model\n[Oops]\n", "unknown section header"),
+    ],
+)
+def test_bad_input_touches_nothing(
+    fake: FakeHost, models: dict[str, str], text: str, cause: str
+) -> None:
+    conf = fake.write_conf(models)
+    apply(fake.host, conf)
+    fake.supervisor.acts.clear()
+    conf.write_text(text)
+    with pytest.raises(ConfError, match=cause) as caught:
+        apply(fake.host, conf)
+    assert caught.value.line > 0
+    assert fake.supervisor.acts == []
+    fake.check_settled(models)
+
+
+def test_a_held_lock_names_its_owner(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    with (
+        locked(fake.layout, "mms restart", datetime(2020, 1, 1, tzinfo=UTC)),
+        pytest.raises(
+            LockHeldError, match=r"process \d+ \(`mms restart`, since 2020-01-01T"
+        ) as caught,
+    ):
+        apply(fake.host, conf)
+    assert caught.value.exit_code == 3
+
+
+def test_old_generations_and_their_releases_are_removed(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "0"})
+    for weights in "01234":
+        fake.write_conf({"a": weights})
+        apply(fake.host, conf)
+        fake.layout.alive.mkdir(parents=True, exist_ok=True)
+        fake.layout.alive_file(fake.serving()[0]).touch()
+    apply(fake.host, conf)
+    assert generations.numbers(fake.layout) == [5, 4]
+    assert len(list(fake.layout.alive.iterdir())) == 2
+    fake.check_settled({"a": "4"})
+
+
+def _set_up(root: Path, before: dict[str, str]) -> FakeHost:
+    fake = FakeHost(root)
+    if before:
+        apply(fake.host, fake.write_conf(before))
+    fake.clockwork.events.clear()
+    return fake
+
+
+def _killed_everywhere(before: dict[str, str], after: dict[str, str]) -> int:
+    """Kill an apply at its first event, its second ...; after each, look and run it again."""
+    count = 0
+    while True:
+        with tempfile.TemporaryDirectory(dir=_FAST) as directory:
+            fake = _set_up(Path(directory), before)
+            conf = fake.write_conf(after)
+            fake.clockwork.kill_at = count
+            try:
+                apply(fake.host, conf)
+            except Killed:
+                pass
+            else:
+                return count
+            _check_one_kill(fake, before, after)
+            count += 1
+
+
+def _check_one_kill(fake: FakeHost, before: dict[str, str], after: dict[str, str]) -> None:
+    fake.check_links()
+    served = fake.served()
+    for model in before.keys() & after.keys():
+        assert served[model] in (before[model], after[model])
+    generation = generations.newest(fake.layout)
+    for release in generation.models.values() if generation else ():
+        assert fake.supervisor.units[release].up, "a boot would find its releases"
+    fake.clockwork.kill_at = None
+    apply(fake.host, fake.root / "efs/mms.conf")
+    fake.check_settled(after)
+    assert not apply(fake.host, fake.root / "efs/mms.conf").changed
+
+
+def test_killed_at_every_step_it_reaches_the_same_end() -> None:
+    steps = _killed_everywhere({"a": "1", "b": "1", "c": "1"}, {"a": "2", "b": "1", "d": "2"})
+    assert steps > 25
+
+
+def test_killed_while_putting_back_it_still_recovers() -> None:
+    with tempfile.TemporaryDirectory(dir=_FAST) as directory:
+        counts = [count for count in range(40) if _killed_in_a_failing_apply(directory, count)]
+    assert len(counts) > 15
+
+
+def _killed_in_a_failing_apply(directory: str, count: int) -> bool:
+    fake = _set_up(Path(directory) / str(count), {"a": "1", "b": "1"})
+    conf = fake.write_conf({"a": "2", "b": "2"})
+    fake.supervisor.broken = {"b"}
+    fake.clockwork.kill_at = count
+    try:
+        apply(fake.host, conf)
+    except ReleaseFailedError:
+        return False
+    except Killed:
+        fake.check_links()
+        assert fake.served() == {"a": "1", "b": "1"}
+    fake.clockwork.kill_at = None
+    fake.supervisor.broken = set()
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
+    fake.check_settled({"a": "1", "b": "1"})
+    return True
+
+
+_MODELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), min_size=1)
+
+
+@given(before=_MODELS, middle=_MODELS, after=_MODELS, kill_at=st.integers(0, 60), data=st.data())
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_random_configurations_killed_anywhere(
+    before: dict[str, str],
+    middle: dict[str, str],
+    after: dict[str, str],
+    kill_at: int,
+    data: st.DataObject,
+) -> None:
+    with tempfile.TemporaryDirectory(dir=_FAST) as directory:
+        fake = _set_up(Path(directory), before)
+        conf = fake.write_conf(middle)
+        fake.clockwork.kill_at = kill_at
+        fake.supervisor.broken = data.draw(st.sets(st.sampled_from("abc"), max_size=1))
+        try:
+            apply(fake.host, conf)
+        except (Killed, ReleaseFailedError):
+            fake.check_links()
+        fake.clockwork.kill_at = None
+        fake.supervisor.broken = set()
+        fake.write_conf(after)
+        planned = plan(fake.host, conf)
+        outcome = apply(fake.host, conf)
+        assert (planned.changed, planned.actions) == (outcome.changed, outcome.actions)
+        fake.check_settled(after)
+        assert not apply(fake.host, conf).changed
+
+
+def test_a_leftover_of_an_unknown_release_is_stopped(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    apply(fake.host, conf)
+    fake.supervisor.units["ghost.00000000"] = UnitState("failed", "active", half_enabled=True)
+    outcome = apply(fake.host, conf)
+    assert outcome.leftovers == ("ghost.00000000",)
+    fake.check_settled({"a": "1"})
