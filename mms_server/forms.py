@@ -1,15 +1,19 @@
-"""Read form bodies: multipart (RFC 7578) and URL-encoded, in linear time and within limits.
-
-The body is searched, not read line by line, so a picture costs microseconds; and every loop is
-bounded by the number of parts that is allowed.
-"""
+"""Read form bodies: multipart (RFC 7578) and URL-encoded, in linear time and within limits."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import urllib.parse
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import HeaderParser
+
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+)
 
 from mms_server.errors import BadInputError, BodyTooLargeError
 
@@ -19,7 +23,6 @@ MAX_BOUNDARY = 200
 # Decoding an escape takes some hundred bytes of memory; a base64 picture has few of them.
 MAX_ESCAPES = 2_000_000
 
-_CRLF = b"\r\n"
 _SEND_FORM = "send the fields as multipart/form-data, as curl -F does."
 
 
@@ -69,62 +72,64 @@ def parse(content_type: str, body: bytes) -> Form:
         boundary = header.get_boundary("")
         if not boundary or len(boundary) > MAX_BOUNDARY or not boundary.isascii():
             raise BadInputError("The multipart boundary is missing or too long.", fix=_SEND_FORM)
-        return Form(tuple(_multipart(body, boundary.encode())))
+        return Form(tuple(_multipart(body, boundary)))
     if kind == "application/x-www-form-urlencoded":
         return Form(tuple(_urlencoded(body)))
     return Form()
 
 
-def _multipart(body: bytes, boundary: bytes) -> list[Part]:
-    """Return the parts between the boundaries; what is before the first is no part (RFC 2046)."""
-    delimiter = _CRLF + b"--" + boundary
-    opening = delimiter[2:]
-    start = len(opening) if body.startswith(opening) else _after(body, delimiter, 0)
+def _multipart(body: bytes, boundary: str) -> list[Part]:
+    """Return the parts of a body that ends with its last boundary."""
     parts: list[Part] = []
-    while start >= 0:
-        line_end = body.find(_CRLF, start, start + MAX_BOUNDARY)
-        if body.startswith(b"--", start):
-            return parts
-        if line_end < 0 or body[start:line_end].strip(b" \t"):
-            break
-        if len(parts) >= MAX_PARTS:
-            raise BodyTooLargeError(f"The form has more than {MAX_PARTS} parts.", fix=_SEND_FORM)
-        end = body.find(delimiter, line_end)
-        if end < 0:
-            break
-        parts.append(_part(body, line_end, end))
-        start = end + len(delimiter)
-    raise BadInputError("The multipart body is malformed or cut off.", fix=_SEND_FORM)
+    parser = PushMultipartParser(
+        boundary,
+        content_length=len(body),
+        max_header_size=MAX_PART_HEADER_BYTES,
+        max_segment_count=MAX_PARTS,
+    )
+    try:
+        with parser:
+            value: list[bytes] = []
+            segment: MultipartSegment | None = None
+            for event in parser.parse(body):
+                if isinstance(event, MultipartSegment):
+                    segment, value = event, []
+                elif event is not None:
+                    value.append(event)
+                elif segment is not None:
+                    parts.append(_part(segment, b"".join(value)))
+    except ParserLimitReached as error:
+        limits = f"{MAX_PARTS} parts, or headers of more than {MAX_PART_HEADER_BYTES} bytes"
+        raise BodyTooLargeError(f"The form has more than {limits}.", fix=_SEND_FORM) from error
+    except MultipartError as error:
+        raise BadInputError(
+            f"The multipart body is malformed or cut off: {error}.", fix=_SEND_FORM
+        ) from error
+    return parts
 
 
-def _after(body: bytes, delimiter: bytes, start: int) -> int:
-    found = body.find(delimiter, start)
-    return found + len(delimiter) if found >= 0 else -1
-
-
-def _part(body: bytes, start: int, end: int) -> Part:
-    """Return the part whose headers begin with the line end at ``start``."""
-    blank = body.find(_CRLF + _CRLF, start, min(end + 2, start + MAX_PART_HEADER_BYTES))
-    if blank < 0:
-        raise BadInputError("A part of the form has no or too long headers.", fix=_SEND_FORM)
-    text = body[start + 2 : blank].decode("utf-8", "replace")
-    headers = HeaderParser().parsestr(text, headersonly=True)
-    name = _parameter(headers, "name")
-    if name is None:
+def _part(segment: MultipartSegment, value: bytes) -> Part:
+    if not segment.name:
         raise BadInputError("A part of the form has no name.", fix=_SEND_FORM)
+    encoding = (segment.header("Content-Transfer-Encoding") or "").strip().lower()
     return Part(
-        name=name,
-        value=body[blank + 4 : end],
-        filename=_parameter(headers, "filename"),
-        content_type=str(headers.get("Content-Type", "")).strip(),
+        name=segment.name,
+        value=_transfer_decoded(value, encoding),
+        filename=segment.filename,
+        content_type=(segment.header("Content-Type") or "").strip(),
     )
 
 
-def _parameter(headers: Message, key: str) -> str | None:
-    value = headers.get_param(key, header="content-disposition")
-    if value is None or isinstance(value, str):
+def _transfer_decoded(value: bytes, encoding: str) -> bytes:
+    """Undo what RFC 7578 deprecates and the original's parser undid: Ansible sends base64."""
+    if encoding != "base64":
         return value
-    return value[2]
+    try:
+        return base64.b64decode(value.translate(None, b"\r\n \t"), validate=True)
+    except binascii.Error as error:
+        raise BadInputError(
+            f"A part of the form is not base64: {error}.", fix=_SEND_FORM
+        ) from error
 
 
 def _urlencoded(body: bytes) -> list[Part]:

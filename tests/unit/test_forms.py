@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_server.errors import RequestError
+from mms_server.errors import BadInputError, RequestError
 from mms_server.forms import Form, parse
 
 KIND = "multipart/form-data; boundary=b"
@@ -42,6 +42,19 @@ def test_the_first_of_a_name_counts() -> None:
     found = form.field("a")
     assert found is not None
     assert found.value == b"1"
+
+
+@pytest.mark.parametrize("encoding", ["base64", " Base64 "])
+def test_a_part_in_base64_is_decoded(encoding: str) -> None:
+    header = f"Content-Transfer-Encoding:{encoding}"
+    form = parse(KIND, part('name="a"; filename="x"', b"AAEC\r\n/w==", header) + b"--b--")
+    assert form.parts[0].value == b"\x00\x01\x02\xff"
+
+
+def test_a_part_in_broken_base64_is_refused() -> None:
+    body = part('name="a"', b"A*", "Content-Transfer-Encoding: base64") + b"--b--"
+    with pytest.raises(BadInputError, match="not base64"):
+        parse(KIND, body)
 
 
 @pytest.mark.parametrize("boundary", ['"b"', "b; charset=utf-8", '"b" '])
