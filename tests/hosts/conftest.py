@@ -51,4 +51,4 @@ def status(host: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def release(status: dict[str, Any]) -> str:
     """Id of the live release of the digits model."""
-    return next(model["release"] for model in status["models"] if model["model"] == "digits")
+    return str(next(each["release"] for each in status["models"] if each["model"] == "digits"))

@@ -42,6 +42,7 @@ def outside(directory: Path) -> bytes:
     return base64.b64decode(done.stdout)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("rival")
 def test_outputs_are_equal_bit_for_bit(
     host: Any, machine: lab.Machine, tmp_path: Path, release: str

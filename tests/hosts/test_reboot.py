@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import requests
 
 from tests import lab
@@ -20,6 +21,7 @@ def healthy(machine: lab.Machine) -> bool:
         return False
 
 
+@pytest.mark.timeout(300)
 def test_host_serves_after_a_reboot(
     host: Any,
     machine: lab.Machine,
