@@ -1,0 +1,197 @@
+"""Health and description of a host, from its files and its kernel alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from fakehost import FakeHost
+
+from mms_server import control, generations, links
+from mms_server.apply import apply
+from mms_server.generations import Generation
+from mms_server.layout import Layout
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from mms_server.liveness import hold
+for slot in sys.argv[2:]:
+    hold(Path(sys.argv[1]), int(slot))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def _alive(layout: Layout, release: str, *slots: int) -> Iterator[None]:
+    layout.alive.mkdir(parents=True, exist_ok=True)
+    words = [str(layout.alive_file(release)), *map(str, slots)]
+    process = subprocess.Popen([sys.executable, "-c", _HOLDER, *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+def _ask(app: Any, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method}
+    setup_testing_defaults(environ)
+    got: list[Any] = []
+    body = b"".join(app(environ, lambda status, headers, _error: got.extend((status, headers))))
+    return int(got[0].split()[0]), dict(got[1]), body
+
+
+def _ping(app: Any) -> tuple[int, Any]:
+    status, _headers, body = _ask(app, "/ping")
+    assert _ask(app, "/")[0] == status
+    return status, json.loads(body)
+
+
+_HEALTHY = (200, {"health": "healthy!"})
+_UNHEALTHY = (503, {"health": "unhealthy!"})
+
+
+def test_a_host_without_a_generation_is_not_healthy(tmp_path: Path) -> None:
+    assert _ping(control.create_app(str(tmp_path))) == _UNHEALTHY
+
+
+def test_health_follows_the_processes_and_the_links(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
+    live = links.read(fake.layout)
+    app = control.create_app(str(fake.root))
+    assert _ping(app) == _UNHEALTHY
+    with _alive(fake.layout, live["a"], 0, 1):
+        assert _ping(app) == _UNHEALTHY
+        with _alive(fake.layout, live["b"], 0):
+            assert _ping(app) == _UNHEALTHY, "a master without a worker does not serve"
+        with _alive(fake.layout, live["b"], 3):
+            assert _ping(app) == _UNHEALTHY, "a worker without a master is about to end"
+        with _alive(fake.layout, live["b"], 0, 3):
+            assert _ping(app) == _HEALTHY
+            links.point(fake.layout, "b", live["a"])
+            assert _ping(app) == _UNHEALTHY, "requests for b would go elsewhere"
+            links.remove(fake.layout, "b")
+            assert _ping(app) == _UNHEALTHY
+            links.point(fake.layout, "b", live["b"])
+            assert _ping(app) == _HEALTHY
+    assert _ping(app) == _UNHEALTHY
+
+
+def test_a_new_generation_counts_at_once(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    live = links.read(fake.layout)
+    app = control.create_app(str(fake.root))
+    with _alive(fake.layout, live["a"], 0, 1):
+        for number in range(2, 12):
+            assert _ping(app) == _HEALTHY
+            generations.write(fake.layout, Generation(number, "", "", "", {"z": "z.00000000"}))
+            assert _ping(app) == _UNHEALTHY
+            generations.remove(fake.layout, number)
+
+
+def test_a_broken_generation_file_is_not_healthy(
+    fake: FakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.layout.generations.mkdir(parents=True)
+    (fake.layout.generations / "7.json").write_text("{")
+    assert _ping(control.create_app(str(fake.root))) == _UNHEALTHY
+    assert "7.json is not a generation file" in capsys.readouterr().err
+
+
+def test_the_description_names_the_models_and_the_address_of_the_file(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}, "--host\nexample.org\n--port\n80\n"))
+    app = control.create_app(str(fake.root))
+    status, headers, body = _ask(app, "/api-description")
+    answer = json.loads(body)["description"]
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert answer["host"] == "example.org:80"
+    assert set(answer["paths"]) == {"/", "/ping", "/api-description", "/a/predict"}
+    apply(fake.host, fake.write_conf({"b": "1"}))
+    answer = json.loads(_ask(app, "/api-description")[2])["description"]
+    assert answer["host"] == "127.0.0.1:8080"
+    assert "/b/predict" in answer["paths"]
+    assert "/a/predict" not in answer["paths"]
+
+
+def test_the_description_of_an_empty_host(tmp_path: Path) -> None:
+    status, _headers, body = _ask(control.create_app(str(tmp_path)), "/api-description")
+    assert status == 200
+    assert len(json.loads(body)["description"]["paths"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/nope", "GET", 404), ("/ping/", "GET", 404), ("/ping", "POST", 405), ("/ping", "HEAD", 503)],
+)
+def test_everything_else_is_the_contract_s(
+    tmp_path: Path, path: str, method: str, status: int
+) -> None:
+    got, headers, body = _ask(control.create_app(str(tmp_path)), path, method)
+    assert got == status
+    assert method == "HEAD" or body.startswith(b"<!DOCTYPE HTML")
+    if status == 405:
+        assert headers["Allow"] == "HEAD, OPTIONS, GET"
+
+
+def test_no_engine_is_imported() -> None:
+    script = (
+        "import sys, mms_server.control, mms_server.cli\n"
+        "print([name for name in ('mxnet', 'numpy', 'PIL') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_a_socket_it_does_not_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LISTEN_PID", raising=False)
+    assert control.main([]) == 2
+    assert "Fix: start mms-control.socket" in capsys.readouterr().err
+
+
+def test_the_command_line() -> None:
+    words = control.command(Path("/"), None)
+    assert words[:3] == [sys.executable, "-m", "gunicorn"]
+    assert {"--workers=1", "--worker-class=gevent", "--no-control-socket"} < set(words)
+    assert words[-1] == "mms_server.control:create_app('/')"
+    assert "--bind=unix:/x" in control.command(Path("/"), "unix:/x")
+
+
+def test_the_real_process_answers_on_its_socket(tmp_path: Path) -> None:
+    address = tmp_path / "control.sock"
+    words = ["--layout-root", str(tmp_path), "--bind", f"unix:{address}"]
+    process = subprocess.Popen([sys.executable, "-m", "mms_server.control", *words])
+    try:
+        deadline = time.monotonic() + 60
+        while not address.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(address))
+            client.sendall(b"GET /ping HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            with client.makefile("rb") as stream:
+                answer = stream.read()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert answer.endswith(b'{"health":"unhealthy!"}\n')
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait(timeout=10)

@@ -1,0 +1,141 @@
+"""What is asked of systemd, and what its answers mean: a script stands for systemctl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mms_server import supervisor as module
+from mms_server.errors import SupervisorError
+from mms_server.supervisor import Systemd, UnitState
+
+_SCRIPT = """\
+#!/bin/sh
+echo "$(basename "$0") $*" >> {log}
+case "$*" in
+{cases}
+esac
+"""
+
+
+# Service and socket of a.1, b.3 and old.2.
+_ENABLED = r"enabled\nenabled\ndisabled\ndisabled\nenabled\ndisabled\n"
+
+
+class Scripted:
+    """Answers of ``systemctl`` and ``journalctl``, by a pattern of their arguments."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._log = directory / "log"
+        self.answer({})
+
+    def answer(self, cases: dict[str, str]) -> None:
+        lines = "\n".join(f"{pattern}) {action} ;;" for pattern, action in cases.items())
+        for name in ("systemctl", "journalctl"):
+            file = self._directory / name
+            file.write_text(_SCRIPT.format(log=self._log, cases=lines or "x) ;;"))
+            file.chmod(0o755)
+
+    def asked(self) -> list[str]:
+        words = self._log.read_text().replace("--no-ask-password --no-pager ", "")
+        self._log.unlink()
+        return words.splitlines()
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return Scripted(tmp_path)
+
+
+def test_the_commands(scripted: Scripted) -> None:
+    systemd = Systemd()
+    systemd.open_socket("m.1")
+    systemd.start("m.1", 5)
+    systemd.start_soon("m.1")
+    systemd.restart("m.1", 5)
+    systemd.enable("m.1")
+    systemd.disable("m.1")
+    systemd.stop("m.1", 5)
+    assert scripted.asked() == [
+        "systemctl start mms@m.1.socket",
+        "systemctl start mms@m.1.service",
+        "systemctl start --no-block mms@m.1.socket mms@m.1.service",
+        "systemctl restart mms@m.1.service",
+        "systemctl enable --quiet mms@m.1.socket mms@m.1.service",
+        "systemctl disable --quiet mms@m.1.socket mms@m.1.service",
+        "systemctl stop mms@m.1.service mms@m.1.socket",
+        "systemctl reset-failed mms@m.1.service mms@m.1.socket",
+    ]
+
+
+def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -> None:
+    loaded = [
+        {"unit": "mms@a.1.service", "active": "active"},
+        {"unit": "mms@a.1.socket", "active": "active"},
+        {"unit": "mms@old.2.service", "active": "failed"},
+        {"unit": "mms@old.2.socket", "active": "inactive"},
+        {"unit": "mms@odd name.service", "active": "active"},
+    ]
+    scripted.answer(
+        {
+            "*list-units*": f"echo '{json.dumps(loaded)}'",
+            "*is-enabled*": f"printf '{_ENABLED}'; exit 1",
+        }
+    )
+    assert Systemd().states(["a.1", "b.3"]) == {
+        "a.1": UnitState("active", "active", enabled=True, half_enabled=True),
+        "b.3": UnitState("inactive", "inactive"),
+        "old.2": UnitState("failed", "inactive", half_enabled=True),
+    }
+
+
+def test_a_failure_carries_the_journal(scripted: Scripted) -> None:
+    scripted.answer({"*start*": "echo 'Job failed.' >&2; exit 1", "*--unit*": "echo 'no memory'"})
+    with pytest.raises(SupervisorError, match=r"Job failed\.") as caught:
+        Systemd().start("m.1", 5)
+    assert caught.value.journal == "no memory"
+    assert caught.value.where() == "mms@m.1.service"
+
+
+def test_no_wait_without_end(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MARGIN_S", 0)
+    scripted.answer({"*start*": "exec sleep 60"})
+    with pytest.raises(SupervisorError, match="did not end within"):
+        Systemd().start("m.1", 0.2)
+
+
+def test_bad_answers(scripted: Scripted) -> None:
+    scripted.answer({"*list-units*": "echo nonsense"})
+    with pytest.raises(SupervisorError, match="gave no JSON"):
+        Systemd().states([])
+    scripted.answer({"*list-units*": "echo '[]'", "*is-enabled*": "echo enabled"})
+    with pytest.raises(SupervisorError, match="is-enabled answered for"):
+        Systemd().states(["a.1", "b.1"])
+
+
+def test_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SupervisorError, match="systemctl cannot be run") as caught:
+        Systemd().states([])
+    assert "systemd" in caught.value.fix
+    assert "cannot be read" in Systemd().journal("a.1")
+
+
+@pytest.mark.parametrize(
+    ("state", "up", "gone"),
+    [
+        (UnitState("active", "active"), True, False),
+        (UnitState("activating", "active"), False, False),
+        (UnitState("active", "inactive"), False, False),
+        (UnitState("inactive", "inactive"), False, True),
+        (UnitState("failed", "inactive"), False, False),
+        (UnitState(enabled=True), False, False),
+        (UnitState(half_enabled=True), False, False),
+    ],
+)
+def test_what_a_state_means(state: UnitState, up: bool, gone: bool) -> None:
+    assert (state.up, state.gone) == (up, gone)
