@@ -68,13 +68,17 @@ class Clockwork:
 
 
 class FakeSupervisor:
-    """systemd's part, in memory. ``broken`` models never get ready."""
+    """systemd's part, in memory.
+
+    ``broken`` models never get ready, ``unstoppable`` releases stay.
+    """
 
     def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
         self._layout = layout
         self._clockwork = clockwork
         self.units: dict[str, UnitState] = {}
         self.broken: set[str] = set()
+        self.unstoppable: set[str] = set()
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
@@ -93,6 +97,8 @@ class FakeSupervisor:
         self._run("restart", release)
 
     def stop(self, release: str, timeout_s: float) -> None:
+        if release in self.unstoppable:
+            raise SupervisorError(f"mms@{release}.service", "it cannot be stopped.")
         self._set("stop", release, socket="inactive", service="inactive")
 
     def enable(self, release: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -192,16 +194,58 @@ def test_a_failure_while_switching_puts_the_links_back(
     fake.check_settled({"a": "1", "b": "1"})
 
 
-def test_what_cannot_be_stopped_is_a_warning_and_is_tried_again(
-    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    conf = fake.write_conf({"a": "1"})
-    apply(fake.host, conf)
+def test_a_queue_that_does_not_empty_is_a_warning(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
     fake.mute = {"a"}
-    fake.write_conf({"b": "1"})
-    outcome = apply(fake.host, conf)
+    outcome = apply(fake.host, fake.write_conf({"b": "1"}))
     assert any("did not answer" in text for text in outcome.warnings)
     fake.check_settled({"b": "1"})
+
+
+def test_what_cannot_be_stopped_keeps_its_files_and_is_tried_again(fake: FakeHost) -> None:
+    fake.settings = replace(fake.settings, keep_generations=1)
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    (old,) = fake.serving()
+    fake.supervisor.unstoppable = {old}
+    outcome = apply(fake.host, fake.write_conf({"a": "2"}))
+    assert any("cannot be stopped" in text for text in outcome.warnings)
+    assert old in fake.serving()
+    release = fake.host.release(old)
+    assert release is not None
+    assert (fake.layout.store / release.archive_sha256).is_dir()
+    fake.supervisor.unstoppable.clear()
+    assert apply(fake.host, fake.root / "efs/mms.conf").leftovers == (old,)
+    fake.check_settled({"a": "2"})
+
+
+def test_a_release_that_would_not_start_at_boot_is_repaired(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    apply(fake.host, conf)
+    fake.supervisor.disable(fake.serving()[0])
+    outcome = apply(fake.host, conf)
+    assert outcome.actions[0].repairs == ("enable",)
+    fake.check_settled({"a": "1"})
+
+
+def test_a_link_is_never_absent_while_it_moves(fake: FakeHost) -> None:
+    links.point(fake.layout, "a", "a.0")
+    stop, missing = threading.Event(), list[str]()
+
+    def look() -> None:
+        while not stop.is_set():
+            try:
+                fake.layout.live_link("a").readlink()
+            except FileNotFoundError as error:
+                missing.append(str(error))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for number in range(3000):
+        links.point(fake.layout, "a", f"a.{number}")
+    stop.set()
+    watcher.join(timeout=10)
+    assert missing == []
+    assert links.read(fake.layout) == {"a": "a.2999"}
 
 
 @pytest.mark.parametrize(
