@@ -41,6 +41,8 @@ def hold(path: Path, slot: int) -> None:
     if path not in _held:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         _held[path] = os.open(path, flags, 0o644)
+        # Whatever the umask: to see that a process lives is nobody's secret.
+        os.fchmod(_held[path], 0o644)
     try:
         fcntl.lockf(_held[path], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
     except BlockingIOError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,12 @@ def test_slots_of_living_processes(tmp_path: Path) -> None:
         assert holders(path) == (0, 1, 2, 5, 900)
         assert holders(path) == (0, 1, 2, 5, 900), "asking changes nothing"
     assert holders(path) == ()
+
+
+def test_everybody_may_look_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with _process(f"import os; os.umask(0o077)\n{_HOLDER}", str(path), "0"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 def test_kill_frees_the_slot(tmp_path: Path) -> None:
