@@ -17,4 +17,5 @@ check shellcheck "${scripts[@]}"
 check python tools/role_readmes.py --check
 [ "${1:-}" = --fast ] && exit 0
 check mypy
-check ansible-lint --offline --quiet
+check mypy --explicit-package-bases tools examples roles
+check ansible-lint --offline -q
