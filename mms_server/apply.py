@@ -216,11 +216,10 @@ class _Transaction:
         fix, cause = "correct the cause, then run `mms apply` again.", str(error)
         if isinstance(error, MMSError):
             fix, cause = error.fix or fix, f"{error.where()}: {error.cause}".removeprefix(": ")
+        cause += " The host serves what it served before."
         if isinstance(error, SupervisorError) and error.journal:
-            cause += f" Its last lines:\n{error.journal}\n"
-        return ReleaseFailedError(
-            self._model, self._step, f"{cause} The host serves what it served before.", fix=fix
-        )
+            cause += f" The last lines of its journal:\n{error.journal}\n"
+        return ReleaseFailedError(self._model, self._step, cause, fix=fix)
 
 
 def _try(notes: list[str], act: Callable[[], None]) -> None:
