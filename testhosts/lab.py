@@ -39,7 +39,7 @@ class Lab:
     @property
     def nfs(self) -> NFS:
         """The NFS export."""
-        return NFS(self.state, self.inventory.gateway)
+        return NFS(self.state, self.inventory.gateway, tuple(self.inventory.groups))
 
     def host(self, name: str) -> Host:
         """Return a host of the inventory, or one that still exists though the inventory lost it."""

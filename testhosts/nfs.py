@@ -41,10 +41,14 @@ def configuration(state: State, gateway: str) -> str:
 
 @dataclass(frozen=True)
 class NFS:
-    """The export of one checkout, at ``<gateway>:/``."""
+    """The export of one checkout, at ``<gateway>:/``, with a directory for each of ``groups``.
+
+    Groups of hosts are deployments of their own: what one publishes is not for the others.
+    """
 
     state: State
     gateway: str
+    groups: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -72,6 +76,8 @@ class NFS:
         require_root()
         require("ganesha.nfsd")
         with self._locked():
+            for group in self.groups:
+                (self.state.efs / group).mkdir(parents=True, exist_ok=True)
             if self.running():
                 return 0.0
             began = time.monotonic()
