@@ -14,8 +14,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from mms_server.archive import unpack
+from mms_server.ending import run_and_end
 from mms_server.errors import ArchiveError, MMSError
 from mms_server.mms_flags import MODEL_NAME
 
@@ -75,6 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A forked worker comes by here as well when it ends.
         if os.getpid() == owner:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def command() -> NoReturn:
+    """Run ``main`` as a command and end the process."""
+    run_and_end(main)
 
 
 def _serve(options: Options) -> int:

@@ -104,7 +104,7 @@ def arguments(release: Release) -> list[str]:
     return [
         f"{release.runtime}/bin/python",
         "-m",
-        "gunicorn",
+        "mms_server.ending",
         "--config=python:mms_server.gunicorn_conf",
         f"--workers={release.workers}",
         *_FIXED_ARGUMENTS,

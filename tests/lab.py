@@ -93,6 +93,15 @@ _SSH_OPTIONS = {
 SSH_ARGUMENTS = [word for key, value in _SSH_OPTIONS.items() for word in ("-o", f"{key}={value}")]
 
 
+def ssh_config() -> Path:
+    """Write the same options as a file, for testinfra, and return its path."""
+    options = {"IdentityFile": str(KEY), **_SSH_OPTIONS}
+    lines = [f"    {key} {value}\n" for key, value in options.items()]
+    file = ROOT / "build" / "testhosts" / "ssh_config"
+    file.write_text("Host *\n" + "".join(lines), encoding="utf-8")
+    return file
+
+
 def copy(machine: Machine, file: Path, destination: str) -> None:
     """Copy a file to a host, as its user ``admin``."""
     target = f"admin@{machine.address}:{destination}"

@@ -15,8 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Reach every host of the tested group by ssh, unless the command line says otherwise."""
     if not config.option.hosts:
         config.option.hosts = ",".join(f"ssh://admin@{each.address}" for each in lab.fleet())
-        config.option.ssh_identity_file = str(lab.KEY)
-        config.option.ssh_extra_args = " ".join(lab.SSH_ARGUMENTS)
+        config.option.ssh_config = str(lab.ssh_config())
         config.option.sudo = True
 
 

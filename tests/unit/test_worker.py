@@ -24,7 +24,7 @@ RELEASE = Release(
 
 def test_the_releases_own_arguments_win() -> None:
     line = worker.arguments(RELEASE)
-    assert line[:3] == ["/opt/runtime/bin/python", "-m", "gunicorn"]
+    assert line[:3] == ["/opt/runtime/bin/python", "-m", "mms_server.ending"]
     assert line[-3:] == ["--timeout", "300", "mms_server.wsgi:application"]
     assert "--workers=3" in line
     assert line.index("--timeout=120") < line.index("--timeout")

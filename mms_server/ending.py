@@ -1,0 +1,55 @@
+"""End a process that has loaded the engine, without tearing the interpreter down.
+
+The engine's Python package keeps callbacks made by ctypes. In a process that has forked, libffi of
+Debian 12 aborts when the interpreter frees them at its end: a server that stopped cleanly would
+look like a crash. So the process ends here: after its own code, before the interpreter's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+Main = Callable[[], int | str | None]
+
+
+def run_and_end(main: Main) -> NoReturn:
+    """Call ``main`` and end the process with the exit code that its end means."""
+    status = 0
+    try:
+        sys.exit(main())
+    except SystemExit as end:
+        status = exit_status(end)
+    except BaseException:  # noqa: BLE001 - what the interpreter would do, nobody is above
+        traceback.print_exc()
+        status = 1
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def exit_status(end: SystemExit) -> int:
+    """Return the exit code that a SystemExit means; a text is printed, as the interpreter does."""
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)  # noqa: T201 - the interpreter's own behaviour
+    return 1
+
+
+def gunicorn() -> None:
+    """Run gunicorn's command line: ``python -m mms_server.ending [OPTIONS] [APP_MODULE]``."""
+    from gunicorn.app.wsgiapp import run  # noqa: PLC0415 - other users of this module need it not
+
+    run()
+
+
+if __name__ == "__main__":
+    run_and_end(gunicorn)
