@@ -32,7 +32,7 @@ lock: $(STAMP) ## Lock requirements/*.in to versions with hashes
 .PHONY: model
 model: $(MODELS)/mms.conf ## Train the digits model and write its archive, mms.conf and images
 
-$(MODELS)/mms.conf: $(STAMP) examples/digits.py
+$(MODELS)/mms.conf: $(STAMP) examples/digits.py mms_server/export.py
 	@echo "== Training the digits model"
 	$(BIN)/python examples/digits.py --output $(MODELS)
 
@@ -50,9 +50,9 @@ up: hosts model ## Boot two local hosts, run site.yml on them and make a predict
 	$(BIN)/ansible-playbook -i inventory/local site.yml
 
 .PHONY: down
-down: $(STAMP) ## Remove the hosts, their network and all that was built (not .venv)
-	$(TESTHOSTS) down --image
-	rm -rf build
+down: ## Remove all that `make up` made: hosts, network, shared files, build/ and .venv
+	if [ -x $(BIN)/python ]; then $(TESTHOSTS) down --image; fi
+	rm -rf build $(VENV)
 
 .PHONY: format
 format: $(STAMP) ## Format the Python code

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests import lab
+
 OPTIONS = {
     "vers=4.1",
     "rsize=1048576",
@@ -21,7 +23,7 @@ def test_share_is_mounted_with_its_options(host: Any) -> None:
     host.check_output("stat /efs/models/mms.conf")
     line = host.check_output("findmnt --noheadings --types nfs4 --output SOURCE,OPTIONS /efs")
     source, options = line.split()
-    assert source.endswith(":/")
+    assert source.endswith(f":/{lab.GROUP}")
     assert set(options.split(",")) >= OPTIONS
 
 

@@ -39,7 +39,7 @@ def test_description_names_the_model(machine: lab.Machine) -> None:
 def test_unknown_path_is_the_servers_404(machine: lab.Machine, method: str, path: str) -> None:
     answer = requests.request(method, f"{machine.url}{path}", data=b"x" * 2048, timeout=10)
     assert answer.status_code == 404
-    assert "Error: 404 Not Found" in answer.text
+    assert "<p>The requested URL was not found on the server." in answer.text
 
 
 def test_too_large_body_is_refused_by_nginx(machine: lab.Machine) -> None:
