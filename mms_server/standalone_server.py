@@ -93,7 +93,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         for key, value in {
             "bind": f"fd://{self._descriptor}",
             "workers": self._options.workers,
-            "worker_class": "gevent",
+            "worker_class": "mms_server.gunicorn_worker.Worker",
             "preload_app": True,
             "keepalive": 0,
             "timeout": 120,

@@ -36,7 +36,7 @@ _PASSED_ON = (
 )
 _FIXED_ARGUMENTS = (
     "--preload",
-    "--worker-class=gevent",
+    "--worker-class=mms_server.gunicorn_worker.Worker",
     # One at a time: what an idle worker could start must wait in the kernel's queue, which all
     # workers share, and not in a busy worker.
     "--worker-connections=1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -73,6 +74,18 @@ def test_a_killed_worker_is_replaced(odd: Server) -> None:
         until(lambda: holders(odd.alive) != before and len(holders(odd.alive)) == 3)  # noqa: B023
         assert time.monotonic() - killed < 1
         assert victim not in odd.workers()
+
+
+def test_an_answer_leaves_in_one_piece(odd: Server) -> None:
+    """Else a worker killed after the head leaves nginx half an answer and nothing to retry."""
+    for path in ("/odd/ping", "/unknown"):
+        for _ in range(20):
+            with odd.connect() as connection:
+                connection.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+                head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                length = re.search(rb"Content-Length: (\d+)", head)
+                assert length is not None
+                assert len(body) == int(length[1]) > 0
 
 
 def test_a_late_prediction_is_504_and_its_worker_is_replaced(odd: Server) -> None:
