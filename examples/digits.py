@@ -21,10 +21,11 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before the engine is imported: sums in on
 
 import mxnet as mx
 import numpy as np
-from mms.export_model import export_model
-from mms.utils.mxnet import image as mms_image
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from mms.export_model import export_model
+from mms.utils.mxnet import image as mms_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,8 +24,8 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
   apt-get update -qq
   apt-get install -y -qq python3-venv
 fi
-say "Virtual environment $directory: $("$python" --version), requirements/controller.txt"
+say "Virtual environment $directory: $("$python" --version), requirements/controller.txt (a minute)"
 [ -x "$directory/bin/python" ] || "$python" -m venv "$directory"
-"$directory/bin/python" -m pip install --quiet --require-hashes -r requirements/controller.txt
-"$directory/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
+"$directory/bin/python" -m pip install -qq --require-hashes -r requirements/controller.txt
+"$directory/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable .
 say "Virtual environment ready"
