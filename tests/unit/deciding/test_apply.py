@@ -1,27 +1,20 @@
-"""Apply: all or nothing, the same end from wherever it was killed, idle when nothing changed."""
+"""Apply: all or nothing, and idle when nothing changed."""
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fakehost import FakeHost, Killed
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
+from fakehost import FakeHost
 
 from mms_server import generations, links
 from mms_server.apply import apply, plan
 from mms_server.errors import ConfError, LockHeldError, ReleaseFailedError
 from mms_server.host_lock import locked
 from mms_server.supervisor import UnitState
-
-# Memory, where there is such a place: hundreds of hosts are made, and each write reaches the disk.
-_FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - random names below it
 
 
 def _actions(fake: FakeHost, conf: Path) -> list[tuple[str, str]]:
@@ -293,107 +286,6 @@ def test_old_generations_and_their_releases_are_removed(fake: FakeHost) -> None:
     assert generations.numbers(fake.layout) == [5, 4]
     assert len(list(fake.layout.alive.iterdir())) == 2
     fake.check_settled({"a": "4"})
-
-
-def _set_up(root: Path, before: dict[str, str]) -> FakeHost:
-    fake = FakeHost(root)
-    if before:
-        apply(fake.host, fake.write_conf(before))
-    fake.clockwork.events.clear()
-    return fake
-
-
-def _killed_everywhere(before: dict[str, str], after: dict[str, str]) -> int:
-    """Kill an apply at its first event, its second ...; after each, look and run it again."""
-    count = 0
-    while True:
-        with tempfile.TemporaryDirectory(dir=_FAST) as directory:
-            fake = _set_up(Path(directory), before)
-            conf = fake.write_conf(after)
-            fake.clockwork.kill_at = count
-            try:
-                apply(fake.host, conf)
-            except Killed:
-                pass
-            else:
-                return count
-            _check_one_kill(fake, before, after)
-            count += 1
-
-
-def _check_one_kill(fake: FakeHost, before: dict[str, str], after: dict[str, str]) -> None:
-    fake.check_links()
-    served = fake.served()
-    for model in before.keys() & after.keys():
-        assert served[model] in (before[model], after[model])
-    generation = generations.newest(fake.layout)
-    for release in generation.models.values() if generation else ():
-        assert fake.supervisor.units[release].up, "a boot would find its releases"
-    fake.clockwork.kill_at = None
-    apply(fake.host, fake.root / "efs/mms.conf")
-    fake.check_settled(after)
-    assert not apply(fake.host, fake.root / "efs/mms.conf").changed
-
-
-def test_killed_at_every_step_it_reaches_the_same_end() -> None:
-    steps = _killed_everywhere({"a": "1", "b": "1", "c": "1"}, {"a": "2", "b": "1", "d": "2"})
-    assert steps > 25
-
-
-def test_killed_while_putting_back_it_still_recovers() -> None:
-    with tempfile.TemporaryDirectory(dir=_FAST) as directory:
-        counts = [count for count in range(40) if _killed_in_a_failing_apply(directory, count)]
-    assert len(counts) > 15
-
-
-def _killed_in_a_failing_apply(directory: str, count: int) -> bool:
-    fake = _set_up(Path(directory) / str(count), {"a": "1", "b": "1"})
-    conf = fake.write_conf({"a": "2", "b": "2"})
-    fake.supervisor.broken = {"b"}
-    fake.clockwork.kill_at = count
-    try:
-        apply(fake.host, conf)
-    except ReleaseFailedError:
-        return False
-    except Killed:
-        fake.check_links()
-        assert fake.served() == {"a": "1", "b": "1"}
-    fake.clockwork.kill_at = None
-    fake.supervisor.broken = set()
-    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
-    fake.check_settled({"a": "1", "b": "1"})
-    return True
-
-
-_MODELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), min_size=1)
-
-
-@given(before=_MODELS, middle=_MODELS, after=_MODELS, kill_at=st.integers(0, 60), data=st.data())
-@hypothesis_settings(max_examples=40, deadline=None)
-def test_random_configurations_killed_anywhere(
-    before: dict[str, str],
-    middle: dict[str, str],
-    after: dict[str, str],
-    kill_at: int,
-    data: st.DataObject,
-) -> None:
-    with tempfile.TemporaryDirectory(dir=_FAST) as directory:
-        fake = _set_up(Path(directory), before)
-        conf = fake.write_conf(middle)
-        fake.clockwork.kill_at = kill_at
-        fake.supervisor.broken = data.draw(st.sets(st.sampled_from("abc"), max_size=1))
-        try:
-            apply(fake.host, conf)
-        except (Killed, ReleaseFailedError):
-            fake.check_links()
-        fake.clockwork.kill_at = None
-        fake.supervisor.broken = set()
-        fake.write_conf(after)
-        planned = plan(fake.host, conf)
-        outcome = apply(fake.host, conf)
-        assert (planned.changed, planned.actions) == (outcome.changed, outcome.actions)
-        fake.check_settled(after)
-        assert not apply(fake.host, conf).changed
 
 
 def test_a_leftover_of_an_unknown_release_is_stopped(fake: FakeHost) -> None:
