@@ -30,8 +30,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     report = outcome.get_result()
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
-        journal = host.run("journalctl -u 'mms*' -u nginx --no-pager -o short-monotonic -n 60")
-        report.sections.append((f"journal of {host.backend.hostname}", journal.stdout))
+        command = "journalctl -u 'mms*' -u nginx --no-pager -o short-monotonic -n 60"
+        try:
+            journal = host.run(command).stdout
+        except RuntimeError as error:  # the host itself may be what failed
+            journal = f"it cannot be reached: {error}"
+        report.sections.append((f"journal of {host.backend.hostname}", journal))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from testhosts.lab import Lab
 from tests import lab
 
 LIMIT_S = 180.0
@@ -38,6 +39,8 @@ def test_host_serves_after_a_reboot(
         assert time.monotonic() < deadline, f"not healthy {LIMIT_S:.0f} s after the reboot"
         time.sleep(0.5)
     record_property("seconds from down to healthy", round(time.monotonic() - began, 1))
+    # It may serve before it takes logins.
+    Lab.open(lab.ROOT).host(machine.name).wait_ssh(timeout_s=60)
     assert host.check_output("cat /proc/sys/kernel/random/boot_id") != boot
     assert lab.predict(machine)["class"] == "7"
     assert host.file("/run/mms/live/digits.sock").linked_to.endswith(f"{release}.sock")
