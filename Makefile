@@ -77,7 +77,7 @@ http: $(STAMP) ## Tests against a real server process on loopback
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	$(TESTHOSTS) prerequisites
 	mkdir -p $(REPORTS)
-	$(BIN)/molecule test
+	$(BIN)/molecule test --no-command-borders
 
 .PHONY: test-fast
 test-fast: unit ## Unit tests and the quick half of lint, in under a minute
