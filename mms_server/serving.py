@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import mxnet as mx
 
-from mms_server.app import Servable
 from mms_server.engine import Engine
 from mms_server.errors import ServiceError
+from mms_server.servable import Observer, Servable, Silent
 from mms_server.service_loader import LoadedModel
 from mms_server.services.module import bound_shape
 
@@ -30,7 +30,9 @@ class Limits:
     max_pixels: int
 
 
-def make_ready(models: Sequence[LoadedModel], limits: Limits) -> dict[str, Servable]:
+def make_ready(
+    models: Sequence[LoadedModel], limits: Limits, observer: Observer | None = None
+) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
     Raises:
@@ -44,7 +46,9 @@ def make_ready(models: Sequence[LoadedModel], limits: Limits) -> dict[str, Serva
     gc.collect()
     gc.freeze()
     return {
-        model.name: Servable(model, engine, limits.max_body_bytes, limits.max_pixels)
+        model.name: Servable(
+            model, engine, limits.max_body_bytes, limits.max_pixels, observer or Silent()
+        )
         for model in models
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from mms_server.app import model_routes, ping
+from mms_server.contract_routes import contract_routes, ping
 from mms_server.description import describe
 from mms_server.errors import MMSError
 from mms_server.replies import contract_app
@@ -65,7 +65,7 @@ def _application(options: Options, models: list[LoadedModel]) -> Any:
     servables = make_ready(models, _LIMITS)
     _log.info("Initialized model serving.")
     app = contract_app()
-    model_routes(app, servables)
+    contract_routes(app, servables)
     all_well = functools.partial(ping, list(servables.values()))
     signatures = {model.name: model.signature for model in models}
     description = {"description": describe(options.host, options.port, signatures)}

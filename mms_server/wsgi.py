@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from mms_server.app import model_routes
+from mms_server.contract_routes import contract_routes
 from mms_server.errors import MMSError
 from mms_server.replies import contract_app
 from mms_server.service_loader import load_model
@@ -25,7 +25,7 @@ def _application() -> Any:
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    model_routes(app, make_ready([model], limits))
+    contract_routes(app, make_ready([model], limits))
     return app
 
 

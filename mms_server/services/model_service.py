@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from mms_server.errors import ServiceError
+from mms_server.stages import INFERENCE, POSTPROCESS, PREPROCESS, stage
 
 URL_PREFIX = ("http://", "https://", "s3://")
 
@@ -48,9 +49,12 @@ class SingleNodeService(ModelService):
 
     def inference(self, data: Any) -> Any:
         """Return ``_postprocess(_inference(_preprocess(data)))``."""
-        prepared = _as_list(self._preprocess(data))
-        outputs = _as_list(self._inference(prepared))
-        return _as_list(self._postprocess(outputs))
+        with stage(PREPROCESS):
+            prepared = _as_list(self._preprocess(data))
+        with stage(INFERENCE):
+            outputs = _as_list(self._inference(prepared))
+        with stage(POSTPROCESS):
+            return _as_list(self._postprocess(outputs))
 
     @abstractmethod
     def _inference(self, data: Any) -> Any:

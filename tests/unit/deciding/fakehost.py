@@ -45,12 +45,17 @@ class Killed(BaseException):
 def write_archive(path: Path, weights: str) -> Path:
     """Write a sound archive; other ``weights``, other content."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    members = {
+        "MANIFEST.json": json.dumps(_MANIFEST),
+        "signature.json": json.dumps(_SIGNATURE),
+        "service.py": "",
+        "tiny-symbol.json": "{}",
+        "tiny-0000.params": weights,
+    }
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("MANIFEST.json", json.dumps(_MANIFEST))
-        archive.writestr("signature.json", json.dumps(_SIGNATURE))
-        archive.writestr("service.py", "")
-        archive.writestr("tiny-symbol.json", "{}")
-        archive.writestr("tiny-0000.params", weights)
+        for name, content in members.items():
+            # A fixed time: equal content is to be equal bytes, whenever it is written.
+            archive.writestr(zipfile.ZipInfo(name), content)
     return path
 
 

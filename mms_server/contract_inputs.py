@@ -1,30 +1,18 @@
-"""The routes of a model: predict and ping (contract, sections 7.1 to 7.4)."""
+"""From a form to a model's inputs, as the contract says (section 7.2)."""
 
 from __future__ import annotations
 
 import ast
 import base64
 import binascii
-import functools
 import json
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import bottle
-
-from mms_server import body
-from mms_server.engine import Engine
-from mms_server.errors import BadInputError, MMSError, PredictionError
-from mms_server.forms import Form, parse
+from mms_server.errors import BadInputError
+from mms_server.forms import Form
 from mms_server.image import require_small
-from mms_server.replies import request_id
-from mms_server.service_loader import LoadedModel
-from mms_server.signature import IMAGE, JSON, Tensor
+from mms_server.signature import IMAGE, JSON, Signature, Tensor
 
-HEALTHY = {"health": "healthy!"}
-UNHEALTHY = {"health": "unhealthy!"}
 # A Python literal takes a hundred times its text in memory to parse; JSON does not.
 MAX_LITERAL = 1024 * 1024
 
@@ -43,77 +31,15 @@ _NOT_LIST = (
 _NOT_LITERAL = "malformed node or string: {given}"
 _SHOWN = 60
 
-_log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Servable:
-    """A loaded model with the engine it runs on and its limits."""
-
-    model: LoadedModel
-    engine: Engine
-    max_body_bytes: int
-    max_pixels: int
-
-    def healthy(self) -> bool:
-        """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
-        if not self.engine.idle:
-            return not self.engine.stuck
-        try:
-            self.engine.run(self.model.service.ping)
-        except MMSError as error:
-            _log.error("ping of %s failed: %r", self.model.name, error.__cause__ or error)
-            return False
-        return True
-
-
-def model_routes(app: Any, models: Mapping[str, Servable]) -> None:
-    """Add ``POST /<name>/predict`` and ``GET /<name>/ping`` for each model."""
-    for name, servable in models.items():
-        app.post(f"/{name}/predict", callback=functools.partial(predict, servable))
-        app.get(f"/{name}/ping", callback=functools.partial(ping, [servable]))
-
-
-def ping(servables: list[Servable]) -> dict[str, str]:
-    """Answer whether all of these models are well: 200, or 503."""
-    if all(servable.healthy() for servable in servables):
-        return HEALTHY
-    bottle.response.status = 503
-    return UNHEALTHY
-
-
-def predict(servable: Servable) -> dict[str, Any]:
-    """Answer the prediction request that Bottle is handling.
-
-    Raises:
-        RequestError: the request is not as the signature says, or the model failed on it.
-    """
-    environ = bottle.request.environ
-    data = body.read(environ, servable.max_body_bytes)
-    form = parse(environ.get("CONTENT_TYPE", ""), data)
-    inputs = read_inputs(servable, form)
-    try:
-        answer = servable.engine.run(lambda: servable.model.service.inference(inputs))
-    except PredictionError as error:
-        _log.error(
-            "request %s: model %s failed",
-            request_id(),
-            servable.model.name,
-            exc_info=error.__cause__,
-        )
-        raise
-    return {"prediction": answer}
-
-
-def read_inputs(servable: Servable, form: Form) -> list[Any]:
+def read_inputs(signature: Signature, form: Form, max_pixels: int) -> list[Any]:
     """Return one element per input: bytes for image/jpeg, a list for application/json.
 
     Raises:
         RequestError: a field is missing or is not of its type.
     """
-    signature = servable.model.signature
     if signature.input_type == IMAGE:
-        return [_image(form, row, servable.max_pixels) for row in signature.inputs]
+        return [_image(form, row, max_pixels) for row in signature.inputs]
     return [_list(form, row) for row in signature.inputs]
 
 

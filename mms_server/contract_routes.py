@@ -1,0 +1,45 @@
+"""The routes of MMS 0.4 for a model: predict and ping (contract, sections 7.1 to 7.4)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import bottle
+
+from mms_server import body
+from mms_server.contract_inputs import read_inputs
+from mms_server.forms import parse
+from mms_server.servable import Servable, observed
+
+HEALTHY = {"health": "healthy!"}
+UNHEALTHY = {"health": "unhealthy!"}
+
+
+def contract_routes(app: Any, models: Mapping[str, Servable]) -> None:
+    """Add ``POST /<name>/predict`` and ``GET /<name>/ping`` for each model."""
+    for name, servable in models.items():
+        app.post(f"/{name}/predict", callback=observed(servable, predict))
+        app.get(f"/{name}/ping", callback=functools.partial(ping, [servable]))
+
+
+def ping(servables: list[Servable]) -> dict[str, str]:
+    """Answer whether all of these models are well: 200, or 503."""
+    if all(servable.healthy() for servable in servables):
+        return HEALTHY
+    bottle.response.status = 503
+    return UNHEALTHY
+
+
+def predict(servable: Servable) -> dict[str, Any]:
+    """Answer the prediction request that Bottle is handling.
+
+    Raises:
+        RequestError: the request is not as the signature says, or the model failed on it.
+    """
+    environ = bottle.request.environ
+    data = body.read(environ, servable.max_body_bytes)
+    form = parse(environ.get("CONTENT_TYPE", ""), data)
+    inputs = read_inputs(servable.model.signature, form, servable.max_pixels)
+    return {"prediction": servable.infer(inputs)}

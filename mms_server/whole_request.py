@@ -1,0 +1,38 @@
+"""What a model without a signature gets and gives: a 1.x handler reads the request itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mms_server.forms import Form
+
+
+@dataclass(frozen=True)
+class WholeRequest:
+    """One request as it came; ``form`` is empty unless the body is a form.
+
+    ``headers`` have lower-case names, ``query`` has the first value of each parameter.
+    """
+
+    body: bytes
+    content_type: str = ""
+    form: Form = field(default_factory=Form)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class HandlerAnswer:
+    """What a handler made of a request.
+
+    ``body`` is bytes, text, or an object to be sent as JSON; an empty ``content_type`` means: the
+    usual one of that kind of body.
+    """
+
+    body: Any
+    content_type: str = ""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
