@@ -94,7 +94,7 @@ def unpack(archive: Path, destination: Path, limits: UnpackLimits = UnpackLimits
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def check(directory: Path) -> tuple[Manifest, Signature]:
+def check(directory: Path) -> tuple[Manifest, Signature | None]:
     """Return manifest and signature of an unpacked archive (contract, section 8.2).
 
     Raises:

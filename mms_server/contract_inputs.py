@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
-import json
 from typing import Any
 
+from mms_server import json_text
 from mms_server.errors import BadInputError
 from mms_server.forms import Form
 from mms_server.image import require_small
@@ -55,15 +55,28 @@ def _image(form: Form, row: Tensor, max_pixels: int) -> bytes:
         text = form.field(field)
         if text is None:
             raise BadInputError(_NO_FIELD.format(field=field))
-        data = _from_base64(text.value, field)
+        data = from_base64(text.value, field)
+    return whole_picture(data, field, max_pixels)
+
+
+def whole_picture(data: bytes, field: str, max_pixels: int) -> bytes:
+    """Return the encoded picture if it may be decoded.
+
+    Raises:
+        RequestError: it is empty, or has more than ``max_pixels`` pixels.
+    """
     if not data:
         raise BadInputError(f"Input data for request argument: {field} is empty.")
     require_small(data, max_pixels)
     return data
 
 
-def _from_base64(text: bytes, field: str) -> bytes:
-    """Decode leniently: padding may be missing, and a ``+`` that was not escaped is a blank."""
+def from_base64(text: bytes, field: str) -> bytes:
+    """Decode leniently: padding may be missing, and a ``+`` that was not escaped is a blank.
+
+    Raises:
+        BadInputError: it is not base64.
+    """
     packed = text.strip().translate(None, b"\r\n\t").replace(b" ", b"+").rstrip(b"=")
     try:
         return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
@@ -91,8 +104,8 @@ def _list(form: Form, row: Tensor) -> list[Any]:
 def _literal(text: str, field: str) -> Any:
     """Return JSON or a Python literal; JSON first, since most clients write it."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return json_text.parse(text.encode("utf-8", "surrogatepass"), field)
+    except BadInputError:
         shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     try:
         if len(text) <= MAX_LITERAL:
@@ -103,7 +116,3 @@ def _literal(text: str, field: str) -> Any:
         _NOT_LITERAL.format(given=repr(shown)),
         fix=f"send {field} as a list, in {JSON} or as a Python literal.",
     )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")

@@ -11,6 +11,7 @@ import bottle
 from mms_server import body
 from mms_server.contract_inputs import read_inputs
 from mms_server.forms import parse
+from mms_server.handler_routes import handle
 from mms_server.servable import Servable, observed
 
 HEALTHY = {"health": "healthy!"}
@@ -32,14 +33,17 @@ def ping(servables: list[Servable]) -> dict[str, str]:
     return UNHEALTHY
 
 
-def predict(servable: Servable) -> dict[str, Any]:
+def predict(servable: Servable) -> Any:
     """Answer the prediction request that Bottle is handling.
 
     Raises:
         RequestError: the request is not as the signature says, or the model failed on it.
     """
+    signature = servable.model.signature
+    if signature is None:
+        return handle(servable, envelope=True)
     environ = bottle.request.environ
     data = body.read(environ, servable.max_body_bytes)
     form = parse(environ.get("CONTENT_TYPE", ""), data)
-    inputs = read_inputs(servable.model.signature, form, servable.max_pixels)
+    inputs = read_inputs(signature, form, servable.max_pixels)
     return {"prediction": servable.infer(inputs)}

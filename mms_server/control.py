@@ -1,4 +1,4 @@
-"""The control application of a host: health and description. ``python -m mms_server.control``.
+"""The control application of a host: health, lists, descriptions. ``python -m mms_server.control``.
 
 It answers for all models without asking any of them, and imports no engine. The launcher becomes
 gunicorn and keeps its process id, so systemd's socket and readiness protocol hold.
@@ -16,11 +16,13 @@ from typing import Any, NoReturn
 import bottle
 
 from mms_server import archive, health, replies
+from mms_server.catalogue import ModelFacts
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
 from mms_server.description import describe
 from mms_server.errors import MMSError
 from mms_server.generations import Generation
 from mms_server.health import NewestGeneration
+from mms_server.host_routes import host_routes
 from mms_server.layout import Layout
 from mms_server.release import Release
 from mms_server.signature import Signature
@@ -32,16 +34,20 @@ _ARGUMENTS = (
     "--graceful-timeout=10",
     "--log-level=warning",
 )
-_UNAVAILABLE = 503
+_PROXY_ERRORS = {
+    "413": "The request body is larger than the limit.",
+    "502": "The server of the model ended before it answered.",
+    "504": "The prediction was not ready in time.",
+}
 
 
 class Control:
-    """What the routes read; answers are made anew for every request, from a few small files."""
+    """The host's catalogue: made anew for every request, from a few small files."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._newest = NewestGeneration(layout)
-        self._signatures: dict[str, Signature] = {}
+        self._releases: dict[str, tuple[Release, Signature | None]] = {}
 
     def healthy(self) -> bool:
         """Return whether every wanted model is ready; a host that wants none is not healthy."""
@@ -55,6 +61,25 @@ class Control:
             return False
         return all(model.ready for model in found.values())
 
+    def models(self) -> dict[str, ModelFacts]:
+        """Return the newest generation's models by endpoint name.
+
+        Raises:
+            MMSError: a release or its signature cannot be read.
+            OSError: the same.
+        """
+        generation = self._newest.get()
+        if generation is None:
+            return {}
+        found = health.of_models(self._layout, generation.models)
+        facts: dict[str, ModelFacts] = {}
+        for name, (release, signature) in self._known(generation).items():
+            state = found[name]
+            facts[name] = ModelFacts(
+                name, release.version, state.ready, state.workers, release.workers, signature
+            )
+        return facts
+
     def description(self) -> dict[str, Any]:
         """Return the API description of the newest generation's models.
 
@@ -65,39 +90,36 @@ class Control:
         generation = self._newest.get()
         if generation is None:
             return describe(DEFAULT_HOST, DEFAULT_PORT, {})
-        return describe(generation.host, generation.port, self._signatures_of(generation))
+        signatures = {name: row[1] for name, row in self._known(generation).items()}
+        return describe(generation.host, generation.port, signatures)
 
-    def _signatures_of(self, generation: Generation) -> dict[str, Signature]:
+    def _known(self, generation: Generation) -> dict[str, tuple[Release, Signature | None]]:
         # Releases and store entries never change, so what was read once stays right.
-        known = self._signatures
-        self._signatures = {
-            release: known.get(release) or self._signature(release)
+        known = self._releases
+        self._releases = {
+            release: known.get(release) or self._read(release)
             for release in generation.models.values()
         }
-        return {model: self._signatures[name] for model, name in generation.models.items()}
+        return {model: self._releases[name] for model, name in generation.models.items()}
 
-    def _signature(self, release_id: str) -> Signature:
-        text = self._layout.release_file(release_id).read_text("utf-8")
-        release = Release.from_json(text)
-        return archive.check(self._layout.store / release.archive_sha256)[1]
+    def _read(self, release_id: str) -> tuple[Release, Signature | None]:
+        release = Release.from_json(self._layout.release_file(release_id).read_text("utf-8"))
+        return release, archive.check(self._layout.store / release.archive_sha256)[1]
 
 
 def create_app(root: str = "/") -> Any:
     """Return the WSGI application for the host below ``root``."""
-    control = Control(Layout.under(Path(root)))
     app = replies.contract_app()
-
-    def ping() -> dict[str, str]:
-        if control.healthy():
-            return {"health": "healthy!"}
-        # The original said 200 here too, and balancers sent traffic to hosts that could not serve.
-        bottle.response.status = _UNAVAILABLE
-        return {"health": "unhealthy!"}
-
-    app.get("/", callback=ping)
-    app.get("/ping", callback=ping)
-    app.get("/api-description", callback=lambda: {"description": control.description()})
+    app.add_hook("before_request", _word_error_of_proxy)
+    host_routes(app, Control(Layout.under(Path(root))))
     return app
+
+
+def _word_error_of_proxy() -> None:
+    """Word an error that nginx found itself; nginx lets no client send this header."""
+    code = bottle.request.environ.get("HTTP_X_MMS_ERROR", "")
+    if code in _PROXY_ERRORS:
+        raise bottle.HTTPError(int(code), _PROXY_ERRORS[code])
 
 
 def command(root: Path, bind: str | None) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _IMAGE = "image/jpeg"
 
 
-def describe(host: str, port: int, signatures: Mapping[str, Signature]) -> dict[str, Any]:
+def describe(host: str, port: int, signatures: Mapping[str, Signature | None]) -> dict[str, Any]:
     """Return the value of ``description`` for the models in ``signatures`` (by endpoint name)."""
     paths: dict[str, Any] = {
         "/": {"get": _fixed_route("root", "health")},
@@ -37,7 +37,9 @@ def _fixed_route(operation: str, key: str) -> dict[str, Any]:
     }
 
 
-def _predict_route(name: str, signature: Signature) -> dict[str, Any]:
+def _predict_route(name: str, signature: Signature | None) -> dict[str, Any]:
+    if signature is None:
+        return _handler_route(name)
     is_file = signature.output_type == _IMAGE
     return {
         "operationId": f"{name}_predict",
@@ -48,6 +50,17 @@ def _predict_route(name: str, signature: Signature) -> dict[str, Any]:
             for tensor in signature.inputs
         ],
         "responses": _ok({"type": "file"} if is_file else _object_with("prediction")),
+    }
+
+
+def _handler_route(name: str) -> dict[str, Any]:
+    """Describe a 1.x handler: it reads the whole request, so any body may do."""
+    return {
+        "operationId": f"{name}_predict",
+        "consumes": ["application/json", "application/octet-stream", "multipart/form-data"],
+        "produces": ["application/json"],
+        "parameters": [{"in": "body", "name": "body", "schema": {}}],
+        "responses": _ok(_object_with("prediction")),
     }
 
 

@@ -94,6 +94,10 @@ class BadInputError(RequestError):
     """The request does not hold what the model's signature asks for."""
 
 
+class NotFoundError(RequestError):
+    """There is no such model, or not in this version."""
+
+
 class LengthRequiredError(RequestError):
     """The request's body has no declared length."""
 
@@ -104,6 +108,10 @@ class BodyTooLargeError(RequestError):
 
 class RequestTimeoutError(RequestError):
     """The request's body did not arrive in time."""
+
+
+class UnavailableError(RequestError):
+    """The model is not ready to answer."""
 
 
 class PredictionError(RequestError):

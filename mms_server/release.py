@@ -42,7 +42,12 @@ class Release:
     @property
     def id(self) -> str:
         """Return ``<model>.<8 hex>``."""
-        return f"{self.model}.{self._digest()[:8]}"
+        return f"{self.model}.{self.version}"
+
+    @property
+    def version(self) -> str:
+        """Return the 8 hex."""
+        return self._digest()[:8]
 
     def _digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -1,33 +1,36 @@
 """How this server answers, whatever the route (contract, sections 7.3, 7.4 and 7.5).
 
-Successful answers are JSON with sorted keys; errors are small HTML pages, or JSON for a client that
-asks for it; every answer carries the CORS headers and a request id.
+Successful answers are JSON with sorted keys, or bytes that a route made; how errors look is said in
+:mod:`mms_server.error_replies`; every answer carries the CORS headers and a request id.
 """
 
 from __future__ import annotations
 
 import functools
-import html
 import json
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import bottle
 
 from mms_server import errors
 from mms_server.body import drain
+from mms_server.error_replies import Failure, render
 
 NewId = Callable[[], str]
 
 ERROR_STATUS: dict[type[errors.MMSError], int] = {
     errors.BadInputError: 400,
+    errors.NotFoundError: 404,
     errors.RequestTimeoutError: 408,
     errors.LengthRequiredError: 411,
     errors.BodyTooLargeError: 413,
     errors.PredictionError: 500,
+    errors.UnavailableError: 503,
     errors.PredictionTimeoutError: 504,
 }
 
@@ -35,11 +38,6 @@ _INTERNAL = (
     "The server encountered an internal error and was unable to complete your request."
     "  Either the server is overloaded or there is an error in the application."
 )
-_TEXTS = {
-    404: "The requested URL was not found on the server.  If you entered the URL manually please "
-    "check your spelling and try again.",
-    405: "The method is not allowed for the requested URL.",
-}
 _CORS_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ID_KEY = "mms.request_id"
@@ -49,10 +47,20 @@ _SERVER_ERROR = 500
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Raw:
+    """An answer that is no JSON of ours: sent as it is."""
+
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 def contract_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
     """Return a Bottle application without routes that answers as the contract says.
 
-    Route callbacks return a JSON-able object; they may raise any :class:`MMSError`.
+    Route callbacks return a JSON-able object or :class:`Raw`; they may raise any
+    :class:`mms_server.errors.MMSError`.
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
@@ -95,7 +103,9 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def answered(*args: object, **kwargs: object) -> Any:
         try:
-            body = json_body(callback(*args, **kwargs))
+            answer = callback(*args, **kwargs)
+            kind = answer.content_type if isinstance(answer, Raw) else "application/json"
+            body = answer.body if isinstance(answer, Raw) else json_body(answer)
         except bottle.HTTPResponse:
             raise
         except errors.RequestError as error:
@@ -104,7 +114,10 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
             _log.exception("request %s failed", request_id())
             status, text = _SERVER_ERROR, _INTERNAL
         else:
-            bottle.response.content_type = "application/json"
+            if isinstance(answer, Raw):
+                for name, value in answer.headers.items():
+                    bottle.response.set_header(name, value)
+            bottle.response.content_type = kind
             return body
         return bottle.HTTPError(status, text)
 
@@ -127,29 +140,30 @@ def _finish() -> None:
 
 
 def _error_page(error: Any) -> bytes:
-    code = int(error.status_code)
+    code, environ = int(error.status_code), bottle.request.environ
     if code == _METHOD_NOT_ALLOWED:
         bottle.response.set_header("Allow", _allow(str(error.headers.get("Allow", ""))))
         if bottle.request.method == "OPTIONS":
-            return _preflight()
+            return preflight()
     name = error.status_line.partition(" ")[2]
-    text = _TEXTS.get(code) or str(error.body)
-    if _prefers_json(bottle.request.environ.get("HTTP_ACCEPT", "")):
-        bottle.response.content_type = "application/json"
-        about = {"code": code, "name": name, "text": text, "request_id": request_id()}
-        return json_body({"error": about})
-    bottle.response.content_type = "text/html"
-    return (
-        '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n'
-        f"<title>{code} {name}</title>\n<h1>{name}</h1>\n<p>{html.escape(text, quote=False)}</p>\n"
-    ).encode("ascii", "xmlcharrefreplace")
+    failure = Failure(code, name, _text_of(error, code, name), request_id())
+    kind, body = render(failure, environ.get("PATH_INFO", ""), environ.get("HTTP_ACCEPT", ""))
+    bottle.response.content_type = kind
+    return body
+
+
+def _text_of(error: Any, code: int, name: str) -> str:
+    if code == _METHOD_NOT_ALLOWED:
+        return f"{bottle.request.method} is not allowed here; see Allow."
+    return str(error.body or name)
 
 
 def _allow(methods: str) -> str:
     return "HEAD, OPTIONS, GET" if "GET" in methods else "POST, OPTIONS"
 
 
-def _preflight() -> bytes:
+def preflight() -> bytes:
+    """Answer OPTIONS: with the CORS headers of a preflight (contract, section 7.5)."""
     environ, response = bottle.request.environ, bottle.response
     response.status = 200
     if environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):
@@ -158,18 +172,3 @@ def _preflight() -> bytes:
         if wanted:
             response.set_header("Access-Control-Allow-Headers", wanted)
     return b""
-
-
-def _prefers_json(accept: str) -> bool:
-    """Whether JSON is named, and not after HTML; a bare ``*/*`` gets the contract's page."""
-    weights = {"application/json": 0.0, "text/html": 0.0}
-    for row in accept.lower().split(","):
-        kind, _, parameters = row.partition(";")
-        if kind.strip() in weights:
-            weights[kind.strip()] = _quality(parameters)
-    return weights["application/json"] > weights["text/html"]
-
-
-def _quality(parameters: str) -> float:
-    found = re.search(r"\bq\s*=\s*([01](?:\.\d*)?)", parameters)
-    return float(found[1]) if found else 1.0

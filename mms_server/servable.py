@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 import bottle
 
-from mms_server import stages
+from mms_server import stages, tensors
 from mms_server.engine import Engine
 from mms_server.errors import MMSError, PredictionError
 from mms_server.replies import request_id, status_of
 from mms_server.service_loader import LoadedModel
+from mms_server.services.model_service import forward
 from mms_server.stages import Stages
 
 _OK = 200
@@ -82,6 +83,24 @@ class Servable:
             PredictionError: the service raised; the log says what.
             PredictionTimeoutError: it was not ready in time.
         """
+        return self._run(lambda: self.model.service.inference(inputs))
+
+    def infer_arrays(self, inputs: Any) -> tuple[Any, bool]:
+        """Return the model's outputs as a list of numpy arrays and True.
+
+        A service whose outputs are no arrays, or that has its own ``inference``, gives what it
+        answers, and False.
+
+        Raises:
+            PredictionError: the service raised; the log says what.
+            PredictionTimeoutError: it was not ready in time.
+        """
+        result: tuple[Any, bool] = self._run(
+            lambda: forward(self.model.service, inputs, tensors.arrays_of)
+        )
+        return result
+
+    def _run(self, compute: Callable[[], Any]) -> Any:
         taken = Stages(self.clock)
         bottle.request.environ[_STAGES_KEY] = taken
         queued = self.clock()
@@ -89,7 +108,7 @@ class Servable:
         def work() -> Any:
             taken.add(stages.QUEUE, self.clock() - queued)
             with stages.collecting(taken):
-                return self.model.service.inference(inputs)
+                return compute()
 
         try:
             return self.engine.run(work)

@@ -24,11 +24,16 @@ _BASE, _GLUON_BASE = "MXNetBaseService", "GluonImperativeBaseService"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory: its endpoint name, signature and service object."""
+    """A model in memory: its endpoint name, signature, service object and version.
+
+    Without a signature the service reads whole requests
+    (:class:`mms_server.whole_request.WholeRequest`) and answers with a ``HandlerAnswer``.
+    """
 
     name: str
-    signature: Signature
+    signature: Signature | None
     service: Any
+    version: str = "1"
 
 
 def load_model(
@@ -37,6 +42,7 @@ def load_model(
     *,
     service_file: Path | str | None = None,
     gpu: int | None = None,
+    version: str = "1",
 ) -> LoadedModel:
     """Load the unpacked archive in ``directory``; ``service_file`` overrides the archive's.
 
@@ -60,7 +66,7 @@ def load_model(
             f"{type(error).__name__}: {error}.",
             fix="correct the service class, or the archive.",
         ) from error
-    return LoadedModel(name, signature, service)
+    return LoadedModel(name, signature, service, version)
 
 
 def leaf_class(module: ModuleType) -> Any:

@@ -60,7 +60,7 @@ def warm_up(model: LoadedModel) -> None:
         ServiceError: the forward fails.
     """
     module = getattr(model.service, "mx_model", None)
-    if not isinstance(module, mx.mod.Module):
+    if not isinstance(module, mx.mod.Module) or model.signature is None:
         return
     shapes = [bound_shape(list(row.data_shape)) for row in model.signature.inputs]
     batch = mx.io.DataBatch([mx.nd.zeros(shape) for shape in shapes])

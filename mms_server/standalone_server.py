@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import logging
+import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
+import psutil
 from gunicorn.app.base import BaseApplication
 
-from mms_server.contract_routes import contract_routes, ping
+from mms_server.catalogue import ModelFacts
 from mms_server.description import describe
 from mms_server.errors import MMSError
+from mms_server.host_routes import host_routes
+from mms_server.model_routes import model_routes
 from mms_server.replies import contract_app
+from mms_server.servable import Servable
 from mms_server.service_loader import LoadedModel, load_model
 from mms_server.serving import Limits, make_ready
 from mms_server.standalone import Options
@@ -65,17 +70,40 @@ def _application(options: Options, models: list[LoadedModel]) -> Any:
     servables = make_ready(models, _LIMITS)
     _log.info("Initialized model serving.")
     app = contract_app()
-    contract_routes(app, servables)
-    all_well = functools.partial(ping, list(servables.values()))
-    signatures = {model.name: model.signature for model in models}
-    description = {"description": describe(options.host, options.port, signatures)}
-    app.get("/ping", callback=all_well)
-    app.get("/", callback=all_well)
-    app.get("/api-description", callback=lambda: description)
+    model_routes(app, servables)
+    host_routes(app, StandaloneCatalogue(options, servables))
     # The words are the contract's (section 6): people search logs for them.
     for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
         _log.info("Adding endpoint: %s to Flask", endpoint)
     return app
+
+
+class StandaloneCatalogue:
+    """The models of this process tree: all are loaded, and each service is asked how it is."""
+
+    def __init__(self, options: Options, servables: Mapping[str, Servable]) -> None:
+        self._options = options
+        self._servables = servables
+
+    def healthy(self) -> bool:
+        """Return whether all models are well."""
+        return all(servable.healthy() for servable in self._servables.values())
+
+    def models(self) -> dict[str, ModelFacts]:
+        """Return the models by endpoint name."""
+        alive = len(psutil.Process(os.getppid()).children())
+        wanted = self._options.workers
+        return {
+            name: ModelFacts(
+                name, row.model.version, row.healthy(), alive, wanted, row.model.signature
+            )
+            for name, row in self._servables.items()
+        }
+
+    def description(self) -> dict[str, Any]:
+        """Return the API description."""
+        signatures = {name: row.model.signature for name, row in self._servables.items()}
+        return describe(self._options.host, self._options.port, signatures)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from mms_server.contract_routes import contract_routes
 from mms_server.errors import MMSError
+from mms_server.model_routes import model_routes
 from mms_server.replies import contract_app
 from mms_server.service_loader import load_model
 from mms_server.serving import Limits, make_ready
@@ -22,10 +22,11 @@ def _application() -> Any:
         layout.store / release.archive_sha256,
         service_file=release.service or None,
         gpu=release.gpu,
+        version=release.version,
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    contract_routes(app, make_ready([model], limits))
+    model_routes(app, make_ready([model], limits))
     return app
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,6 +69,25 @@ class SingleNodeService(ModelService):
 
 class MultiNodesService(ModelService):
     """Named by the contract; it adds nothing."""
+
+
+def forward(service: Any, data: Any, arrays_of: Callable[[Any], Any]) -> tuple[Any, bool]:
+    """Return the model's outputs as arrays and True, or the service's answer and False.
+
+    ``arrays_of`` makes arrays of what ``_inference`` returned, or None if they are none; then, and
+    for a service with an ``inference`` of its own, only the whole answer has a meaning.
+    """
+    if getattr(type(service), "inference", None) is not SingleNodeService.inference:
+        return service.inference(data), False
+    with stage(PREPROCESS):
+        prepared = _as_list(service._preprocess(data))  # noqa: SLF001 - the users' interface
+    with stage(INFERENCE):
+        outputs = _as_list(service._inference(prepared))  # noqa: SLF001 - likewise
+        arrays = arrays_of(outputs)
+    if arrays is not None:
+        return arrays, True
+    with stage(POSTPROCESS):
+        return _as_list(service._postprocess(outputs)), False  # noqa: SLF001 - likewise
 
 
 def load_service(path: str, name: str | None = None) -> ModuleType:

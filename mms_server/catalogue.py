@@ -1,0 +1,37 @@
+"""What is known of the served models without asking any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mms_server.signature import Signature
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model: ``version`` names its release; ``signature`` is None for a 1.x handler.
+
+    ``ready`` means that a request would be answered; ``workers`` counts living worker processes.
+    """
+
+    name: str
+    version: str
+    ready: bool
+    workers: int
+    workers_wanted: int
+    signature: Signature | None
+
+
+class Catalogue(Protocol):
+    """The models of a host, or of a standalone server."""
+
+    def healthy(self) -> bool:
+        """Return whether every wanted model is ready, and at least one is wanted."""
+
+    def models(self) -> Mapping[str, ModelFacts]:
+        """Return the wanted models by endpoint name."""
+
+    def description(self) -> dict[str, Any]:
+        """Return the Swagger 2.0 object of ``GET /api-description``."""
