@@ -140,6 +140,7 @@ class _Transaction:
             self._enter(model, "remove the link")
             self._switched = True
             links.remove(self._host.layout, model)
+        links.follow_only(self._host.layout)
 
     def _commit(self) -> int | None:
         current = self._observed.generation

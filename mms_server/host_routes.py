@@ -47,7 +47,8 @@ def host_routes(app: Any, catalogue: Catalogue) -> None:
         app.get(f"{path}/ready", callback=host.oip_model_ready)
     for path in _PREDICTIONS:
         app.route(path, _METHODS, host.no_prediction)
-    app.route("/invocations", _METHODS, host.no_invocation)
+    taken = {route.method for route in app.routes if route.rule == "/invocations"}
+    app.route("/invocations", [one for one in _METHODS if one not in taken], host.no_invocation)
 
 
 class _Host:
@@ -118,12 +119,12 @@ class _Host:
         _require_post()
         found = self._catalogue.models()
         name = bottle.request.query.get("model_name")
-        if name is None and len(found) != 1:
+        if not name and len(found) != 1:
             raise BadInputError(
                 f"{len(found)} models are served: /invocations does not say which one it means.",
                 fix="add ?model_name=<model>.",
             )
-        self.no_prediction(next(iter(found)) if name is None else name)
+        self.no_prediction(name or next(iter(found)))
 
     def _model(self, name: str, version: str | None = None) -> ModelFacts:
         facts: ModelFacts | None = self._catalogue.models().get(name)

@@ -73,9 +73,16 @@ def _inputs(servable: Servable, signature: Signature, request: InferRequest) -> 
         )
     if signature.input_type == IMAGE:
         return [_picture(given[name], servable.max_pixels) for name in names]
-    preprocess = getattr(type(servable.model.service), "_preprocess", None)
-    plain = preprocess is MXNetBaseService._preprocess  # noqa: SLF001 - the users' interface
+    plain = _takes_arrays(servable.model.service)
     return [_values(given[row.data_name], row, plain=plain) for row in signature.inputs]
+
+
+def _takes_arrays(service: Any) -> bool:
+    """Whether it has the base service's ``_preprocess``; archives carry a copy of that file."""
+    code = getattr(getattr(type(service), "_preprocess", None), "__code__", None)
+    ours = MXNetBaseService._preprocess.__code__  # noqa: SLF001 - the users' interface
+    parts = ("co_code", "co_consts", "co_names", "co_varnames")
+    return all(getattr(code, part, None) == getattr(ours, part) for part in parts)
 
 
 def _picture(tensor: InputTensor, max_pixels: int) -> bytes:

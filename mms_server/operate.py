@@ -73,6 +73,7 @@ def relink(host: Host) -> list[str]:
             if not observed.state(release).up:
                 host.supervisor.start_soon(release)
                 done.append(f"model {model}: {release} is asked to start")
+        links.follow_only(host.layout)
         unwanted = set(observed.states) - set(models.values())
         for release in sorted(name for name in unwanted if not observed.state(name).gone):
             host.supervisor.disable(release)

@@ -59,7 +59,7 @@ def invoked_model(models: list[str]) -> str:
         BadInputError: it names none, and not exactly one is served.
     """
     name = bottle.request.query.get("model_name")
-    if name is None:
+    if not name:
         if len(models) == 1:
             return models[0]
         raise BadInputError(

@@ -30,7 +30,7 @@ _DTYPES: Final = {
 }
 _NAMES: Final = {(dtype.kind, dtype.itemsize): name for name, dtype in _DTYPES.items()}
 # What JSON values a type takes: a fraction is no whole number, true is no 1.
-_TAKES: Final = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
+_TAKES: Final[dict[str, set[type]]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
 MAX_DIMENSIONS: Final = 32
 _MAX_SIZE: Final = 2**40
 _LENGTH: Final = struct.Struct("<L")
@@ -102,7 +102,7 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Any:
     if not set(map(type, rows)) <= _TAKES[dtype.kind]:
         raise BadInputError(f"The data of input {name} are not all of type {datatype}.")
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
+        limits = np.iinfo(dtype.str)
         if min(rows) < limits.min or max(rows) > limits.max:
             raise BadInputError(f"The data of input {name} do not fit into {datatype}.")
     try:

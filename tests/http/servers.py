@@ -81,9 +81,12 @@ class Server:
 
     def predict(self, model: str, fields: Fields, **headers: str) -> Answer:
         """Post a form: a value is a text field, a tuple is a file (name, type, content)."""
+        return self.post_form(f"/{model}/predict", fields, **headers)
+
+    def post_form(self, path: str, fields: Fields, **headers: str) -> Answer:
         body, content_type = multipart(fields)
         every = {"Content-Type": content_type, **headers}
-        return self.request("POST", f"/{model}/predict", body, every)
+        return self.request("POST", path, body, every)
 
     def connect(self, timeout: float = WAIT_S) -> socket.socket:
         """Return a raw connection."""

@@ -42,6 +42,8 @@ class _Nothing:
 def test_every_route_of_the_host_is_in_it() -> None:
     app = bottle.Bottle()
     host_routes(app, _Nothing())
+    rules = {route.rule for route in app.routes if route.method == "GET"}
+    templates = {rule.replace("<", "{").replace(">", "}") for rule in rules}
     document = openapi({"{name}": PAIR}, "http://host")
     assert templates <= set(document["paths"])
     assert document["servers"] == [{"url": "http://host"}]

@@ -47,8 +47,10 @@ def _alive(layout: Layout, release: str, *slots: int) -> Iterator[None]:
         process.stdout.close()
 
 
-def _ask(app: Any, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method}
+def _ask(
+    app: Any, path: str, method: str = "GET", **more: str
+) -> tuple[int, dict[str, str], bytes]:
+    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method, **more}
     setup_testing_defaults(environ)
     got: list[Any] = []
     body = b"".join(app(environ, lambda status, headers, _error: got.extend((status, headers))))
@@ -145,6 +147,37 @@ def test_everything_else_is_the_contract_s(
     assert method == "HEAD" or body.startswith(b"<!DOCTYPE HTML")
     if status == 405:
         assert headers["Allow"] == "HEAD, OPTIONS, GET"
+
+
+def test_a_model_that_is_not_ready_is_503_and_an_unknown_one_404(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    live = links.read(fake.layout)
+    app = control.create_app(str(fake.root))
+    for path in ("/{}/predict", "/predictions/{}", "/models/{}/invoke", "/v2/models/{}/infer"):
+        assert _ask(app, path.format("a"), "POST")[0] == 503
+        assert _ask(app, path.format("b"), "POST")[0] == 404
+        assert _ask(app, path.format("a"))[0] == 405
+    assert _ask(app, "/invocations", "POST")[0] == 503
+    assert _ask(app, "/invocations", "POST", QUERY_STRING="model_name=b")[0] == 404
+    assert _ask(app, "/a/ping")[0] == 503
+    assert _ask(app, "/v2/models/a/ready")[0] == 503
+    with _alive(fake.layout, live["a"], 0, 1, 2):
+        assert _ask(app, "/a/ping")[0] == 200
+        about = json.loads(_ask(app, "/models/a")[2])
+        assert [one["status"] for one in about["workers"]] == ["READY", "READY"]
+        assert about["modelVersion"] == live["a"].rpartition(".")[2]
+
+
+@pytest.mark.parametrize("code", ["413", "502", "504"])
+def test_errors_of_the_proxy_are_worded_for_the_client(tmp_path: Path, code: str) -> None:
+    app = control.create_app(str(tmp_path))
+    for path, form in {"/v2/models/a/infer": "error", "/predictions/a": "message"}.items():
+        status, headers, body = _ask(app, path, "POST", HTTP_X_MMS_ERROR=code)
+        assert (status, headers["Content-Type"]) == (int(code), "application/json")
+        assert json.loads(body)[form]
+    status, headers, body = _ask(app, "/a/predict", "POST", HTTP_X_MMS_ERROR=code)
+    assert (status, headers["Content-Type"]) == (int(code), "text/html")
+    assert _ask(app, "/api-description", HTTP_X_MMS_ERROR="499")[0] == 200
 
 
 def test_no_engine_is_imported() -> None:
