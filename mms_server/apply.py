@@ -43,7 +43,7 @@ def plan(host: Host, conf: Path) -> Outcome:
     Raises:
         MMSError: as for :func:`apply`, for what is wrong before anything is started.
     """
-    wanted = resolve(read(conf), host.settings, host.store, host.report, take=False)
+    wanted = resolve(read(conf), host.settings, host.archives, host.report, take=False)
     observed = host.observe(wanted.ids())
     return _outcome(host, wanted, observed, decide(wanted, observed))
 
@@ -54,12 +54,13 @@ def apply(host: Host, conf: Path) -> Outcome:
     Raises:
         LockHeldError: another process is changing the host.
         ConfError: the file or an archive is wrong; nothing was touched.
+        FetchError: a remote archive could not be fetched; nothing was touched.
         ReleaseFailedError: a step failed; the host serves what it served.
         SupervisorError: systemd cannot be asked.
     """
     with locked(host.layout, f"mms apply --conf {conf}", host.now()):
         try:
-            wanted = resolve(read(conf), host.settings, host.store, host.report, take=True)
+            wanted = resolve(read(conf), host.settings, host.archives, host.report, take=True)
             observed = host.observe(wanted.ids())
             decided = decide(wanted, observed)
             outcome = _outcome(host, wanted, observed, decided)

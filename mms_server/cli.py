@@ -7,16 +7,17 @@ import getpass
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from mms_server import apply as engine
 from mms_server import conf, generations, operate, render, settings, wanted
+from mms_server.archives import Archives
 from mms_server.errors import MMSError
 from mms_server.host import Host
 from mms_server.layout import Layout
-from mms_server.store import Store
 from mms_server.supervisor import Supervisor, Systemd
 
 _CONF: Final = Path("/efs/models/mms.conf")
@@ -29,12 +30,13 @@ Answer = tuple[dict[str, Any], str]
 def validate(host: Host, options: argparse.Namespace) -> Answer:
     """Check mms.conf and its archives; nothing of a host is needed."""
     parsed = conf.read(options.conf)
-    # The store is only asked what it has already: an archive in it need not be unpacked again.
-    store = Store(host.layout.store, host.settings.max_archive_bytes)
-    found = [
-        {"model": name, "archive": str(path), "sha256": digest}
-        for name, path, digest in wanted.check(parsed, store, options.archives)
-    ]
+    with tempfile.TemporaryDirectory(prefix="mms-validate-") as scratch:
+        # The store is only asked what it has: an archive in it need not be unpacked again.
+        archives = Archives(host.store, host.fetcher(Path(scratch)))
+        found = [
+            {"model": name, "archive": str(place), "sha256": digest}
+            for name, place, digest in wanted.check(parsed, archives, options.archives)
+        ]
     answer = {
         "conf": str(options.conf),
         "models": found,

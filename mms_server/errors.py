@@ -55,6 +55,21 @@ class ArchiveError(MMSError):
         return self.archive
 
 
+class FetchError(MMSError):
+    """An archive could not be fetched now; ``place`` is the line that names it, if one does."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, location: str, cause: str, *, fix: str = "", place: str = "") -> None:
+        self.location = location
+        self.place = place
+        super().__init__(cause, fix=fix)
+
+    def where(self) -> str:
+        """Return the line and the location."""
+        return f"{self.place}: {self.location}" if self.place else self.location
+
+
 class ServiceError(MMSError):
     """A model's service class cannot be loaded, or the model cannot be bound."""
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mms_server import generations, links
+from mms_server.archives import Archives
 from mms_server.drain import Probe, probe
 from mms_server.errors import MMSError
+from mms_server.fetching.fetcher import Fetcher, Limits
+from mms_server.fetching.rules import parse_words
 from mms_server.layout import Layout
 from mms_server.plan import Observed
 from mms_server.release import Release
@@ -37,6 +41,16 @@ class Host:
     def store(self) -> Store:
         """Return the store of unpacked archives."""
         return Store(self.layout.store, self.settings.max_archive_bytes)
+
+    @property
+    def archives(self) -> Archives:
+        """Return the way archives come into the store."""
+        return Archives(self.store, self.fetcher(self.layout.fetched))
+
+    def fetcher(self, directory: Path) -> Fetcher:
+        """Return what fetches remote archives, with its files in ``directory``."""
+        limits = Limits(self.settings.max_archive_bytes, self.settings.fetch_timeout_s)
+        return Fetcher(directory, parse_words(self.settings.fetch_allow), limits, self.report)
 
     def observe(self, releases: Mapping[str, str]) -> Observed:
         """Return the host as it is; asks the supervisor once."""

@@ -28,6 +28,11 @@ class Layout:
         return self.state / "store"
 
     @property
+    def fetched(self) -> Path:
+        """Downloads under way, and what is known of the locations they come from."""
+        return self.state / "fetched"
+
+    @property
     def releases(self) -> Path:
         """One directory per release, holding ``release.json``."""
         return self.state / "releases"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mms_server.errors import ConfError
+from mms_server.fetching.rules import parse_words
 
 FILE_NAME: Final = "mms.toml"
 _MIB: Final = 1024 * 1024
@@ -66,6 +67,17 @@ class Settings:
     )
     max_archive_bytes: int = _row(
         16 * _GIB, 1024, 1024 * _GIB, "bytes", "Largest archive, packed or unpacked."
+    )
+    fetch_allow: str = _row(
+        "public",
+        0,
+        4096,
+        "words",
+        "Where archives may be fetched from: `public` (any public address and S3), hosts with or "
+        "without a port, `*.domain`, beginnings of URLs, s3://bucket/prefix; empty for nowhere.",
+    )
+    fetch_timeout_s: int = _row(
+        3600, 1, 86400, "seconds", "Longest fetch of one archive, with all its retries."
     )
     runtime: str = _row(
         "/opt/mms/current",
@@ -134,15 +146,26 @@ def _checked(row: Field[Any], value: object, file: Path, line: int) -> Any:
         cause = f"{row.name} must be a {_word(kind)}, not {value!r}."
         raise ConfError(file, line, cause, fix=f"write it like the default, {_toml(row.default)}.")
     if isinstance(value, str):
-        if Path(value).is_absolute():
-            return value
-        fix = f"write a path like {row.default}."
-        raise ConfError(file, line, f"{row.name} must be an absolute path.", fix=fix)
+        _check_text(row, value, file, line)
+        return value
     # A NaN is in no range.
     if not (isinstance(value, int | float) and lowest <= value <= highest):
         cause = f"{row.name} = {value} is out of range."
         raise ConfError(file, line, cause, fix=f"use {lowest} to {highest} {unit}.")
     return value
+
+
+def _check_text(row: Field[Any], value: str, file: Path, line: int) -> None:
+    if row.metadata["unit"] == "path":
+        if not Path(value).is_absolute():
+            fix = f"write a path like {row.default}."
+            raise ConfError(file, line, f"{row.name} must be an absolute path.", fix=fix)
+        return
+    try:
+        parse_words(value)
+    except ValueError as error:
+        fix = "write hosts, *.domain, beginnings of URLs, or `public`, separated by blanks."
+        raise ConfError(file, line, f"{row.name}: {error}.", fix=fix) from error
 
 
 def _word(kind: type) -> str:

@@ -1,46 +1,57 @@
-"""From a location in ``mms.conf`` to the file or directory it means (contract, section 8.5)."""
+"""From a location in ``mms.conf`` to where the archive is (contract, section 8.5)."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from mms_server import locations
+from mms_server.archives import Found
 from mms_server.conf import MmsConf, ModelSpec
-from mms_server.errors import ConfError
+from mms_server.errors import ArchiveError, ConfError
+from mms_server.locations import Location
 
-_REMOTE: Final = ("http", "https", "s3")
 _ONNX: Final = (".onnx", ".pb2")
 
 
-def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> Path:
+def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> Found:
     """Return where a model's archive is; ``archives`` is looked in first, by base name.
 
     Raises:
-        ConfError: it is nowhere, or of a kind that cannot be served.
+        ConfError: it is nowhere on this host and not remote, or of a kind that cannot be served.
     """
-    scheme, separator, _rest = spec.location.partition("://")
-    scheme = scheme.lower() if separator else ""
-    is_url = bool(scheme)
-    name = PurePosixPath(unquote(urlsplit(spec.location).path) if is_url else spec.location).name
+    try:
+        location = locations.parse(spec.location)
+        path = path_of(location, conf.file.parent, archives)
+    except ArchiveError as error:
+        place = "" if error.archive in error.cause else f"{error.archive}: "
+        cause = f"model {spec.name}: {place}{error.cause}"
+        raise ConfError(conf.file, spec.line, cause, fix=error.fix) from error
+    return Found(location, path)
+
+
+def path_of(location: Location, base: Path, archives: Path | None = None) -> Path | None:
+    """Return the path that a location means, relative to ``base``; None if it is remote.
+
+    Raises:
+        ArchiveError: nothing is there, or it is of a kind that cannot be served.
+    """
+    name = location.name
     if name.lower().endswith(_ONNX):
-        cause = f"model {spec.name}: {name} is an ONNX file."
         fix = "Convert ONNX model using mxnet-model-export before serving."
-        raise ConfError(conf.file, spec.line, cause, fix=fix)
+        raise ArchiveError(location.shown, f"{name} is an ONNX file.", fix=fix)
     if archives is not None and name and (archives / name).exists():
         return archives / name
-    if scheme in _REMOTE:
-        cause = f"model {spec.name}: {spec.location} is not on this host's file systems."
-        fix = "copy the archive to the shared directory and give its path there."
-        raise ConfError(conf.file, spec.line, cause, fix=fix)
-    path = _local(conf, spec, scheme)
-    if path.exists():
-        return path
-    cause = f"archive {path} of model {spec.name} does not exist."
-    if archives is not None:
-        cause = f"archive {path} of model {spec.name} does not exist, and {archives} has no {name}."
-    fix = f"put the archive there, or correct the location in line {spec.line}."
-    raise ConfError(conf.file, spec.line, cause, fix=fix)
+    if location.remote:
+        return None
+    path = _local(location, base)
+    if not path.exists():
+        besides = f", and {archives} has no {name}" if archives is not None else ""
+        cause = f"archive {path} does not exist{besides}."
+        raise ArchiveError(location.shown, cause, fix="put it there, or correct the location.")
+    return path
 
 
 def locate_service(conf: MmsConf, archives: Path | None = None) -> Path | None:
@@ -62,12 +73,13 @@ def locate_service(conf: MmsConf, archives: Path | None = None) -> Path | None:
     return path
 
 
-def _local(conf: MmsConf, spec: ModelSpec, scheme: str) -> Path:
-    if not scheme:
-        return conf.file.parent / spec.location
-    parts = urlsplit(spec.location)
-    if scheme != "file" or parts.netloc not in ("", "localhost"):
-        cause = f"model {spec.name}: {spec.location} is not a location that is understood."
-        fix = "give a path or file:///path."
-        raise ConfError(conf.file, spec.line, cause, fix=fix)
+def _local(location: Location, base: Path) -> Path:
+    if not location.scheme:
+        # A shell expands the ~ of a word, but not the one after `name=`.
+        return base / os.path.expanduser(location.text)  # noqa: PTH111 - this one never raises
+    parts = urlsplit(location.text)
+    if location.scheme != "file" or parts.netloc not in ("", "localhost"):
+        cause = "it is not a location that is understood."
+        fix = "give a path, file:///path, http(s)://host/path or s3://bucket/key."
+        raise ArchiveError(location.text, cause, fix=fix)
     return Path(unquote(parts.path))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from mms_server.archive import unpack
 from mms_server.ending import run_and_end
-from mms_server.errors import ArchiveError, MMSError
+from mms_server.errors import MMSError
 from mms_server.mms_flags import MODEL_NAME
+from mms_server.standalone_models import ModelDirectories
 
 LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
 _FAILED = 1
@@ -54,10 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Gunicorn takes the signals over; until then the unpacked archives must not be left behind.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scratch = Path(tempfile.mkdtemp(prefix="mxnet-model-server-"))
+    directories = ModelDirectories(scratch, _report)
     try:
         _check_flags(given)
         options = Options(
-            models=_directories(_pairs(given.models), scratch),
+            models=directories.take(_pairs(given.models)),
             service=given.service or "",
             host=given.host,
             port=given.port,
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         # A forked worker comes by here as well when it ends.
         if os.getpid() == owner:
-            shutil.rmtree(scratch, ignore_errors=True)
+            directories.remove()
 
 
 def command() -> NoReturn:
@@ -106,8 +106,8 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
         if not equals or not location or not MODEL_NAME.fullmatch(name):
             raise MMSError(
                 f"Failed to parse <model=path>: {text}.",
-                fix="Format should be <model-name>=<model-path> (Local file path); a name has up "
-                "to 64 letters, digits, '.', '_' and '-'.",
+                fix="Format should be <model-name>=<model-path> (Local file path, URL, S3); a name "
+                "has up to 64 letters, digits, '.', '_' and '-'.",
             )
         if name in pairs:
             raise MMSError(f"the name {name} is given twice.", fix="give each model its own name.")
@@ -115,27 +115,8 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _directories(pairs: dict[str, str], scratch: Path) -> dict[str, Path]:
-    """Return endpoint name -> directory; archives are unpacked below ``scratch``."""
-    return {name: _directory(location, scratch / name) for name, location in pairs.items()}
-
-
-def _directory(location: str, destination: Path) -> Path:
-    if location.endswith((".onnx", ".pb2")):
-        raise ArchiveError(
-            location, "Convert ONNX model using mxnet-model-export before serving.", fix="do so."
-        )
-    path = Path(location.removeprefix("file://")).expanduser()
-    if "://" in location.removeprefix("file://"):
-        raise ArchiveError(
-            location,
-            "archives are not downloaded by this version.",
-            fix="download the archive and give its path.",
-        )
-    if path.is_dir():
-        return path.absolute()
-    unpack(path, destination)
-    return destination
+def _report(text: str) -> None:
+    print(f"mxnet-model-server: {text}", file=sys.stderr)  # noqa: T201 - a command's output
 
 
 def _check_flags(given: argparse.Namespace) -> None:

@@ -35,6 +35,10 @@ class Store:
         """Return the directory of an entry, which need not exist."""
         return self._root / digest
 
+    def has(self, digest: str) -> bool:
+        """Return whether an entry is there."""
+        return self.entry(digest).is_dir()
+
     def digest(self, source: Path) -> str:
         """Return the digest of an archive, of an unpacked one (a directory) or of a service file.
 

@@ -12,7 +12,7 @@ from mms_server.release import Release
 
 
 def tidy(host: Host) -> None:
-    """Remove old generations, then releases, store entries and lock files that nobody needs.
+    """Remove old generations, then what else nobody needs: releases, store entries, downloads.
 
     When a kept generation or release cannot be read, nothing that it may need is removed.
 
@@ -33,6 +33,7 @@ def tidy(host: Host) -> None:
         if path.name.removesuffix(".lock") not in kept:
             path.unlink(missing_ok=True)
     host.store.remove_all_but(needed)
+    host.archives.fetcher.tidy(host.now().timestamp())
 
 
 def _on_disk(host: Host) -> set[str]:

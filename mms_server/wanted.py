@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mms_server import cores
+from mms_server.archives import Archives, Found, unsafe
 from mms_server.conf import MmsConf
-from mms_server.errors import ArchiveError, ConfError, MMSError
+from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.sources import locate, locate_service
@@ -34,22 +35,25 @@ class Wanted:
 
 
 def resolve(
-    conf: MmsConf, settings: Settings, store: Store, report: Report, *, take: bool
+    conf: MmsConf, settings: Settings, archives: Archives, report: Report, *, take: bool
 ) -> Wanted:
     """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
 
     Raises:
         ConfError: an archive is missing or bad; names the line.
+        FetchError: a remote archive could not be fetched; names the line.
         MMSError: the runtime is not there.
     """
-    service = _service(conf, store, take=take)
+    service = _service(conf, archives.store, take=take)
+    warnings = list(conf.warnings)
     runtime = _runtime(settings)
     releases: dict[str, Release] = {}
     for spec in conf.models:
-        source = locate(conf, spec)
-        report(f"model {spec.name}: {'take' if take else 'check'} {source}")
-        with _at_line(conf, spec.line, f"model {spec.name}: archive {source}"):
-            digest = store.add_archive(source) if take else store.check_archive(source)
+        found = locate(conf, spec)
+        report(f"model {spec.name}: {'take' if take else 'check'} {found}")
+        with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
+            digest = archives.take(found) if take else archives.check(found)
+        warnings += unsafe(found, f"{conf.file}:{spec.line}: model {spec.name}", digest)
         releases[spec.name] = Release(
             model=spec.name,
             archive_sha256=digest,
@@ -63,20 +67,25 @@ def resolve(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
         )
-    return Wanted(conf.file, releases, conf.host, conf.port, conf.warnings)
+    return Wanted(conf.file, releases, conf.host, conf.port, tuple(warnings))
 
 
-def check(conf: MmsConf, store: Store, archives: Path | None) -> Iterator[tuple[str, Path, str]]:
-    """Yield model, path and digest of each archive after checking it; nothing is stored.
+def check(
+    conf: MmsConf, archives: Archives, beside: Path | None
+) -> Iterator[tuple[str, Found, str]]:
+    """Yield model, place and digest of each archive after checking it; nothing is stored.
+
+    ``beside`` is a directory that is looked in first.
 
     Raises:
         ConfError: an archive or the service file is missing or bad; names the line.
+        FetchError: a remote archive could not be fetched; names the line.
     """
-    locate_service(conf, archives)
+    locate_service(conf, beside)
     for spec in conf.models:
-        source = locate(conf, spec, archives)
-        with _at_line(conf, spec.line, f"model {spec.name}: archive {source}"):
-            yield spec.name, source, store.check_archive(source)
+        found = locate(conf, spec, beside)
+        with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
+            yield spec.name, found, archives.check(found)
 
 
 def _service(conf: MmsConf, store: Store, *, take: bool) -> str:
@@ -98,6 +107,9 @@ def _at_line(conf: MmsConf, line: int, what: str) -> Iterator[None]:
         yield
     except ArchiveError as error:
         raise ConfError(conf.file, line, f"{what}: {error.cause}", fix=error.fix) from error
+    except FetchError as error:
+        place = f"{conf.file}:{line}"
+        raise FetchError(error.location, error.cause, fix=error.fix, place=place) from error
 
 
 def _runtime(settings: Settings) -> Path:

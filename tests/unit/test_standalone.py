@@ -24,9 +24,11 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["a="], "Failed to parse"),
         (["a/b=c.model"], "Failed to parse"),
         (["a=b.model", "a=c.model"], "the name a is given twice"),
-        (["a=/missing/b.model"], "/missing/b.model: it cannot be unpacked: No such file"),
-        (["a=https://host/b.model"], "not downloaded by this version"),
-        (["a=s3://bucket/b.model"], "not downloaded by this version"),
+        (["a=/missing/b.model"], "archive /missing/b.model does not exist"),
+        (["a=https://169.254.169.254/b.model"], "where archives are never fetched from"),
+        (["a=s3://b/b.model"], "'b' is not a bucket's name"),
+        (["a=s3://bucket/b.model#sha256=1"], "64 hexadecimal digits"),
+        (["a=ftp://host/b.model"], "not a location that is understood"),
         (["a=net.onnx"], "Convert ONNX model using mxnet-model-export before serving."),
         (["a=b", "--gen-api", "java"], "--gen-api: clients are not generated"),
         (["a=b", "--gpu", "0"], "--gpu: this version serves on the CPU"),
@@ -60,4 +62,4 @@ def test_a_location_may_have_equals_signs_and_a_scheme(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert standalone.main(["--models", f"a=file://{tmp_path}/x=y.model"]) == 2
-    assert f"{tmp_path}/x=y.model: it cannot be unpacked" in capsys.readouterr().err
+    assert f"archive {tmp_path}/x=y.model does not exist" in capsys.readouterr().err

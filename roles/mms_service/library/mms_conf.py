@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,8 @@ RETURN = r"""
 models:
   description: >-
     One entry a model: C(name), C(location), C(line), C(archive) (path on the controller, or empty),
-    C(publish) (whether the archive is to be copied to its location).
+    C(publish) (whether the archive is to be copied to its location), C(remote) (whether each host
+    fetches it).
   returned: success
   type: list
   elements: dict
@@ -73,26 +73,29 @@ def nginx_listen(bind: str | None) -> str:
     return f"*{address}" if address.startswith(":") else address
 
 
-def describe(model: Any, archives: Path, shared: Path) -> dict[str, Any]:
-    """Return what the roles need to know of one model; unpack its archive to check it."""
-    from mms_server import archive  # noqa: PLC0415 - the module must load without the project
+def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
+    """Return what the roles need to know of one model; unpack its archive to check it.
 
-    location = Path(model.location.removeprefix("file://"))
-    found = archives / location.name
-    if found.is_file():
-        with tempfile.TemporaryDirectory() as name:
-            unpacked = Path(name) / "unpacked"
-            archive.unpack(found, unpacked)
-            archive.check(unpacked)
-    elif found.is_dir():
-        archive.check(found)
-    present = found.exists()
+    Raises:
+        MMSError: the location is malformed, or the archive here is bad.
+    """
+    # The module must load without the project.
+    from mms_server.archives import check_beside  # noqa: PLC0415
+    from mms_server.errors import ArchiveError, ConfError  # noqa: PLC0415
+
+    try:
+        location, found = check_beside(model.location, archives)
+    except ArchiveError as error:
+        cause = f"model {model.name}: {error.archive}: {error.cause}"
+        raise ConfError(conf, model.line, cause, fix=error.fix) from error
+    path = Path(location.text.removeprefix("file://"))
     return {
         "name": model.name,
-        "location": str(location),
+        "location": location.shown if location.remote else str(path),
         "line": model.line,
-        "archive": str(found) if present else "",
-        "publish": present and location.is_relative_to(shared),
+        "archive": str(found or ""),
+        "publish": bool(found) and not location.remote and path.is_relative_to(shared),
+        "remote": location.remote,
     }
 
 
@@ -106,7 +109,7 @@ def examine(conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
 
     parsed = parser.read(conf)
     return {
-        "models": [describe(model, archives, shared) for model in parsed.models],
+        "models": [describe(model, conf, archives, shared) for model in parsed.models],
         "nginx": parsed.nginx or "",
         "router_listen": nginx_listen(parsed.bind),
         "notes": list(parsed.warnings),

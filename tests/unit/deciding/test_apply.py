@@ -244,7 +244,11 @@ def test_a_link_is_never_absent_while_it_moves(fake: FakeHost) -> None:
 @pytest.mark.parametrize(
     ("models", "text", "cause"),
     [
-        ({"a": "1"}, "[MMS Arguments]\n--models\nx=gone.model\n", "gone.model of model x does not"),
+        (
+            {"a": "1"},
+            "[MMS Arguments]\n--models\nx=gone.model\n",
+            "archive .*gone.model does not exist",
+        ),
         ({"a": "1"}, "[MMS Arguments]\n--models\nx=mms.conf\n", "is not a ZIP file"),
         ({"a": "1"}, "[MMS Arguments]\n--models\na=a.model\n[Oops]\n", "unknown section header"),
     ],

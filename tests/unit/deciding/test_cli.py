@@ -95,7 +95,7 @@ def test_bad_input_ends_with_2(fake: FakeHost, command: Command) -> None:
     for name in ("validate", "plan", "apply"):
         code, out, err = command.run(name, "--conf", str(conf))
         assert (code, out) == (2, "")
-        text = f"{conf}:3: archive /none/x.model of model x does not exist. Fix: put"
+        text = f"{conf}:3: model x: archive /none/x.model does not exist. Fix: put"
         assert f"mms: error: {text}" in err
         code, answer = command.json(name, "--conf", str(conf))
         assert code == 2

@@ -11,16 +11,22 @@ from mms_server.errors import ConfError
 from mms_server.sources import locate
 
 
-def _locate(tmp_path: Path, location: str, archives: Path | None = None) -> Path:
+def _locate(tmp_path: Path, location: str, archives: Path | None = None) -> Path | None:
     conf = parse(f"[MMS Arguments]\n--models\nm={location}\n", tmp_path / "mms.conf")
-    return locate(conf, conf.models[0], archives)
+    return locate(conf, conf.models[0], archives).path
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}", "x.model", "./x.model"])
 def test_forms_of_a_path(tmp_path: Path, form: str) -> None:
     (tmp_path / "x.model").touch()
     found = _locate(tmp_path, form.format(tmp_path / "x.model"))
+    assert found is not None
     assert found.resolve() == tmp_path / "x.model"
+
+
+@pytest.mark.parametrize("location", ["http://h/x.model", "s3://b/x.model", "HTTPS://h/x?y=z"])
+def test_remote_archives_have_no_path(tmp_path: Path, location: str) -> None:
+    assert _locate(tmp_path, location) is None
 
 
 @pytest.mark.parametrize(
@@ -36,9 +42,14 @@ def test_archives_are_looked_in_first(tmp_path: Path, location: str) -> None:
 @pytest.mark.parametrize(
     ("location", "cause"),
     [
-        ("/efs/models/x.model", "archive /efs/models/x.model of model m does not exist"),
-        ("http://h/x.model", "not on this host's file systems"),
-        ("s3://b/x.model", "not on this host's file systems"),
+        ("/efs/models/x.model", "archive /efs/models/x.model does not exist"),
+        ("http:///x.model", "it has no host"),
+        ("https://h/x.model#v2", "#v2 is not sent to a server"),
+        ("https://h/a\\b.model", "a backslash"),
+        ("https://h:99999/x.model", "it is not a URL"),
+        ("s3://b/", "names no object"),
+        ("x.model#sha256=abc", "not 64 hexadecimal digits"),
+        ("https://h/x.onnx?v=1", "x.onnx is an ONNX file"),
         ("ftp://h/x.model", "not a location that is understood"),
         ("file://other/x.model", "not a location that is understood"),
         ("/x.onnx", "x.onnx is an ONNX file"),

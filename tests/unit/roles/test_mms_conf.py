@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mms_server.errors import ArchiveError, ConfError
+from mms_server.errors import ConfError
 from tests.unit.roles.modules import load
 
 module: Any = load("mms_service", "mms_conf")
@@ -38,8 +38,23 @@ def test_what_is_not_on_the_controller_is_not_published(tmp_path: Path) -> None:
 
 def test_broken_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.model").write_bytes(b"no archive")
-    with pytest.raises(ArchiveError, match="not a ZIP file"):
+    with pytest.raises(ConfError, match="not a ZIP file") as caught:
         examine(tmp_path, CONF)
+    assert caught.value.line == 3
+
+
+def test_remote_locations_are_left_to_the_hosts_and_shown_without_secrets(tmp_path: Path) -> None:
+    location = "https://user:word@h/a/c.model?signature=x"
+    result = examine(tmp_path, f"[MMS Arguments]\n--models\nc={location}\n")
+    (model,) = result["models"]
+    assert (model["remote"], model["publish"]) == (True, False)
+    assert model["location"] == "https://h/a/c.model"
+
+
+def test_a_malformed_pin_is_found_before_any_host_is_touched(tmp_path: Path) -> None:
+    with pytest.raises(ConfError, match="64 hexadecimal digits") as caught:
+        examine(tmp_path, "[MMS Arguments]\n--models\nc=s3://b/c.model#sha256=12\n")
+    assert caught.value.line == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""Archives of models, wherever they are, on their way into the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mms_server import locations
+from mms_server.errors import ArchiveError
+from mms_server.fetching.fetcher import Fetcher
+from mms_server.locations import Location
+from mms_server.settings import Settings
+from mms_server.store import Store
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a model's archive is: ``path`` on this host's file systems, None if remote."""
+
+    location: Location
+    path: Path | None
+
+    def __str__(self) -> str:
+        """Return the place as messages name it."""
+        return str(self.path or self.location.shown)
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The store, and how what is not on this host gets here."""
+
+    store: Store
+    fetcher: Fetcher
+
+    def take(self, found: Found) -> str:
+        """Put an archive into the store, if its content is not there yet; return its digest.
+
+        Raises:
+            ArchiveError: it is bad, or not what its pin says; nothing is left in the store.
+            FetchError: it could not be fetched.
+        """
+        pin = found.location.pin
+        if pin and self.store.has(pin):
+            return pin
+        if found.path is not None:
+            _check_pin(found, self.store.digest(found.path))
+            digest = self.store.add_archive(found.path)
+            _check_pin(found, digest)
+            return digest
+        fetched = self.fetcher.fetch(found.location, self.store.has)
+        if fetched.file is not None:
+            self.store.add_archive(fetched.file)
+            self.fetcher.discard(found.location)
+        return fetched.sha256
+
+    def check(self, found: Found) -> str:
+        """Return the digest of an archive after the checks of :meth:`take`; store nothing.
+
+        A remote archive is fetched for that; its file stays for a :meth:`take` that follows.
+
+        Raises:
+            ArchiveError: as for :meth:`take`.
+            FetchError: likewise.
+        """
+        if found.path is not None:
+            digest = self.store.check_archive(found.path)
+            _check_pin(found, digest)
+            return digest
+        fetched = self.fetcher.fetch(found.location, self.store.has)
+        if fetched.file is not None:
+            self.store.check_archive(fetched.file)
+        return fetched.sha256
+
+
+def check_beside(text: str, directory: Path) -> tuple[Location, Path | None]:
+    """Return a location, and the archive in ``directory`` with its base name, once it is checked.
+
+    Raises:
+        ArchiveError: the location is malformed, or the archive is bad or not what the pin says.
+    """
+    location = locations.parse(text)
+    path = directory / location.name
+    if not location.name or not path.exists():
+        return location, None
+    # The store is empty: nothing is taken, and nothing is known to be sound.
+    digest = Store(directory / "no-store", Settings().max_archive_bytes).check_archive(path)
+    _check_pin(Found(location, path), digest)
+    return location, path
+
+
+def unsafe(found: Found, where: str, digest: str) -> list[str]:
+    """Return what an operator should know of the way an archive came."""
+    if found.path is not None or found.location.scheme != "http" or found.location.pin:
+        return []
+    danger = "anybody on the way can change what plain http brings"
+    return [f"{where}: {danger}: use https, or pin it by adding #sha256={digest}."]
+
+
+def _check_pin(found: Found, digest: str) -> None:
+    pin = found.location.pin
+    if pin and digest != pin:
+        cause = f"its SHA-256 is {digest}, not the pinned {pin}."
+        fix = "find out who changed it; then correct the pin or the archive."
+        raise ArchiveError(str(found), cause, fix=fix)

@@ -1,0 +1,1 @@
+"""Fetch archives from other machines: rules, protocols, resume and retries."""
