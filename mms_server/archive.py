@@ -1,7 +1,8 @@
 """Unpack a model archive safely, and check what was unpacked (contract, sections 8.1 and 8.5).
 
 An archive comes from elsewhere, so nothing in it is trusted: names are reduced to base names,
-links and devices are refused, and sizes are counted while writing, not read from headers.
+links and devices are refused, and sizes are counted while writing, not read from headers. Only a
+1.x archive (``.mar``) keeps its directories, since its handler may import packages.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mms_server import mar
 from mms_server.errors import ArchiveError
 from mms_server.manifest import FILE_NAME, Manifest, find_one
 from mms_server.signature import Signature
@@ -28,6 +30,7 @@ from mms_server.signature import Signature
 GIB = 1024**3
 _CHUNK = 1024 * 1024
 _MAX_NAME_BYTES = 255
+_MAX_DEPTH = 32
 _MAX_TEXT_BYTES = 1024 * 1024
 _END_RECORD_BYTES = 22 + 65535
 _END_RECORD = b"PK\x05\x06"
@@ -66,7 +69,7 @@ class UnpackLimits:
 
 
 def unpack(archive: Path, destination: Path, limits: UnpackLimits = UnpackLimits()) -> None:
-    """Unpack ``archive`` flat into the new directory ``destination``, all of it or nothing.
+    """Unpack ``archive`` into the new directory ``destination``, all of it or nothing.
 
     Raises:
         ArchiveError: it is no archive, breaks a limit, or holds a name or kind of member that is
@@ -97,9 +100,16 @@ def unpack(archive: Path, destination: Path, limits: UnpackLimits = UnpackLimits
 def check(directory: Path) -> tuple[Manifest, Signature | None]:
     """Return manifest and signature of an unpacked archive (contract, section 8.2).
 
+    A 1.x archive whose handler reads the request itself has no signature.
+
     Raises:
         ArchiveError: a file that the manifest must name is not named, or not there.
     """
+    if mar.is_mar(directory):
+        manifest = mar.read_manifest(_text(directory / mar.MANIFEST), directory)
+        if not manifest.signature:
+            return manifest, None
+        return manifest, Signature.from_json(_text(directory / manifest.signature), directory)
     manifest = Manifest.from_json(_text(directory / FILE_NAME), directory)
     signature = find_one(directory, manifest.signature, "Signature")
     find_one(directory, manifest.service, "Service")
@@ -138,13 +148,17 @@ def _check_count(archive: Path, stream: IO[bytes], limits: UnpackLimits) -> None
 def _write_members(
     archive: Path, opened: zipfile.ZipFile, directory: Path, limits: UnpackLimits
 ) -> None:
-    members = [(_base_name(archive, info), info) for info in opened.infolist()]
+    nested = mar.MANIFEST in opened.namelist()
+    members = [(_name(archive, info, nested=nested), info) for info in opened.infolist()]
     files = [(name, info) for name, info in members if name]
     if len(files) > limits.members:
         raise ArchiveError(
             archive, f"it holds more than {limits.members} files.", fix=_EXPORT_AGAIN
         )
     _check_collisions(archive, [name for name, _ in files])
+    # Made before any member is written: so far the directory is empty, and no link is in the way.
+    for parent in {PurePosixPath(name).parent for name, _ in files}:
+        (directory / parent).mkdir(parents=True, exist_ok=True)
     budget = limits.total_for(archive.stat().st_size)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -176,8 +190,8 @@ def _write_member(archive: Path, member: IO[bytes], name: str, directory: int, r
     return written
 
 
-def _base_name(archive: Path, info: zipfile.ZipInfo) -> str:
-    """Return the name a member is written under; empty for a directory.
+def _name(archive: Path, info: zipfile.ZipInfo, *, nested: bool) -> str:
+    """Return the name a member is written under, its base name or path; empty for a directory.
 
     ``orig_filename`` is what the archive says: ``filename`` is already cut at a NUL.
     """
@@ -194,10 +208,12 @@ def _base_name(archive: Path, info: zipfile.ZipInfo) -> str:
     _check_kind(archive, info)
     if name.endswith("/"):
         return ""
-    base = parts[-1]
-    if base in {"", "."} or len(base.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES:
+    kept = parts if nested else parts[-1:]
+    lengths = [len(part.encode("utf-8", "surrogatepass")) for part in kept]
+    unusable = {"", "."} & set(kept) or max(lengths) > _MAX_NAME_BYTES or len(kept) > _MAX_DEPTH
+    if unusable:
         raise ArchiveError(archive, f"it holds the unusable name {name!r}.", fix=_EXPORT_AGAIN)
-    return base
+    return "/".join(kept)
 
 
 def _check_kind(archive: Path, info: zipfile.ZipInfo) -> None:

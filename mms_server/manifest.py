@@ -23,7 +23,8 @@ class Manifest:
     """The fields that decide how a model is loaded; ``raw`` is the whole object.
 
     ``service``, ``signature``, ``symbol`` and ``parameters`` are file names or glob patterns;
-    the last two may be empty.
+    the last two may be empty. ``function`` is a 1.x handler's, None in a 0.4 archive; it is empty
+    if the handler is a class.
     """
 
     model_name: str
@@ -33,6 +34,7 @@ class Manifest:
     symbol: str
     parameters: str
     raw: Mapping[str, Any]
+    function: str | None = None
 
     @property
     def symbolic(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from mms_server.archive import check
 from mms_server.errors import ServiceError
 from mms_server.manifest import Manifest, find, find_one
+from mms_server.services.handler import HandlerService
 from mms_server.services.model_service import SingleNodeService, load_service
 from mms_server.signature import Signature
 
@@ -51,6 +52,12 @@ def load_model(
         ServiceError: its service class cannot be found, or does not load the model.
     """
     manifest, signature = check(directory)
+    if signature is None:
+        if service_file:
+            cause = f"model {name} has a handler of 1.x, which a service file cannot replace."
+            raise ServiceError(cause, fix="leave --service out.")
+        handler = HandlerService(manifest.model_name, str(directory), manifest, gpu)
+        return LoadedModel(name, None, handler, version)
     archived = find_one(directory, manifest.service, "Service")
     chosen = Path(service_file) if service_file else archived
     service_class = leaf_class(load_service(str(chosen)))
