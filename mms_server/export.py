@@ -26,7 +26,7 @@ ARCHIVE_VERSION = 0.2
 SERVER_VERSION = 0.4
 SUFFIX = ".model"
 
-_SERVICES = Path(__file__).parent / "services"
+_SERVICES = Path(__file__).parent / "archived_services"
 _SYMBOL, _PARAMETERS, _ONNX = "-symbol.json", ".params", ".onnx"
 _SIGNATURE_NAME = "signature.json"
 _EPOCH = re.compile(r"(?P<prefix>.+)-(?P<epoch>\d{4,})\.params")
