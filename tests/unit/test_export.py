@@ -146,7 +146,7 @@ def test_an_own_service_file(source: Path, tmp_path: Path, inside: bool) -> None
                 "from mms.model_service.model_service import SingleNodeService\n"
                 "class Mine(SingleNodeService):\n    pass\n"
             ),
-            "not derived from MXNetBaseService",
+            "derived from neither of MXNetBaseService, Gluon",
         ),
     ],
 )
@@ -168,13 +168,17 @@ def test_a_missing_service_file(source: Path, tmp_path: Path) -> None:
         (["tiny-symbol.json"], {}, "Incomplete MXNet model"),
         (["tiny-0003.params"], {}, "Incomplete MXNet model"),
         ([], {"net.onnx": ""}, "More than one model type"),
-        (["tiny-symbol.json", "tiny-0003.params"], {"net.onnx": ""}, "ONNX"),
+        (
+            ["tiny-symbol.json", "tiny-0003.params"],
+            {"net.onnx": "no model"},
+            "cannot convert this ONNX",
+        ),
         ([], {"b-symbol.json": "{}"}, "expects only one -symbol.json"),
         ([], {"tiny-0004.params": ""}, "expects only one .params"),
         (["tiny-0003.params"], {"tiny.params": ""}, "must be named tiny-<epoch>.params"),
         (["tiny-0003.params"], {"other-0000.params": ""}, "must be named tiny-<epoch>"),
         (["signature.json"], {}, "signature.json is not found"),
-        ([], {"signature.json": "{}"}, "no list named inputs"),
+        ([], {"signature.json": "{}"}, "input_type and output_type are required"),
         ([], {"tiny-symbol.json": "[]"}, "not a JSON object"),
         ([], {"tiny-symbol.json": "{}"}, "not an MXNet symbol"),
         ([], {"tiny-symbol.json": '{"nodes": []}'}, "data: no such input"),
