@@ -146,9 +146,13 @@ def _sample(file: Path, row: Any) -> Sample:
 
 def _tolerance(file: Path, row: Any) -> Tolerance:
     rows = row if isinstance(row, dict) else {}
-    relative, absolute = rows.get("relative"), rows.get("absolute")
-    _require(_is_size(relative) and _is_size(absolute), file, "it has no tolerance.")
-    return Tolerance(float(relative), float(absolute))
+    return Tolerance(_amount(file, rows.get("relative")), _amount(file, rows.get("absolute")))
+
+
+def _amount(file: Path, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    _require(number and math.isfinite(value) and value >= 0, file, "it has no tolerance.")
+    return float(value)
 
 
 def _input(file: Path, row: Any) -> bytes | list[Any]:
@@ -170,11 +174,6 @@ def _bytes(file: Path, most: int) -> bytes:
         raise ArchiveError(file, f"it cannot be read: {error.strerror}.", fix=_FIX) from error
     _require_size(file, len(data), most)
     return data
-
-
-def _is_size(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0
 
 
 def _require_size(where: Path | str, size: int, most: int) -> None:

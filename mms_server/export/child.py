@@ -1,7 +1,7 @@
 """Run a step of the exporter in a process of its own, with a time limit.
 
 Service files are foreign code, and so are the engine's parsers to a file from elsewhere: what
-exits, hangs, prints or crashes there must not take the exporter along.
+exits, hangs, prints or crashes there must not take the exporter along. The child is ``__main__``.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import mms_server
-from mms_server.errors import ArchiveError, MMSError, ServiceError
+from mms_server.errors import ArchiveError, ServiceError
 
 SERVICE, ONNX, SAMPLES = "service", "onnx", "samples"
+ARCHIVE = "archive"
 # What the step ``service`` answers.
 SYMBOLIC, GLUON = "symbolic", "gluon"
 
 _POLL_S: Final = 0.02
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-_ERRORS: Final = {"archive": ArchiveError, "service": ServiceError}
 
 
 def run(step: str, *words: str, where: Path, timeout_s: float) -> Any:
@@ -40,7 +39,7 @@ def run(step: str, *words: str, where: Path, timeout_s: float) -> Any:
     with tempfile.TemporaryFile() as answer:
         descriptor = answer.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-B", "-P", "-m", __name__, str(descriptor), step, *words],
+            [sys.executable, "-B", "-P", "-m", __package__, str(descriptor), step, *words],
             stdin=subprocess.DEVNULL,
             stdout=sys.__stderr__ or subprocess.DEVNULL,
             pass_fds=[descriptor],
@@ -92,31 +91,6 @@ def _value(answer: BinaryIO, where: Path, code: int) -> Any:
             f"the process that ran its code {ending} before it answered.",
             fix="it must not end the process; see the output above.",
         ) from error
-    if kind == "archive":
+    if kind == ARCHIVE:
         raise ArchiveError(place, cause, fix=fix)
     raise ServiceError(cause, fix=fix)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Be the child: write the answer of a step to a descriptor and end at once."""
-    from mms_server.export import steps  # noqa: PLC0415 - loads the engine: only in the child
-
-    descriptor, step, *words = argv
-    known: dict[str, Callable[..., Any]] = {
-        SERVICE: steps.service_kind,
-        ONNX: steps.convert_onnx,
-        SAMPLES: steps.answer_samples,
-    }
-    try:
-        answer = {"value": known[step](*words)}
-    except MMSError as error:
-        kind = "archive" if isinstance(error, ArchiveError) else "service"
-        answer = {"refused": [kind, error.where(), error.cause, error.fix]}
-    with os.fdopen(int(descriptor), "w", encoding="utf-8") as stream:
-        json.dump(answer, stream)
-    # Threads that an import has started would keep the process.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
