@@ -32,7 +32,7 @@ lock: $(STAMP) ## Lock requirements/*.in to versions with hashes
 .PHONY: model
 model: $(MODELS)/mms.conf ## Train the digits model and write its archive, mms.conf and images
 
-$(MODELS)/mms.conf: $(STAMP) examples/digits.py mms_server/export.py
+$(MODELS)/mms.conf: $(STAMP) examples/digits.py $(wildcard mms_server/export/*.py)
 	@echo "== Training the digits model"
 	$(BIN)/python examples/digits.py --output $(MODELS)
 

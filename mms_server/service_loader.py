@@ -12,13 +12,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import mxnet as mx
+
 from mms_server.archive import check
 from mms_server.errors import ServiceError
 from mms_server.manifest import Manifest, find, find_one
+from mms_server.services.gluon_service import GluonImperativeBaseService, unset_parameters
 from mms_server.services.handler import HandlerService
 from mms_server.services.model_service import SingleNodeService, load_service
 from mms_server.signature import Signature
 
+_SHOWN = 5
 # Both are defined in 0.4's file of the base service; the second cannot serve by itself.
 _BASE, _GLUON_BASE = "MXNetBaseService", "GluonImperativeBaseService"
 
@@ -62,9 +66,9 @@ def load_model(
     chosen = Path(service_file) if service_file else archived
     service_class = leaf_class(load_service(str(chosen)))
     try:
-        service = service_class(
-            manifest.model_name, str(directory), _resolved(manifest, directory), gpu
-        )
+        # Networks are named by counters: each model's start anew, whatever was loaded before.
+        with mx.name.NameManager():
+            service = _made(service_class, manifest, directory, gpu)
     except ServiceError:
         raise
     except (Exception, SystemExit) as error:
@@ -73,7 +77,31 @@ def load_model(
             f"{type(error).__name__}: {error}.",
             fix="correct the service class, or the archive.",
         ) from error
+    _check_network(name, service)
     return LoadedModel(name, signature, service, version)
+
+
+def _made(service_class: Any, manifest: Manifest, directory: Path, gpu: int | None) -> Any:
+    arguments = (manifest.model_name, str(directory), _resolved(manifest, directory))
+    # Fourth comes ``gpu`` in one base class and ``net`` in the other: the name decides.
+    if "gpu" in inspect.signature(service_class).parameters:
+        return service_class(*arguments, gpu=gpu)
+    return service_class(*arguments, gpu)
+
+
+def _check_network(name: str, service: Any) -> None:
+    """Refuse a network that cannot compute: its service is made even if its parameters are bad."""
+    if not isinstance(service, GluonImperativeBaseService):
+        return
+    unset = unset_parameters(service.net)
+    if unset:
+        named = service.param_filename or "no file; the archive names none"
+        raise ServiceError(
+            f"the network of model {name} has no values for {', '.join(unset[:_SHOWN])}"
+            f"{', ...' if len(unset) > _SHOWN else ''} (parameters: {named}).",
+            fix="export the parameters that the network was saved with, or initialize it in the "
+            "service class.",
+        )
 
 
 def leaf_class(module: ModuleType) -> Any:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mxnet as mx
 
@@ -18,6 +19,7 @@ from mms_server.engine import Engine
 from mms_server.errors import ServiceError
 from mms_server.servable import Observer, Servable, Silent
 from mms_server.service_loader import LoadedModel
+from mms_server.services.gluon_vision_service import GluonVisionService
 from mms_server.services.module import bound_shape
 
 
@@ -54,26 +56,40 @@ def make_ready(
 
 
 def warm_up(model: LoadedModel) -> None:
-    """Run one forward on zeros; a service without a bound Module has nothing to run.
+    """Run one forward on zeros, if it is known what the model takes.
+
+    That is so of a bound Module, and of a vision service's network; a first forward on anything
+    else could give the network's parameters wrong shapes.
 
     Raises:
         ServiceError: the forward fails.
     """
-    module = getattr(model.service, "mx_model", None)
-    if not isinstance(module, mx.mod.Module) or model.signature is None:
+    if model.signature is None:
         return
     shapes = [bound_shape(list(row.data_shape)) for row in model.signature.inputs]
-    batch = mx.io.DataBatch([mx.nd.zeros(shape) for shape in shapes])
     try:
-        module.forward(batch, is_train=False)
-        for output in module.get_outputs():
+        for output in _outputs_for([mx.nd.zeros(shape) for shape in shapes], model.service):
             output.asnumpy()
-    except mx.base.MXNetError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except (mx.base.MXNetError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ServiceError(
             f"model {model.name} fails in a first run on zeros: {reason}.",
-            fix="check the symbol and the shapes in signature.json.",
+            fix="check the network and the shapes in signature.json.",
         ) from error
+
+
+def _outputs_for(inputs: list[Any], service: Any) -> list[Any]:
+    module = getattr(service, "mx_model", None)
+    if isinstance(module, mx.mod.Module):
+        module.forward(mx.io.DataBatch(inputs), is_train=False)
+        outputs: list[Any] = module.get_outputs()
+        return outputs
+    # With this preprocessing a request's arrays are the same as these zeros, but for the values.
+    preprocess = getattr(type(service), "_preprocess", None)
+    if preprocess is GluonVisionService._preprocess:  # noqa: SLF001 - the users' interface
+        found = service._inference(inputs)  # noqa: SLF001 - likewise
+        return list(found) if isinstance(found, list | tuple) else [found]
+    return []
 
 
 def replace_this_process() -> None:

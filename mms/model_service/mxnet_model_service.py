@@ -1,6 +1,12 @@
-"""The base service under its 0.4 name."""
+"""The base services under their 0.4 names."""
 
+from mms_server.services.gluon_service import GluonImperativeBaseService
 from mms_server.services.model_service import SingleNodeService
 from mms_server.services.mxnet_model_service import MXNetBaseService, check_input_shape
 
-__all__ = ["MXNetBaseService", "SingleNodeService", "check_input_shape"]
+__all__ = [
+    "GluonImperativeBaseService",
+    "MXNetBaseService",
+    "SingleNodeService",
+    "check_input_shape",
+]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mms_server.errors import ServiceError
+from mms_server.service_module import import_service
 from mms_server.stages import INFERENCE, POSTPROCESS, PREPROCESS, stage
 
 URL_PREFIX = ("http://", "https://", "s3://")
@@ -91,25 +89,16 @@ def forward(service: Any, data: Any, arrays_of: Callable[[Any], Any]) -> tuple[A
 
 
 def load_service(path: str, name: str | None = None) -> ModuleType:
-    """Return the module in the file ``path``, named after the file.
+    """Return the module in the file ``path``; modules beside it can be imported by their names.
+
+    ``name`` is the contract's, and without effect: the module is named after the file, below a
+    package that no other service file has.
 
     Raises:
         ServiceError: it cannot be imported.
     """
-    module_name = name or Path(path).stem
-    loader = importlib.machinery.SourceFileLoader(module_name, path)
-    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
-    if spec is None or spec.loader is None:
-        raise ServiceError(f"service file {path} is not a Python file.", fix="name a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise ServiceError(
-            f"service file {path} cannot be imported: {type(error).__name__}: {error}.",
-            fix="correct the file; it must import on this runtime.",
-        ) from error
-    return module
+    del name
+    return import_service(Path(path))
 
 
 def _as_list(data: Any) -> Any:

@@ -1,8 +1,4 @@
-"""The base service: a symbol with parameters, numbers in, numbers out (contract, section 10).
-
-The exporter copies this file into archives for ``application/json``, so it must work as a service
-file on its own.
-"""
+"""The base service: a symbol with parameters, numbers in, numbers out (contract, section 10)."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from typing import Any
 
 import mxnet as mx
 
+from mms_server.services.labels import read_labels
 from mms_server.services.model_service import SingleNodeService
 from mms_server.services.module import bind_module, epoch_of
 
@@ -35,10 +32,9 @@ class MXNetBaseService(SingleNodeService):
         self._signature = json.loads((directory / model["Signature"]).read_text("utf-8-sig"))
         epoch = epoch_of(self.param_filename, model_name)
         self.mx_model = bind_module(directory, model["Symbol"], epoch, self._signature, self.ctx)
-        synset = directory / "synset.txt"
-        if synset.is_file():
-            with synset.open(encoding="utf-8") as stream:
-                self.labels = [line.strip() for line in stream]
+        labels = read_labels(directory)
+        if labels is not None:
+            self.labels = labels
 
     def _preprocess(self, data: list[Any]) -> list[Any]:
         return [mx.nd.array(values) for values in data]
@@ -61,16 +57,18 @@ class MXNetBaseService(SingleNodeService):
 
     @property
     def signature(self) -> Any:
-        """The signature as in signature.json."""
-        return self._signature
+        """The signature as in signature.json; None if a subclass's constructor left it out."""
+        return getattr(self, "_signature", None)
 
 
-def check_input_shape(inputs: list[Any], signature: Mapping[str, Any]) -> None:
-    """Compare inputs with the signature: number, rank, every non-zero size but the batch's.
+def check_input_shape(inputs: list[Any], signature: Mapping[str, Any] | None) -> None:
+    """Compare inputs with the signature, if any: number, rank, each non-zero size but the batch's.
 
     Raises:
         ValueError: they differ (contract, section 8.3).
     """
+    if signature is None:
+        return
     rows = signature["inputs"]
     if len(inputs) != len(rows):
         raise ValueError(

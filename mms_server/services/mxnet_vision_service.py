@@ -1,15 +1,12 @@
-"""The vision service: pictures in, the five likeliest classes out (contract, section 10).
-
-The exporter copies this file into archives for ``image/jpeg``, so it must work as a service file
-on its own.
-"""
+"""The vision service: pictures in, the five likeliest classes out (contract, section 10)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mms.model_service.mxnet_model_service import MXNetBaseService
-from mms.utils.mxnet import image, ndarray
+from mms_server.services import image, ndarray
+from mms_server.services.labels import NO_LABELS
+from mms_server.services.mxnet_model_service import MXNetBaseService
 
 
 class MXNetVisionService(MXNetBaseService):
@@ -29,8 +26,5 @@ class MXNetVisionService(MXNetBaseService):
 
     def _postprocess(self, data: list[Any]) -> Any:
         if not hasattr(self, "labels"):
-            raise RuntimeError(
-                "Can't find labels attribute. Did you put synset.txt file into model archive or "
-                "manually load class label file in __init__?"
-            )
+            raise RuntimeError(NO_LABELS)
         return [ndarray.top_probability(output, self.labels, top=5) for output in data]

@@ -13,9 +13,10 @@ _BATCH_AND_CLASS = 2
 def top_probability(data: Any, labels: Sequence[str], top: int = 5) -> list[dict[str, Any]]:
     """Return the ``top`` likeliest classes of the first row, best first.
 
-    ``data`` is batch x class; further dimensions must be of size one and are left out.
+    ``data`` is batch x class, or the classes of one row; further dimensions must be of size one and
+    are left out.
     """
-    values = data.asnumpy()
+    values = np.atleast_2d(data.asnumpy())
     if values.ndim > _BATCH_AND_CLASS:
         values = np.squeeze(values, axis=tuple(range(values.ndim))[_BATCH_AND_CLASS:])
     best = np.argsort(-values[0], kind="stable")[:top]

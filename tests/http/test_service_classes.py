@@ -1,0 +1,129 @@
+"""Service classes in the styles of 0.4's examples, several in one process (section 10)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import models
+import pytest
+import service_models
+from PIL import Image
+from servers import Answer, Server, release_server, standalone, write_release
+
+MAKERS = (
+    service_models.detector,
+    service_models.sentences,
+    service_models.imperative,
+    service_models.hybrid,
+    service_models.gluon_vision,
+)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("services")
+    made = [maker(directory) for maker in MAKERS]
+    return {path.stem: path for path in made}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path]) -> Iterator[Server]:
+    with standalone(tmp_path_factory.mktemp("standalone"), archives) as running:
+        yield running
+
+
+def lit(width: int, height: int, corner: tuple[int, int]) -> bytes:
+    """Return a black picture with one white quarter."""
+    picture = Image.new("RGB", (width, height))
+    box = (width // 2, height // 2)
+    quarter = Image.new("RGB", box, (255, 255, 255))
+    picture.paste(quarter, (corner[0] * box[0], corner[1] * box[1]))
+    target = io.BytesIO()
+    picture.save(target, "PNG")
+    return target.getvalue()
+
+
+def detect(server: Server, width: int, height: int) -> Answer:
+    content = lit(width, height, (1, 0))
+    return server.predict("detector", {"data": ("a.jpg", "image/jpeg", content)})
+
+
+def test_a_detector_answers_boxes_in_the_pictures_own_size(server: Server) -> None:
+    answer = detect(server, 40, 20)
+    assert answer.json == {"prediction": [["top right", 20, 0, 40, 10]]}
+
+
+def test_what_a_service_keeps_on_itself_is_of_its_own_request(server: Server) -> None:
+    """One prediction at a time, from its first stage to its last."""
+    sizes = [(2 * n, 4 * n) for n in range(4, 44)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda size: detect(server, *size), sizes))
+    boxes = [answer.json["prediction"] for answer in answers]
+    assert boxes == [[["top right", w // 2, 0, w, h // 2]] for w, h in sizes]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("The dow", [{"bucket": 2}, "dow jones"]),
+        ("jones closed the", [{"bucket": 4}, "closed the dow"]),
+    ],
+)
+def test_sentences(server: Server, sentence: str, expected: list[object]) -> None:
+    text = json.dumps([{"input_sentence": sentence}]).encode()
+    answer = server.predict("sentences", {"data": text})
+    assert answer.json == {"prediction": expected}
+
+
+def test_a_word_that_is_not_known_is_the_models_failure(server: Server) -> None:
+    text = json.dumps([{"input_sentence": "unknown"}]).encode()
+    assert server.predict("sentences", {"data": text}).status == 500
+    assert "Unknown token unknown" in server.log.read_text()
+
+
+def test_two_archives_with_a_service_and_a_helper_of_equal_names(server: Server) -> None:
+    answers = {
+        name: server.predict(name, {"data": b"[[1, 2, 3]]"}).json["prediction"]
+        for name in ("imperative", "hybrid")
+    }
+    assert answers == {
+        "imperative": ["[[6.5, -6.0]]", "Block"],
+        "hybrid": ["[[6.5, 0.0]]", "HybridBlock"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("color", "name"), [((255, 0, 0), "red"), ((0, 255, 0), "green"), ((0, 0, 255), "blue")]
+)
+def test_gluon_vision(server: Server, color: tuple[int, int, int], name: str) -> None:
+    content = models.picture(color)
+    answer = server.predict("vision", {"data": ("a.jpg", "image/jpeg", content)})
+    (rows,) = answer.json["prediction"]
+    assert rows[0]["class"] == name
+    assert sum(row["probability"] for row in rows) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_open_inference_protocol_gets_gluons_outputs(server: Server) -> None:
+    tensor = {"name": "data", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    answer = server.request(
+        "POST", "/v2/models/imperative/infer", body, {"Content-Type": "application/json"}
+    )
+    (output,) = answer.json["outputs"]
+    assert (output["shape"], output["data"]) == ([1, 2], [6.5, -6.0])
+
+
+def test_a_gluon_release_is_loaded_before_its_workers_are_forked(
+    releases: Path, archives: dict[str, Path]
+) -> None:
+    release = write_release(releases, archives["hybrid"], workers=2)
+    with release_server(releases, release) as running:
+        answers = [running.predict("hybrid", {"data": b"[[1, 2, 3]]"}) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200] * 4
+    assert {json.dumps(answer.json) for answer in answers} == {
+        '{"prediction": ["[[6.5, 0.0]]", "HybridBlock"]}'
+    }

@@ -1,0 +1,152 @@
+"""Golden samples in an archive, and a model that is compared with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mms_server import golden
+from mms_server.answers import Tolerance
+from mms_server.engine import Engine
+from mms_server.errors import ArchiveError, ServiceError
+from mms_server.golden import Sample
+from mms_server.servable import Servable
+from mms_server.service_loader import LoadedModel
+
+
+class Doubling:
+    """A service without an engine: what is compared is its answer."""
+
+    factor = 2.0
+
+    def inference(self, data: list[Any]) -> Any:
+        if data[0] == ["fail"]:
+            raise SystemExit("no")
+        first = data[0]
+        data[0] = None
+        return [len(first) * self.factor]
+
+
+def put(directory: Path, *samples: Sample) -> Path:
+    directory.mkdir(exist_ok=True)
+    for name, content in golden.encode(samples).items():
+        (directory / name).write_bytes(content)
+    return directory
+
+
+SAMPLES = (
+    Sample((b"\xff\xd8 picture",), [20.0]),
+    Sample(([1, 2, 3], [[4]]), [6.0], Tolerance(0.5, 0.0)),
+)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    put(tmp_path, *SAMPLES)
+    assert golden.read(tmp_path) == SAMPLES
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "mms-golden-1-1.bin",
+        "mms-golden.json",
+    ]
+    assert golden.encode(SAMPLES) == golden.encode(golden.read(tmp_path))
+
+
+def test_an_archive_without_samples(tmp_path: Path) -> None:
+    assert golden.read(tmp_path) == ()
+    golden.check(Doubling(), ())
+
+
+def test_a_model_that_answers_as_expected() -> None:
+    service = Doubling()
+    engine = Engine(30, lambda: None)
+    loaded = LoadedModel("m", None, service)
+    for model in (service, loaded, Servable(loaded, engine, 1, 1)):
+        golden.check(model, SAMPLES)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_model_that_does_not(wrap: bool) -> None:
+    service: Any = Doubling()
+    service.factor = 2.1
+    model = LoadedModel("m", None, service) if wrap else service
+    if wrap:
+        model = Servable(model, Engine(30, lambda: None), 1, 1)
+    with pytest.raises(ServiceError, match=r"golden sample 1: the answer\[0\] is 21.0"):
+        golden.check(model, SAMPLES)
+    golden.check(model, SAMPLES[1:])
+    with pytest.raises(ServiceError, match="golden sample 1: the model fails: SystemExit: no"):
+        golden.check(model, [Sample((["fail"],), [1])])
+    service.factor = float("nan")
+    with pytest.raises(ServiceError, match="the model fails: ValueError: Out of range float"):
+        golden.check(model, SAMPLES)
+
+
+@pytest.mark.parametrize("count", [golden.MAX_SAMPLES, golden.MAX_SAMPLES + 1])
+def test_the_most_samples(tmp_path: Path, count: int) -> None:
+    samples = [Sample(([n],), n) for n in range(count)]
+    if count == golden.MAX_SAMPLES:
+        assert len(golden.read(put(tmp_path, *samples))) == count
+        return
+    with pytest.raises(ArchiveError, match="more than 64 samples"):
+        golden.encode(samples)
+    rows = [{"inputs": [], "expected": 1, "tolerance": {"relative": 1, "absolute": 0}}] * count
+    (tmp_path / golden.FILE_NAME).write_text(json.dumps({"format": 1, "samples": rows}))
+    with pytest.raises(ArchiveError, match="over 64 samples"):
+        golden.read(tmp_path)
+
+
+def test_the_most_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, SAMPLES[0])
+    monkeypatch.setattr(golden, "MAX_INPUT_BYTES", len(SAMPLES[0].inputs[0]))
+    assert golden.read(tmp_path)
+    monkeypatch.setattr(golden, "MAX_INPUT_BYTES", len(SAMPLES[0].inputs[0]) - 1)
+    for act in (lambda: golden.read(tmp_path), lambda: golden.encode(SAMPLES)):
+        with pytest.raises(ArchiveError, match=r"mms-golden-1-1\.bin: it has more than 9 bytes"):
+            act()
+    size = (tmp_path / golden.FILE_NAME).stat().st_size
+    monkeypatch.setattr(golden, "MAX_INPUT_BYTES", 100)
+    monkeypatch.setattr(golden, "MAX_FILE_BYTES", size)
+    assert golden.read(tmp_path)
+    monkeypatch.setattr(golden, "MAX_FILE_BYTES", size - 1)
+    with pytest.raises(ArchiveError, match="more than"):
+        golden.read(tmp_path)
+
+
+ROW = {"inputs": [[1]], "expected": 1, "tolerance": {"relative": 0.1, "absolute": 0}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        json.dumps({"format": 2, "samples": []}),
+        json.dumps({"format": 1, "samples": {}}),
+        json.dumps({"format": 1, "samples": [1]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": 5}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"value": 5}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": 5}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": "/etc/passwd"}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": "mms-golden/../x"}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": "mms-golden\0"}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": "mms-golden-9"}]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [], "tolerance": 1}]}),
+        '{"format": 1, "samples": [{"inputs": [], "tolerance": {"relative": NaN, "absolute": 1}}]}',
+        '{"format": 1, "samples": [{"inputs": [], "tolerance": {"relative": -1, "absolute": 1}}]}',
+        '{"format": 1, "samples": [{"inputs": [], "tolerance": {"relative": true}}]}',
+    ],
+)
+def test_damaged_samples(tmp_path: Path, text: str) -> None:
+    (tmp_path / golden.FILE_NAME).write_text(text)
+    with pytest.raises(ArchiveError):
+        golden.read(tmp_path)
+
+
+def test_text_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / golden.FILE_NAME).write_bytes(b"\xff")
+    with pytest.raises(ArchiveError, match="not UTF-8"):
+        golden.read(tmp_path)
