@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import bottle
 
-from mms_server import body
+from mms_server import body, json_text
 from mms_server.errors import PredictionError
-from mms_server.forms import Form, parse
+from mms_server.forms import parse
 from mms_server.model_inputs import FORMS, kind_of
 from mms_server.replies import Raw, json_body, request_id
 from mms_server.servable import Servable
+from mms_server.signature import JSON
 from mms_server.whole_request import HandlerAnswer, WholeRequest
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -53,15 +54,19 @@ def whole_request(environ: dict[str, Any], max_body_bytes: int) -> WholeRequest:
     }
     if content_type:
         headers["content-type"] = content_type
-    is_form = kind_of(content_type) in FORMS
-    return WholeRequest(
-        body=b"" if is_form else data,
-        content_type=content_type,
-        form=parse(content_type, data) if is_form else Form(),
-        headers=headers,
-        query={key: values[0] for key, values in bottle.request.query.dict.items()},
-        request_id=request_id(),
-    )
+    query = bottle.request.query.dict.items()
+    row: dict[str, Any] = {key: values[0].encode() for key, values in query}
+    if kind_of(content_type) in FORMS:
+        # Of several parts of one name the first counts, as in 0.4.
+        for part in reversed(parse(content_type, data).parts):
+            row[part.name] = _value(part.value, part.content_type, part.name)
+    elif data:
+        row["body"] = _value(data, content_type, "The request body")
+    return WholeRequest(row, headers, request_id())
+
+
+def _value(data: bytes, content_type: str, what: str) -> Any:
+    return json_text.parse(data, what) if kind_of(content_type) == JSON else data
 
 
 def handle(servable: Servable, *, envelope: bool) -> Any:

@@ -142,7 +142,9 @@ def _handled(servable: Servable, request: InferRequest) -> OutputTensor:
             f"The model has no signature: it takes one input {HANDLER_INPUT} with one element of "
             "datatype BYTES, the request's body."
         )
-    answer: HandlerAnswer = servable.infer(WholeRequest(only.data[0], request_id=request_id()))
+    answer: HandlerAnswer = servable.infer(
+        WholeRequest({"body": only.data[0]}, request_id=request_id())
+    )
     if isinstance(answer.body, bytes | bytearray):
         return OutputTensor(WHOLE_ANSWER, [bytes(answer.body)])
     text = answer.body if isinstance(answer.body, str) else json_body(answer.body).decode().strip()

@@ -6,21 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mms_server.forms import Form
-
 
 @dataclass(frozen=True)
 class WholeRequest:
-    """One request as it came; ``form`` is empty unless the body is a form.
+    """One request: the fields of a form by name, or the body under ``body``, and the query's.
 
-    ``headers`` have lower-case names, ``query`` has the first value of each parameter.
+    Values are bytes, or what JSON means. ``headers`` have lower-case names.
     """
 
-    body: bytes
-    content_type: str = ""
-    form: Form = field(default_factory=Form)
+    row: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
 
 

@@ -8,7 +8,6 @@ request, and it returns one element a row. A row has the form's fields by name, 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,6 @@ from typing import Any, Final
 from mms.context import Context
 from mms.service import PredictionException
 from mms_server.errors import ServiceError
-from mms_server.forms import Part
 from mms_server.manifest import Manifest
 from mms_server.services.model_service import ModelService, load_service
 from mms_server.stages import INFERENCE, POSTPROCESS, PREPROCESS, stage
@@ -62,11 +60,10 @@ class HandlerService(ModelService):
         """
         context = self._context
         with stage(PREPROCESS):
-            row = _row(data)
             context.begin(data.request_id, data.headers)
         try:
             with stage(INFERENCE):
-                answers = self._handle([row], context)
+                answers = self._handle([dict(data.row)], context)
         except PredictionException as error:
             text = {"code": error.error_code, "type": "PredictionException", "message": str(error)}
             return HandlerAnswer(text, _JSON, error.error_code)
@@ -109,23 +106,3 @@ class HandlerService(ModelService):
         service.initialize(self._context)
         bound: EntryPoint = service.handle
         return bound
-
-
-def _row(request: WholeRequest) -> dict[str, Any]:
-    row: dict[str, Any] = {name: text.encode() for name, text in request.query.items()}
-    if request.body:
-        row["body"] = _value(request.body, request.content_type)
-    # Of several parts of one name the first counts, as in 0.4.
-    for part in reversed(request.form.parts):
-        row[part.name] = _part(part)
-    return row
-
-
-def _part(part: Part) -> Any:
-    return _value(part.value, part.content_type)
-
-
-def _value(data: bytes, content_type: str) -> Any:
-    if content_type.partition(";")[0].strip().lower() != _JSON:
-        return data
-    return json.loads(data)

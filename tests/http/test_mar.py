@@ -27,7 +27,7 @@ def test_a_form_comes_by_names_and_the_query_with_it(server: Server) -> None:
     assert answer.json["row"] == {"a": "text", "b": "\x00\xff", "q": "1"}
     assert (answer.json["greeting"], answer.json["loaded"]) == ("hi", 1)
     assert answer.json["gpu"] is None
-    assert answer.json["id"] == answer.headers["x-request-id"]
+    assert answer.json["id"] == answer.headers["X-Request-Id"]
 
 
 def test_a_body_comes_under_its_name_and_json_parsed(server: Server) -> None:
@@ -39,8 +39,8 @@ def test_a_body_comes_under_its_name_and_json_parsed(server: Server) -> None:
 
 def test_the_answer_is_what_the_handler_makes_it(server: Server) -> None:
     raw = server.request("POST", "/predictions/mirror?do=raw", b"")
-    assert (raw.body, raw.headers["content-type"]) == (b"bytes", "image/png")
-    assert raw.headers["x-own"] == "yes"
+    assert (raw.body, raw.headers["Content-Type"]) == (b"bytes", "image/png")
+    assert raw.headers["X-Own"] == "yes"
     text = server.request("POST", "/predictions/mirror?do=text", b"")
     assert text.body == b"words"
     status = server.request("POST", "/predictions/mirror?do=status", b"")

@@ -149,8 +149,8 @@ def f(data, context):
     return data and [context.get_all_request_header(0)]
 """
     model = load_model("m", unpacked(tmp_path, "a:f", {"a.py": source}))
-    first: Any = model.service.inference(WholeRequest(b"", query={"once": ""}))
+    first: Any = model.service.inference(WholeRequest({"once": b""}))
     assert (first.status, first.content_type, first.headers) == (404, "text/x", {"X-A": "1"})
-    second: Any = model.service.inference(WholeRequest(b"", headers={"host": "h"}))
+    second: Any = model.service.inference(WholeRequest(headers={"host": "h"}))
     assert (second.status, second.content_type, second.headers) == (200, "", {})
     assert json.loads(json.dumps(second.body)) == {"host": "h"}
