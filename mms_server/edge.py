@@ -22,15 +22,18 @@ from mms_server.release import write_atomically
 
 DEFAULT_BIND: Final = "unix:/tmp/mms_app.sock"
 HOST_VARIABLE: Final = "MXNET_MODEL_SERVER_HOST"
-"""Replaces ``server_name``: a variable of the command, or of ``[MXNet Environment Variables]``."""
+"""Replaces ``server_name``: a variable of the command, else of ``[MXNet Environment Variables]``,
+else what the role wrote into the frame."""
 
 # The frame's own words; what stands between the last two is the server block without a section.
 _LISTEN: Final = "@router_listen@"
 _BEGIN: Final = "# mms edge: begin\n"
 _END: Final = "# mms edge: end\n"
 
+_NAME: Final = re.compile(r"^# mms edge: server_name (.*)$", re.MULTILINE)
 _NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9._*~^$:\[\]\\ -]")
 _SERVER_NAME: Final = re.compile(r"(?<![\w$])server_name\s[^;{}]*;")
+_EMERGENCY: Final = re.compile(r"\[emerg\] (?:[0-9]+#[0-9]+: )?(.*)")
 _COMPLAINT_LINE: Final = re.compile(r" in (?P<file>\S+):(?P<line>[0-9]+)")
 
 
@@ -79,15 +82,17 @@ def compose(frame: str, conf: MmsConf, environ: Mapping[str, str]) -> Edge:
     if not (begin and end and _LISTEN in frame):
         raise MMSError("nginx.conf's frame is not one.", fix="run the role nginx_proxy.")
     listen = nginx_listen(conf.bind)
-    section = _named(conf.nginx or "", _host_name(conf, environ))
+    section = _named(conf.nginx or "", _host_name(frame, conf, environ))
     before = (head + begin).replace(_LISTEN, listen)
     after = (section or own) + end + tail
     text = before + (after if section else after.replace(_LISTEN, listen))
     return Edge(text, listen, before.count("\n") + 1, conf.nginx_lines)
 
 
-def _host_name(conf: MmsConf, environ: Mapping[str, str]) -> str:
-    name = environ.get(HOST_VARIABLE) or conf.environment.get(HOST_VARIABLE, "")
+def _host_name(frame: str, conf: MmsConf, environ: Mapping[str, str]) -> str:
+    found = _NAME.search(frame)
+    written = found[1] if found else ""
+    name = environ.get(HOST_VARIABLE) or conf.environment.get(HOST_VARIABLE) or written
     if _NOT_A_NAME.search(name):
         cause = f"{HOST_VARIABLE} is {name!r}, which is no name of a server."
         raise MMSError(cause, fix="give host names, separated by blanks.")
@@ -183,12 +188,16 @@ def _write_socket(layout: Layout, listen: str) -> None:
 
 
 def _refusal(conf: MmsConf, edge: Edge, candidate: Path, complaint: str) -> MMSError:
-    words = " ".join(complaint.split())
+    words = " ".join(_EMERGENCY.findall(complaint)) or " ".join(complaint.split())
     found = _COMPLAINT_LINE.search(words)
-    line = edge.conf_line(int(found["line"])) if found and found["file"] == str(candidate) else 0
-    if line and found:
-        words = words.replace(found[0], f" in {conf.file}:{line}")
+    place = int(found["line"]) if found and found["file"] == str(candidate) else 0
+    line = edge.conf_line(place)
+    if place >= edge.first and not line:
+        # A brace that is missing, or one too many: nginx sees it behind the section.
+        line = edge.lines[-1] if edge.lines else 0
+    if found:
+        words = words.replace(found[0], f" in {conf.file}:{line}" if line else " in nginx.conf")
     cause = f"nginx refuses the configuration: {words.rstrip('.')}. Nothing was replaced."
-    if conf.nginx is None:
+    if conf.nginx is None or 0 < place < edge.first:
         return MMSError(cause, fix="correct the variables of the role nginx_proxy.")
     return ConfError(conf.file, line, cause, fix="correct [Nginx Configurations].")

@@ -86,6 +86,9 @@ def test_the_host_variable_replaces_server_names(line: str, becomes: str) -> Non
 def test_the_variable_of_the_command_wins_and_must_be_a_name() -> None:
     section = "[MXNet Environment Variables]\nMXNET_MODEL_SERVER_HOST=x\n" + SECTION
     assert "server_name y z;" in text(section, MXNET_MODEL_SERVER_HOST=" y z ")
+    frame = f"# mms edge: server_name w\n{FRAME}"
+    assert "server_name w;" in edge.compose(frame, parsed(SECTION), {}).text
+    assert "server_name x;" in edge.compose(frame, parsed(section), {}).text
     for bad in ("x; include /etc/shadow", "x\ny", "x{", "x}", "'x", "#"):
         with pytest.raises(MMSError, match="no name of a server"):
             text(section, MXNET_MODEL_SERVER_HOST=bad)
@@ -147,12 +150,17 @@ def test_a_bad_section_names_its_line_and_replaces_nothing(fake: FakeHost, file:
 
 def test_a_bad_frame_is_not_the_fault_of_mms_conf(fake: FakeHost, file: Path) -> None:
     fake.write_frame(FRAME.replace("events {}", "events {}\nbad;"))
-    with pytest.raises(MMSError, match="variables of the role nginx_proxy") as caught:
-        install(fake)
-    assert not isinstance(caught.value, ConfError)
-    with pytest.raises(ConfError) as of_conf:
+    for rest in ("", SECTION):
+        with pytest.raises(MMSError, match="variables of the role nginx_proxy") as caught:
+            install(fake, rest)
+        assert not isinstance(caught.value, ConfError)
+
+
+def test_a_section_that_breaks_what_follows_it(fake: FakeHost, file: Path) -> None:
+    fake.write_frame(FRAME + "bad;\n")
+    with pytest.raises(ConfError, match=r"correct \[Nginx Configurations\]") as caught:
         install(fake, SECTION)
-    assert of_conf.value.line == 0
+    assert caught.value.line == len((MODELS + SECTION).splitlines())
 
 
 @pytest.mark.parametrize("frame", ["", FRAME.replace("@router_listen@", "80"), "http {}\n"])
