@@ -189,10 +189,11 @@ def _host(options: argparse.Namespace, supervisor: Supervisor) -> Host:
     # A settings file that is to be checked must not need the host's to be good.
     wants_own = options.command != "settings" or options.file is None
     values = settings.read(layout.etc / settings.FILE_NAME) if wants_own else settings.Settings()
-    return Host(layout, values, supervisor, _who(), _report)
+    return Host(layout, values, supervisor, who(), _report)
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who runs the command, for the record."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

@@ -80,8 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """Run ``main`` as a command and end the process."""
-    run_and_end(main)
+    """Run ``mxnet-model-server`` and end the process."""
+    from mms_server import server_cli  # noqa: PLC0415 - it knows this module as one of two programs
+
+    run_and_end(server_cli.main)
 
 
 def _serve(options: Options) -> int:
@@ -156,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mxnet-model-server",
         description="Serve MXNet models over HTTP on one port, in the foreground.",
+        epilog="`mxnet-model-server help` is about start, stop, restart and status of a host.",
     )
     add = parser.add_argument
     add("--models", nargs="+", required=True, metavar="NAME=PATH", help="what to serve: archives")
