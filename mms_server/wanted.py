@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import cores
+from mms_server import cores, devices
 from mms_server.conf import MmsConf
 from mms_server.errors import ArchiveError, ConfError, MMSError
 from mms_server.release import Release
@@ -34,16 +34,23 @@ class Wanted:
 
 
 def resolve(
-    conf: MmsConf, settings: Settings, store: Store, report: Report, *, take: bool
+    conf: MmsConf,
+    settings: Settings,
+    store: Store,
+    report: Report,
+    *,
+    take: bool,
+    count_gpus: devices.Count = devices.count_gpus,
 ) -> Wanted:
     """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
 
     Raises:
-        ConfError: an archive is missing or bad; names the line.
+        ConfError: an archive is missing or bad, or there are too few GPUs; names the line.
         MMSError: the runtime is not there.
     """
     service = _service(conf, store, take=take)
     runtime = _runtime(settings)
+    device = devices.choose(conf, runtime / "bin/python", count_gpus)
     releases: dict[str, Release] = {}
     for spec in conf.models:
         source = locate(conf, spec)
@@ -58,12 +65,13 @@ def resolve(
             environment=dict(conf.environment),
             gunicorn_args=tuple(word for row in conf.gunicorn for word in row.argv()),
             service=service,
-            gpu=int(conf.arguments["--gpu"][0]) if "--gpu" in conf.arguments else None,
+            gpu=device.gpu,
+            num_gpu=device.num_gpu,
             predict_timeout_s=settings.predict_timeout_s,
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
         )
-    return Wanted(conf.file, releases, conf.host, conf.port, conf.warnings)
+    return Wanted(conf.file, releases, conf.host, conf.port, conf.warnings + device.warnings)
 
 
 def check(conf: MmsConf, store: Store, archives: Path | None) -> Iterator[tuple[str, Path, str]]:

@@ -29,19 +29,29 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["a=s3://bucket/b.model"], "not downloaded by this version"),
         (["a=net.onnx"], "Convert ONNX model using mxnet-model-export before serving."),
         (["a=b", "--gen-api", "java"], "--gen-api: clients are not generated"),
-        (["a=b", "--gpu", "0"], "--gpu: this version serves on the CPU"),
+        (["a={0}", "--gpu", "0"], "--gpu 0: there is no GPU here that MXNet can use. Fix: "),
+        (["a={0}", "--num-gpu", "2"], "--num-gpu 2: there is no GPU here"),
     ],
 )
 def test_refusals(
     words: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert standalone.main(["--models", *words]) == 2
+    directory = tmp_path / "unpacked"
+    directory.mkdir()
+    assert standalone.main(["--models", *(word.format(directory) for word in words)]) == 2
     assert says in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [directory]
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--models", "a=b", "--port", "0"], ["--models", "a=b", "--workers", "0"]]
+    "words",
+    [
+        [],
+        ["--models", "a=b", "--port", "0"],
+        ["--models", "a=b", "--workers", "0"],
+        ["--models", "a=b", "--gpu", "-1"],
+        ["--models", "a=b", "--num-gpu", "0"],
+    ],
 )
 def test_bad_flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
