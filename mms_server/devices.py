@@ -12,10 +12,13 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mms_server.conf import MmsConf
 from mms_server.errors import ConfError, MMSError
+
+if TYPE_CHECKING:
+    # The standalone server must not import what imports the network, before it is gevent's.
+    from mms_server.conf import MmsConf
 
 SLOT_VARIABLE: Final = "MMS_WORKER_SLOT"
 """Tells a worker that loads its model itself which slot it has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,7 +30,6 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["a=https://host/b.model"], "not downloaded by this version"),
         (["a=s3://bucket/b.model"], "not downloaded by this version"),
         (["a=net.onnx"], "Convert ONNX model using mxnet-model-export before serving."),
-        (["a=b", "--gen-api", "java"], "--gen-api: clients are not generated"),
         (["a={0}", "--gpu", "0"], "--gpu 0: there is no GPU here that MXNet can use. Fix: "),
         (["a={0}", "--num-gpu", "2"], "--num-gpu 2: there is no GPU here"),
     ],
@@ -64,6 +65,17 @@ def test_flags_without_effect_say_so(capsys: pytest.CaptureFixture[str]) -> None
     text = capsys.readouterr().err
     assert "warning: --log-file has no effect" in text
     assert "warning: --log-rotation-time has no effect" in text
+
+
+def test_nothing_imports_the_network_before_it_is_gevents() -> None:
+    program = (
+        "import sys; from mms_server import server_cli, standalone; "
+        "sys.exit(len({'ssl', 'socket', 'urllib3'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_location_may_have_equals_signs_and_a_scheme(
