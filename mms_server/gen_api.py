@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -51,9 +52,11 @@ def generate(language: str, description: Mapping[str, Any], directory: Path) -> 
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / FILE_NAME
     file.write_text(json.dumps(description, indent=4) + "\n", encoding="utf-8")
-    # The contract's description is not quite Swagger 2.0 ("required" is text), as it always was.
-    words = ["generate", "-i", str(file), "-g", language, "-o", str(directory)]
-    done = _run([*command, *words, "--skip-validate-spec"])
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / FILE_NAME
+        source.write_text(json.dumps(sound(description)), encoding="utf-8")
+        words = ["generate", "-i", str(source), "-g", language, "-o", str(directory)]
+        done = _run([*command, *words])
     if done.returncode:
         said = (done.stdout + done.stderr).strip()
         if _UNKNOWN in said:
@@ -62,6 +65,24 @@ def generate(language: str, description: Mapping[str, Any], directory: Path) -> 
         cause = f"--gen-api {language}: the generator failed: {said[-500:]}"
         raise MMSError(cause, fix=f"see {file}, or generate from GET /api-description.")
     return file
+
+
+def sound(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description as correct Swagger 2.0.
+
+    The contract's is not (section 7.6): ``required`` is a text, a tensor's text field has a schema
+    in place of a type, and a prediction, which may be any JSON, is said to be a string.
+    """
+    copied: dict[str, Any] = json.loads(json.dumps(description))
+    for path, methods in copied["paths"].items():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["required"] = True
+                if parameter["in"] == "formData" and "schema" in parameter:
+                    parameter.update(parameter.pop("schema"))
+            if path.endswith("/predict"):
+                operation["responses"]["200"]["schema"] = {"type": "object"}
+    return copied
 
 
 def generator() -> list[str]:
