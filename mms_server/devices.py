@@ -77,7 +77,7 @@ def require(flag: str, value: int, there: int) -> None:
     if not there:
         raise MMSError(f"{flag} {value}: there is no GPU here that MXNet can use.", fix=_FIX)
     fix = f"use 0 to {there - 1}." if flag == "--gpu" else f"use 1 to {there}, or `optional`."
-    raise MMSError(f"{flag} {value}: there are {there} GPUs here.", fix=fix)
+    raise MMSError(f"{flag} {value}: the number of GPUs here is {there}.", fix=fix)
 
 
 def device_of(slot: int, *, gpu: int | None, num_gpu: int) -> int | None:

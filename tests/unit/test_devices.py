@@ -58,9 +58,9 @@ def test_what_is_chosen(flags: str, gpus: int, gpu: int | None, num_gpu: int) ->
     ("flags", "gpus", "cause", "fix"),
     [
         ("--gpu\n0\n", 0, "--gpu 0: there is no GPU here", "install the GPU runtime"),
-        ("--gpu\n4\n", 4, "--gpu 4: there are 4 GPUs here", "use 0 to 3."),
+        ("--gpu\n4\n", 4, "--gpu 4: the number of GPUs here is 4", "use 0 to 3."),
         ("--num-gpu\n1\n", 0, "--num-gpu 1: there is no GPU here", "install the GPU runtime"),
-        ("--num-gpu\n5\n", 4, "--num-gpu 5: there are 4 GPUs here", "use 1 to 4"),
+        ("--num-gpu\n5\n", 4, "--num-gpu 5: the number of GPUs here is 4", "use 1 to 4"),
     ],
 )
 def test_too_few_gpus_name_the_line(flags: str, gpus: int, cause: str, fix: str) -> None:
