@@ -104,7 +104,8 @@ class Nginx:
             failed = self._emergencies(seen)
             if "still could not bind" in failed or self._clock() >= deadline:
                 cause = f"nginx did not take the new configuration: {failed or 'no new worker'}."
-                raise SupervisorError(UNIT, cause)
+                fix = "free the address, or correct [Nginx Configurations] and --bind of mms.conf."
+                raise SupervisorError(UNIT, cause, fix=fix)
             self._sleep(_PAUSE_S)
 
     def stop(self) -> None:
