@@ -42,7 +42,7 @@ def test_predictions(client: Client, tmp_path: Path) -> None:
 
 def test_errors_of_the_server(client: Client) -> None:
     with pytest.raises(AnswerError, match="Error occurs while inference") as caught:
-        client.predict("odd", [[-1]])
+        client.predict("pair", {"left": [[1, 2]], "right": [[1, 2]]})
     assert caught.value.status == 500
     with pytest.raises(AnswerError, match="malformed node or string") as caught:
         client.predict("pair", {"left": [[1, 2, 3]]})
