@@ -130,7 +130,9 @@ class _Transaction:
         self._enter(model, "start")
         host.supervisor.start(release_id, settings.start_timeout_s)
         self._enter(model, "ask for a first answer")
-        host.probe(host.layout.socket(release_id), model, settings.probe_timeout_s)
+        # On a GPU the workers load the model, after the service is said to be ready.
+        wait_s = settings.start_timeout_s if release.on_gpu else settings.probe_timeout_s
+        host.probe(host.layout.socket(release_id), model, wait_s)
 
     def _switch(self) -> None:
         for model, release in self._plan.links.items():

@@ -9,18 +9,22 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from mms_server import apply as engine
 from mms_server import conf, generations, operate, render, settings, wanted
+from mms_server import edge as edges
 from mms_server.archives import Archives
 from mms_server.errors import MMSError
 from mms_server.host import Host
+from mms_server.host_lock import locked
 from mms_server.layout import Layout
 from mms_server.supervisor import Supervisor, Systemd
 
-_CONF: Final = Path("/efs/models/mms.conf")
+DEFAULT_CONF: Final = Path("/efs/models/mms.conf")
+_LOCK_WAIT_S: Final = 60.0
 _EXIT_CODES: Final = "exit codes: 0 done or nothing to do, 2 bad input, 3 refused, 4 failed"
 
 Answer = tuple[dict[str, Any], str]
@@ -61,6 +65,20 @@ def apply(host: Host, options: argparse.Namespace) -> Answer:
     """Make this host serve what mms.conf says; a release that fails leaves it as it was."""
     outcome = engine.apply(host, options.conf)
     return render.outcome_json(outcome), render.outcome_text(outcome, done=True)
+
+
+def edge(host: Host, options: argparse.Namespace) -> Answer:
+    """Let nginx serve as [Nginx Configurations] and --bind of mms.conf say."""
+    parsed = conf.read(options.conf)
+    if options.check:
+        outcome, _edge = edges.check(host.layout, parsed, os.environ, host.proxy)
+    else:
+        with locked(host.layout, "mms edge", host.now(), wait_s=_LOCK_WAIT_S):
+            outcome = edges.install(host.layout, parsed, os.environ, host.proxy)
+    words = "serves as"
+    if options.check and outcome.changed:
+        words = "accepts what"
+    return asdict(outcome), f"nginx {words} {options.conf} says; router at {outcome.listen}."
 
 
 def status(host: Host, _options: argparse.Namespace) -> Answer:
@@ -104,6 +122,7 @@ _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "validate": (validate, "mms validate --conf build/models/mms.conf --archives build/models"),
     "plan": (plan, "mms plan --conf /efs/models/mms.conf"),
     "apply": (apply, "mms apply --conf /efs/models/mms.conf --json"),
+    "edge": (edge, "mms edge --conf /efs/models/mms.conf --check"),
     "status": (status, "mms status"),
     "restart": (restart, "mms restart digits"),
     "relink": (relink, "mms relink"),
@@ -129,12 +148,14 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
-        if name in ("validate", "plan", "apply"):
+        if name in ("validate", "plan", "apply", "edge"):
             text = "the mms.conf to read (default: %(default)s)"
-            sub.add_argument("--conf", type=Path, default=_CONF, help=text)
+            sub.add_argument("--conf", type=Path, default=DEFAULT_CONF, help=text)
         if name == "validate":
             text = "directory to look in first for a location's base name"
             sub.add_argument("--archives", type=Path, metavar="DIR", help=text)
+        if name == "edge":
+            sub.add_argument("--check", action="store_true", help="check it, and change nothing")
         if name == "restart":
             sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
         if name == "settings":
@@ -170,10 +191,11 @@ def _host(options: argparse.Namespace, supervisor: Supervisor) -> Host:
     # A settings file that is to be checked must not need the host's to be good.
     wants_own = options.command != "settings" or options.file is None
     values = settings.read(layout.etc / settings.FILE_NAME) if wants_own else settings.Settings()
-    return Host(layout, values, supervisor, _who(), _report)
+    return Host(layout, values, supervisor, who(), _report)
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who runs the command, for the record."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

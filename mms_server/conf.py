@@ -29,8 +29,6 @@ _HEADERS: Final = (
     "[MMS Arguments], [Gunicorn Arguments], [Nginx Configurations], [MXNet Environment Variables]"
 )
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# systemd and the worker speak through these; a release cannot start when they lie.
-_RESERVED: Final = re.compile(r"LISTEN_.*|NOTIFY_SOCKET|WATCHDOG_.*|GUNICORN_CMD_ARGS")
 
 _Line = tuple[int, str]
 
@@ -41,7 +39,9 @@ class MmsConf:
 
     ``arguments`` maps a flag of ``[MMS Arguments]`` (with its dashes) to (value, line); flags set
     to ``optional`` are left out. ``workers`` is None for ``optional``. ``nginx`` is the text of
-    ``[Nginx Configurations]``, None if there is none.
+    ``[Nginx Configurations]``, None if there is none; ``nginx_lines`` are the lines of the file
+    that its lines stand on. ``all_gpus`` says that ``--num-gpu`` is ``optional``: as many as there
+    are.
     """
 
     file: Path
@@ -51,6 +51,8 @@ class MmsConf:
     bind: str | None = None
     workers: int | None = None
     nginx: str | None = None
+    nginx_lines: tuple[int, ...] = ()
+    all_gpus: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -96,6 +98,7 @@ def parse(text: str, file: Path) -> MmsConf:
     sections = _split(text, file)
     mms = mms_flags.read_section(_significant(sections["mms"]), file)
     gunicorn = gunicorn_args.read_section(_significant(sections["gunicorn"]), file)
+    edge = [row for row in sections["nginx"] if not _is_ignored(row[1].strip())]
     return MmsConf(
         file=file,
         models=mms.models,
@@ -103,7 +106,9 @@ def parse(text: str, file: Path) -> MmsConf:
         gunicorn=gunicorn.arguments,
         bind=gunicorn.bind,
         workers=gunicorn.workers,
-        nginx=_nginx(sections["nginx"]),
+        nginx="".join(f"{line}\n" for _number, line in edge) or None,
+        nginx_lines=tuple(number for number, _line in edge),
+        all_gpus=mms.all_gpus,
         environment=_environment(_significant(sections["mxnet"]), file),
         warnings=mms.warnings + gunicorn.warnings,
     )
@@ -145,11 +150,6 @@ def _significant(lines: Sequence[_Line]) -> list[_Line]:
     return [(number, line) for number, line in stripped if not _is_ignored(line)]
 
 
-def _nginx(lines: Sequence[_Line]) -> str | None:
-    kept = [line for _number, line in lines if not _is_ignored(line.strip())]
-    return "\n".join(kept) + "\n" if kept else None
-
-
 def _environment(lines: Sequence[_Line], file: Path) -> dict[str, str]:
     environment: dict[str, str] = {}
     for number, line in lines:
@@ -159,7 +159,7 @@ def _environment(lines: Sequence[_Line], file: Path) -> dict[str, str]:
                 cause = f"{word!r} is not KEY=VALUE."
                 fix = "write KEY=VALUE, several separated by blanks; a value has no blank."
                 raise ConfError(file, number, cause, fix=fix)
-            if _RESERVED.fullmatch(name):
+            if gunicorn_args.RESERVED.fullmatch(name):
                 fix = "remove it: systemd sets it for each release."
                 raise ConfError(file, number, f"{name} cannot be set here.", fix=fix)
             environment[name] = value

@@ -15,7 +15,11 @@ from typing import Any, Final
 
 from gunicorn.config import KNOWN_SETTINGS, Config
 
+from mms_server import mms_flags
 from mms_server.errors import ConfError
+
+# systemd and the worker speak through these; a release cannot start when they lie.
+RESERVED: Final = re.compile(r"LISTEN_.*|NOTIFY_SOCKET|WATCHDOG_.*|GUNICORN_CMD_ARGS")
 
 _SWITCHES: Final = ("store_true", "store_const")
 
@@ -109,7 +113,7 @@ def _options(lines: Iterable[tuple[int, str]], file: Path) -> Iterator[GunicornA
     while position < len(words):
         number, word = words[position]
         position += 1
-        flag, equals, attached = word.partition("=")
+        flag, equals, attached = _parts(word)
         setting, flag = _find(flag, number, file)
         if setting.name in _REFUSED:
             cause = f"{flag} cannot be used in [Gunicorn Arguments]."
@@ -128,6 +132,13 @@ def _options(lines: Iterable[tuple[int, str]], file: Path) -> Iterator[GunicornA
             cause = f"{flag} has no value."
             raise ConfError(file, number, cause, fix="put the value on the next line.")
         yield GunicornArg(setting.name, flag, value, number)
+
+
+def _parts(word: str) -> tuple[str, str, str]:
+    """Return flag, whether a value is attached (not empty), and that value: ``-w4``, ``-w=4``."""
+    if re.match(r"-[A-Za-z][^=]", word):
+        return word[:2], word[2:], word[2:]
+    return word.partition("=")
 
 
 def _is_flag(word: str) -> bool:
@@ -149,7 +160,10 @@ def _find(flag: str, line: int, file: Path) -> tuple[Any, str]:
     cause = f"{flag} is not an option of gunicorn."
     if longer:
         cause = f"{flag} may be {', '.join(sorted(longer))}."
-    raise ConfError(file, line, cause, fix="see `gunicorn --help` for the options.")
+    fix = "see `gunicorn --help` for the options."
+    if flag in mms_flags.FLAGS:
+        fix = f"move {flag} and its value to [MMS Arguments]."
+    raise ConfError(file, line, cause, fix=fix)
 
 
 def _checked(argument: GunicornArg, file: Path) -> GunicornArg:
@@ -157,6 +171,8 @@ def _checked(argument: GunicornArg, file: Path) -> GunicornArg:
     setting = Config().settings[argument.setting]
     if argument.value is None:
         return argument
+    if argument.setting == "raw_env":
+        _check_variable(argument, file)
     try:
         value = setting.type(argument.value) if setting.type else argument.value
         setting.set([value] if setting.action == "append" else value)
@@ -167,6 +183,16 @@ def _checked(argument: GunicornArg, file: Path) -> GunicornArg:
             fix = "remove the option; `optional` is understood for --workers only."
         raise ConfError(file, argument.line, cause.rstrip(".") + ".", fix=fix) from error
     return argument
+
+
+def _check_variable(argument: GunicornArg, file: Path) -> None:
+    name, equals, _value = (argument.value or "").partition("=")
+    if not equals:
+        cause = f"{argument.flag} {argument.value} is not KEY=VALUE."
+        raise ConfError(file, argument.line, cause, fix="write KEY=VALUE without blanks.")
+    if RESERVED.fullmatch(name):
+        fix = "remove it: systemd sets it for each release."
+        raise ConfError(file, argument.line, f"{name} cannot be set here.", fix=fix)
 
 
 def _checked_bind(argument: GunicornArg, file: Path) -> str:

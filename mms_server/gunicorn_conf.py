@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from mms_server import liveness
+from mms_server.devices import SLOT_VARIABLE
 from mms_server.slots import Slots
 from mms_server.worker import RELEASE_VARIABLE, layout_of
 
@@ -28,6 +29,11 @@ def when_ready(_server: Any) -> None:
 def pre_fork(_server: Any, worker: Any) -> None:
     """Give the worker a slot: the fork takes it along as ``worker.slot``."""
     worker.slot = _slots.take(worker.age)
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Tell the worker its slot: one that loads the model itself takes its GPU by it."""
+    os.environ[SLOT_VARIABLE] = str(worker.slot)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

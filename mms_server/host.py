@@ -14,11 +14,12 @@ from mms_server.errors import MMSError
 from mms_server.fetching.fetcher import Fetcher, Limits
 from mms_server.fetching.rules import parse_words
 from mms_server.layout import Layout
+from mms_server.nginx import Nginx, Proxy
 from mms_server.plan import Observed
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.store import Store
-from mms_server.supervisor import Supervisor
+from mms_server.supervisor import Supervisor, Systemd
 
 
 def _utc_now() -> datetime:
@@ -36,6 +37,7 @@ class Host:
     report: Callable[[str], None]
     probe: Probe = probe
     now: Callable[[], datetime] = field(default=_utc_now)
+    proxy: Proxy = field(default_factory=lambda: Nginx(Systemd()))
 
     @property
     def store(self) -> Store:

@@ -10,17 +10,19 @@ from pathlib import Path
 class Layout:
     """Directories of one host; tests pass others.
 
-    ``state`` outlives a reboot, ``run`` does not, ``etc`` is written by the roles.
+    ``state`` outlives a reboot, ``run`` does not, ``etc`` is written by the roles,
+    ``nginx`` belongs to nginx.
     """
 
     state: Path = Path("/var/lib/mms")
     run: Path = Path("/run/mms")
     etc: Path = Path("/etc/mms")
+    nginx: Path = Path("/etc/nginx")
 
     @classmethod
     def under(cls, root: Path) -> Layout:
         """Return the same tree below ``root``: how a test gets a host of its own."""
-        return cls(root / "var/lib/mms", root / "run/mms", root / "etc/mms")
+        return cls(root / "var/lib/mms", root / "run/mms", root / "etc/mms", root / "etc/nginx")
 
     @property
     def store(self) -> Path:

@@ -44,6 +44,10 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"[0-9]{1,3}", text) is not None
 
 
+def _is_gpu_count(text: str) -> bool:
+    return _is_number(text) and int(text) > 0
+
+
 def _is_host(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", text) is not None
 
@@ -53,14 +57,14 @@ def _is_rotation(text: str) -> bool:
 
 
 _JOURNAL: Final = "the journal keeps the log"
-_FLAGS: Final[Mapping[str, _Flag]] = {
+FLAGS: Final[Mapping[str, _Flag]] = {
     "--models": _Flag(bool, "a list of name=location pairs"),
     "--service": _Flag(lambda text: text.endswith(".py"), "the path of a Python file"),
     "--gen-api": _Flag(bool, "a language", "clients are not generated on a host"),
     "--port": _Flag(_is_port, "a port, 1 to 65535"),
     "--host": _Flag(_is_host, "a host name or address"),
     "--gpu": _Flag(_is_number, "the number of a GPU"),
-    "--num-gpu": _Flag(_is_number, "a number of GPUs", "--gpu names the one GPU to use"),
+    "--num-gpu": _Flag(_is_gpu_count, "a number of GPUs, 1 to 999"),
     "--log-file": _Flag(bool, "a path", _JOURNAL),
     "--log-rotation-time": _Flag(_is_rotation, 'a time like "1 H"', _JOURNAL),
     "--log-level": _Flag(
@@ -70,15 +74,20 @@ _FLAGS: Final[Mapping[str, _Flag]] = {
         lambda text: text in _METRICS, f"one of {', '.join(_METRICS)}", "metrics are not written"
     ),
 }
+"""The flags by name; what each accepts."""
 
 
 @dataclass(frozen=True)
 class MmsSection:
-    """The section, read: flag (with its dashes) -> (value, line of the value)."""
+    """The section, read: flag (with its dashes) -> (value, line of the value).
+
+    ``all_gpus`` says that ``--num-gpu`` is ``optional``.
+    """
 
     models: tuple[ModelSpec, ...] = ()
     arguments: Mapping[str, tuple[str, int]] | None = None
     warnings: tuple[str, ...] = ()
+    all_gpus: bool = False
 
 
 def read_section(lines: Iterable[tuple[int, str]], file: Path) -> MmsSection:
@@ -89,9 +98,11 @@ def read_section(lines: Iterable[tuple[int, str]], file: Path) -> MmsSection:
     """
     arguments: dict[str, tuple[str, int]] = {}
     warnings: list[str] = []
+    optional: set[str] = set()
     for flag, value, number in _pairs(lines, file):
-        row = _FLAGS[flag]
+        row = FLAGS[flag]
         if value.lower() == "optional":
+            optional.add(flag)
             continue
         if not row.valid(value):
             cause = f"{flag} {value} is not {row.expected}."
@@ -101,8 +112,12 @@ def read_section(lines: Iterable[tuple[int, str]], file: Path) -> MmsSection:
         if flag in arguments:
             warnings.append(f"{file}:{number}: {flag} is given twice; this value counts.")
         arguments[flag] = (value, number)
+    if "--gpu" in arguments and "--num-gpu" in arguments:
+        _device, number = arguments["--gpu"]
+        warnings.append(f"{file}:{number}: --gpu names the one GPU to use; --num-gpu is not read.")
     models, line = arguments.pop("--models", ("", 0))
-    return MmsSection(_models(models, line, file), arguments, tuple(warnings))
+    all_gpus = "--num-gpu" in optional and not arguments.keys() & {"--gpu", "--num-gpu"}
+    return MmsSection(_models(models, line, file), arguments, tuple(warnings), all_gpus)
 
 
 def _pairs(lines: Iterable[tuple[int, str]], file: Path) -> Iterator[tuple[str, str, int]]:
@@ -130,16 +145,16 @@ def _no_value(waiting: tuple[str, int], file: Path) -> ConfError:
 
 def _flag(line: str, number: int, file: Path) -> str:
     """Return the full flag; a unique beginning is enough, as on a command line."""
-    longer = [name for name in _FLAGS if name.startswith(line)]
-    if line in _FLAGS:
+    longer = [name for name in FLAGS if name.startswith(line)]
+    if line in FLAGS:
         return line
     if len(longer) == 1 and line != "--":
         return longer[0]
     word = re.split(r"[\s=]", line)[0]
-    if word != line and word in {*_FLAGS, "--model"}:
+    if word != line and word in {*FLAGS, "--model"}:
         fix = f"put `{word}` on one line and its value on the next."
         raise ConfError(file, number, f"{word} and its value are on one line.", fix=fix)
-    fix = f"use one of {', '.join(_FLAGS)}."
+    fix = f"use one of {', '.join(FLAGS)}."
     raise ConfError(file, number, f"{word} is not a flag of [MMS Arguments].", fix=fix)
 
 

@@ -110,7 +110,10 @@ def _restart(host: Host, model: str, release: str) -> None:
     try:
         host.supervisor.open_socket(release)
         host.supervisor.restart(release, settings.start_timeout_s + settings.stop_timeout_s)
-        host.probe(host.layout.socket(release), model, settings.probe_timeout_s)
+        described = host.release(release)
+        on_gpu = described is not None and described.on_gpu
+        wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
+        host.probe(host.layout.socket(release), model, wait_s)
     except (SupervisorError, ProbeError) as error:
         journal = error.journal if isinstance(error, SupervisorError) else ""
         journal = journal or host.supervisor.journal(release)

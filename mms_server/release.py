@@ -24,7 +24,8 @@ class Release:
     ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
     ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
     environment that the release was checked with (an absolute path), and ``service`` overrides the
-    archive's service file (an absolute path, or empty).
+    archive's service file (an absolute path, or empty). ``gpu`` is one GPU for all workers,
+    ``num_gpu`` how many GPUs they take in turn.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Release:
     gunicorn_args: tuple[str, ...] = ()
     service: str = ""
     gpu: int | None = None
+    num_gpu: int = 0
     predict_timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 64_000_000
@@ -48,6 +50,11 @@ class Release:
     def version(self) -> str:
         """Return the 8 hex."""
         return self._digest()[:8]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Return whether the workers compute on GPUs."""
+        return self.gpu is not None or self.num_gpu > 0
 
     def _digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import psutil
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from mms_server.catalogue import ModelFacts
 from mms_server.description import describe
+from mms_server.devices import SLOT_VARIABLE, device_of
 from mms_server.errors import MMSError
 from mms_server.host_routes import host_routes
 from mms_server.model_routes import model_routes
 from mms_server.replies import contract_app
 from mms_server.servable import Servable
-from mms_server.service_loader import LoadedModel, load_model
+from mms_server.service_loader import load_model
 from mms_server.serving import Limits, make_ready
+from mms_server.slots import Slots
 from mms_server.standalone import Options
 
 _LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
@@ -37,11 +41,8 @@ def serve(options: Options) -> int:
     level = logging.getLevelNamesMapping()[options.log_level]
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     with _bound(options.host, options.port) as bound:
-        models = [
-            load_model(name, directory, service_file=options.service)
-            for name, directory in options.models.items()
-        ]
-        app = _application(options, models)
+        # What CUDA has set up does not survive a fork: on a GPU each worker loads its own models.
+        app = None if options.on_gpu else _application(options)
         _Server(app, bound.detach(), options).run()
     return 0
 
@@ -66,7 +67,12 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _application(options: Options, models: list[LoadedModel]) -> Any:
+def _application(options: Options, slot: int = 0) -> Any:
+    gpu = device_of(slot, gpu=options.gpu, num_gpu=options.num_gpu)
+    models = [
+        load_model(name, directory, service_file=options.service, gpu=gpu)
+        for name, directory in options.models.items()
+    ]
     servables = make_ready(models, _LIMITS)
     _log.info("Initialized model serving.")
     app = contract_app()
@@ -107,12 +113,13 @@ class StandaloneCatalogue:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with an application that is loaded already."""
+    """Gunicorn with an application that is loaded already, or by each worker in its slot."""
 
     def __init__(self, app: Any, descriptor: int, options: Options) -> None:
         self._app = app
         self._descriptor = descriptor
         self._options = options
+        self._slots = Slots()
         super().__init__()
 
     def load_config(self) -> None:
@@ -122,19 +129,40 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "bind": f"fd://{self._descriptor}",
             "workers": self._options.workers,
             "worker_class": "mms_server.gunicorn_worker.Worker",
-            "preload_app": True,
+            "preload_app": self._app is not None,
             "keepalive": 0,
             "timeout": 120,
             "graceful_timeout": 60,
             "control_socket_disable": True,
             "loglevel": "warning" if level == "INFO" else level.lower().replace("notset", "debug"),
             "when_ready": self._when_ready,
+            "pre_fork": self._pre_fork,
+            "post_fork": self._post_fork,
+            "child_exit": self._child_exit,
         }.items():
             self.cfg.set(key, value)
 
     def load(self) -> Any:
-        """Return the application: the workers get it by the fork."""
-        return self._app
+        """Return the application: the workers get it by the fork, but for those on a GPU.
+
+        One whose model cannot be loaded ends the server: it would only be made again.
+        """
+        if self._app is not None:
+            return self._app
+        try:
+            return _application(self._options, int(os.environ[SLOT_VARIABLE]))
+        except MMSError as error:
+            _log.error("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _pre_fork(self, _arbiter: Any, worker: Any) -> None:
+        worker.slot = self._slots.take(worker.age)
+
+    def _post_fork(self, _arbiter: Any, worker: Any) -> None:
+        os.environ[SLOT_VARIABLE] = str(worker.slot)
+
+    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
+        self._slots.free(worker.age)
 
     def _when_ready(self, _arbiter: Any) -> None:
         place = f"{self._options.host}:{self._options.port}"

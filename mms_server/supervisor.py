@@ -90,7 +90,7 @@ class Systemd:
         """Return the state of these releases and of all others that systemd has loaded."""
         active: dict[str, dict[str, str]] = {release: {} for release in releases}
         command = ("list-units", "--all", "--full", "--output=json", "mms@*")
-        for unit in _rows(self._systemctl("mms@*", *command)):
+        for unit in _rows(self.systemctl("mms@*", *command)):
             found = _UNIT.fullmatch(str(unit.get("unit")))
             if found:
                 active.setdefault(found["release"], {})[found["kind"]] = str(unit.get("active"))
@@ -108,41 +108,41 @@ class Systemd:
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
         unit = socket_unit(release)
-        self._systemctl(unit, "start", unit)
+        self.systemctl(unit, "start", unit)
 
     def start(self, release: str, timeout_s: float) -> None:
         """Start the release's service; return when it is ready."""
         unit = service_unit(release)
-        self._systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
+        self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def start_soon(self, release: str) -> None:
         """Ask for socket and service to be started, and do not wait."""
         unit = service_unit(release)
-        self._systemctl(unit, "start", "--no-block", socket_unit(release), unit)
+        self.systemctl(unit, "start", "--no-block", socket_unit(release), unit)
 
     def restart(self, release: str, timeout_s: float) -> None:
         """Restart the release's service; return when it is ready."""
         unit = service_unit(release)
-        self._systemctl(unit, "restart", unit, timeout_s=timeout_s + _MARGIN_S)
+        self.systemctl(unit, "restart", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def stop(self, release: str, timeout_s: float) -> None:
         """Stop the service, after its last request, then close the socket."""
         service, socket = service_unit(release), socket_unit(release)
         # One transaction: the service ends first (it is ordered after its socket), and no late
         # connection can start it again in between.
-        self._systemctl(service, "stop", service, socket, timeout_s=timeout_s + _MARGIN_S)
+        self.systemctl(service, "stop", service, socket, timeout_s=timeout_s + _MARGIN_S)
         # A failed unit stays loaded until it is forgotten; one that is not loaded cannot be.
         self._run("reset-failed", service, socket)
 
     def enable(self, release: str) -> None:
         """Let the release start at boot."""
         unit = service_unit(release)
-        self._systemctl(unit, "enable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "enable", "--quiet", socket_unit(release), unit)
 
     def disable(self, release: str) -> None:
         """Let the release not start at boot."""
         unit = service_unit(release)
-        self._systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
 
     def journal(self, release: str) -> str:
         """Return the last lines that the release logged; never raises."""
@@ -167,7 +167,12 @@ class Systemd:
             raise SupervisorError("mms@*", f"is-enabled answered for {len(found)} of {len(units)}.")
         return {release: set(found[2 * i : 2 * i + 2]) for i, release in enumerate(releases)}
 
-    def _systemctl(self, unit: str, *words: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
+    def systemctl(self, unit: str, *words: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
+        """Run ``systemctl`` and return what it printed; ``unit`` is what it is about.
+
+        Raises:
+            SupervisorError: it failed, or did not end in time.
+        """
         done = self._run(*words, timeout_s=timeout_s)
         if done.returncode:
             detail = " ".join(done.stderr.split())

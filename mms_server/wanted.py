@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import cores
+from mms_server import cores, devices
 from mms_server.archives import Archives, Found, unsafe
 from mms_server.conf import MmsConf
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
@@ -35,18 +35,25 @@ class Wanted:
 
 
 def resolve(
-    conf: MmsConf, settings: Settings, archives: Archives, report: Report, *, take: bool
+    conf: MmsConf,
+    settings: Settings,
+    archives: Archives,
+    report: Report,
+    *,
+    take: bool,
+    count_gpus: devices.Count = devices.count_gpus,
 ) -> Wanted:
     """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
 
     Raises:
-        ConfError: an archive is missing or bad; names the line.
+        ConfError: an archive is missing or bad, or there are too few GPUs; names the line.
         FetchError: a remote archive could not be fetched; names the line.
         MMSError: the runtime is not there.
     """
     service = _service(conf, archives.store, take=take)
     warnings = list(conf.warnings)
     runtime = _runtime(settings)
+    device = devices.choose(conf, runtime / "bin/python", count_gpus)
     releases: dict[str, Release] = {}
     for spec in conf.models:
         found = locate(conf, spec)
@@ -62,11 +69,13 @@ def resolve(
             environment=dict(conf.environment),
             gunicorn_args=tuple(word for row in conf.gunicorn for word in row.argv()),
             service=service,
-            gpu=int(conf.arguments["--gpu"][0]) if "--gpu" in conf.arguments else None,
+            gpu=device.gpu,
+            num_gpu=device.num_gpu,
             predict_timeout_s=settings.predict_timeout_s,
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
         )
+    warnings += device.warnings
     return Wanted(conf.file, releases, conf.host, conf.port, tuple(warnings))
 
 

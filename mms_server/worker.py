@@ -35,7 +35,6 @@ _PASSED_ON = (
     "JOURNAL_STREAM",
 )
 _FIXED_ARGUMENTS = (
-    "--preload",
     "--worker-class=mms_server.gunicorn_worker.Worker",
     # One at a time: what an idle worker could start must wait in the kernel's queue, which all
     # workers share, and not in a busy worker.
@@ -107,6 +106,8 @@ def arguments(release: Release) -> list[str]:
         "mms_server.ending",
         "--config=python:mms_server.gunicorn_conf",
         f"--workers={release.workers}",
+        # What CUDA has set up does not survive a fork: on a GPU each worker loads its own model.
+        *(() if release.on_gpu else ("--preload",)),
         *_FIXED_ARGUMENTS,
         *release.gunicorn_args,
         "mms_server.wsgi:application",

@@ -6,6 +6,9 @@ import os
 import sys
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
+
+from mms_server.devices import SLOT_VARIABLE, device_of
 from mms_server.errors import MMSError
 from mms_server.model_routes import model_routes
 from mms_server.replies import contract_app
@@ -21,7 +24,9 @@ def _application() -> Any:
         release.model,
         layout.store / release.archive_sha256,
         service_file=release.service or None,
-        gpu=release.gpu,
+        gpu=device_of(
+            int(os.environ.get(SLOT_VARIABLE, "0")), gpu=release.gpu, num_gpu=release.num_gpu
+        ),
         version=release.version,
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
@@ -35,4 +40,6 @@ try:
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
     print(f"mms_server.wsgi: {error}", file=sys.stderr, flush=True)  # noqa: T201
-    sys.exit(error.exit_code)
+    # A worker that loads by itself has to end the master as well: it would only be made again.
+    in_worker = SLOT_VARIABLE in os.environ
+    sys.exit(Arbiter.WORKER_BOOT_ERROR if in_worker else error.exit_code)

@@ -2,8 +2,15 @@
 # lock.sh: write requirements/*.txt from requirements/*.in, without any index's address.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for name in runtime controller; do
+
+lock() {
   .venv/bin/uv pip compile --quiet --no-config --no-header --generate-hashes --no-emit-index-url \
-    --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-    "requirements/$name.in" --output-file "requirements/$name.txt"
+    --python-version 3.11 --python-platform x86_64-manylinux_2_28 "$@"
+}
+
+for name in runtime controller; do
+  lock "requirements/$name.in" --output-file "requirements/$name.txt"
 done
+# The same versions of all else, with the engine for CUDA 11.2.
+sed 's/^mxnet==/mxnet-cu112==/' requirements/runtime.in |
+  lock - --no-annotate --constraints requirements/runtime.txt --output-file requirements/runtime-gpu.txt

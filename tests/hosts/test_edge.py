@@ -20,20 +20,21 @@ server {
     }
 }
 """
+PAST = "        proxy_past http://unix:/tmp/mms_app.sock;"
 
 
 @pytest.fixture(scope="module")
 def own_edge_again() -> Iterator[None]:
     yield
-    done = lab.playbook("site.yml", "--tags=nginx_proxy")
+    done = lab.playbook("playbooks/update_models.yml")
     assert done.returncode == 0, done.stdout
 
 
-def configure(tmp_path: Path, text: str) -> tuple[int, str]:
+def update(tmp_path: Path, text: str) -> tuple[int, str]:
     conf = tmp_path / "mms.conf"
     conf.write_text(text, encoding="utf-8")
     variable = f"--extra-vars=mms_service_conf={conf}"
-    done = lab.playbook("playbooks/configure.yml", "--tags=nginx_proxy", variable)
+    done = lab.playbook("playbooks/update_models.yml", variable)
     return done.returncode, " ".join(done.stdout.split())
 
 
@@ -42,10 +43,12 @@ def configure(tmp_path: Path, text: str) -> tuple[int, str]:
 def test_broken_edge_is_refused_and_the_old_one_serves_on(tmp_path: Path) -> None:
     checksum = "sha256sum /etc/nginx/nginx.conf"
     before = [lab.on(machine, checksum) for machine in lab.fleet()]
-    code, output = configure(tmp_path, GOOD + EDGE.replace("proxy_pass", "proxy_past"))
+    code, output = update(tmp_path, GOOD + EDGE.replace("proxy_pass", "proxy_past"))
     assert code != 0
     assert 'unknown directive "proxy_past"' in output
-    assert "Fix: correct [Nginx Configurations] of mms.conf" in output
+    line = (GOOD + EDGE).replace("proxy_pass", "proxy_past").splitlines().index(PAST) + 1
+    assert f"mms.conf:{line}: nginx refuses the configuration" in output
+    assert "Fix: correct [Nginx Configurations]" in output
     assert [lab.on(machine, checksum) for machine in lab.fleet()] == before
     assert [lab.predict(machine)["class"] for machine in lab.fleet()] == ["7", "7"]
 
@@ -53,7 +56,7 @@ def test_broken_edge_is_refused_and_the_old_one_serves_on(tmp_path: Path) -> Non
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("own_edge_again")
 def test_edge_of_mms_conf_serves(tmp_path: Path) -> None:
-    code, output = configure(tmp_path, GOOD + EDGE)
+    code, output = update(tmp_path, GOOD + EDGE)
     assert code == 0, output
     for machine in lab.fleet():
         edge = lab.Machine(machine.name, f"{machine.address}:8080")

@@ -61,7 +61,10 @@ def test_runtime_is_complete_and_current(host: Any) -> None:
     assert host.check_output("find /opt/mms/wheelhouse -mindepth 1") == ""
 
 
-@pytest.mark.parametrize("command", ["mms", "mxnet-model-server", "mxnet-model-export"])
+COMMANDS = ["mms", "mms-predict", "mxnet-model-server", "mxnet-model-server.sh"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "mxnet-model-export"])
 def test_command_is_on_the_path(host: Any, command: str) -> None:
     host.run_expect([0], f"{command} --help")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gunicorn.config import KNOWN_SETTINGS, Config
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,57 +15,9 @@ from mms_server.errors import ConfError
 
 FILE = Path("mms.conf")
 
-_CPU = """\
-[MMS Arguments]
-
-# where the models are
---models
-squeezenet=https://s3.amazonaws.com/model-server/models/squeezenet_v1.1/squeezenet_v1.1.model
-
---service
-optional
-
---gen-api
-optional
-
---log-file
-optional
-
---log-rotation-time
-optional
-
---log-level
-optional
-
---metrics-write-to
-optional
-{gpu}
-[Gunicorn Arguments]
-
---bind
-unix:/tmp/mms_app.sock
-
-# number of workers is set to number of vCPUs by default
---workers
-optional
-
---worker-class
-gevent
-
---limit-request-line
-0
-
-[Nginx Configurations]
-server {{
-    listen       8080;
-
-    location / {{
-        proxy_pass http://unix:/tmp/mms_app.sock;
-    }}
-}}
-"""
-SHIPPED_CPU = _CPU.format(gpu="") + "\n[MXNet Environment Variables]\nOMP_NUM_THREADS=1\n"
-SHIPPED_GPU = _CPU.format(gpu="\n--num-gpu\noptional\n")
+DATA = Path(__file__).parents[1] / "data"
+SHIPPED_CPU = (DATA / "mms_app_cpu.conf").read_text()
+SHIPPED_GPU = (DATA / "mms_app_gpu.conf").read_text()
 
 
 def _parse(text: str) -> MmsConf:
@@ -84,7 +38,10 @@ def test_the_shipped_files(text: str) -> None:
     assert [argument.argv() for argument in conf.gunicorn] == [("--limit-request-line", "0")]
     assert conf.nginx is not None
     assert conf.nginx.startswith("server {\n    listen       8080;\n    location / {")
+    first = text.splitlines().index("server {") + 1
+    assert conf.nginx_lines == (first, first + 1, *range(first + 3, first + 7))
     assert conf.arguments == {}
+    assert conf.all_gpus == (text is SHIPPED_GPU)
     assert conf.warnings == ()
     assert conf.environment == ({"OMP_NUM_THREADS": "1"} if text is SHIPPED_CPU else {})
 
@@ -115,6 +72,83 @@ def test_what_either_original_parser_accepted() -> None:
     assert conf.nginx is None
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("-t 30", ("-t", "30")),
+        ("-t\n30", ("-t", "30")),
+        ("-t30", ("-t", "30")),
+        ("-t=30", ("-t", "30")),
+        ("--timeout=30", ("--timeout", "30")),
+        ("--timeout 30", ("--timeout", "30")),
+        ("--timeout\n\n# seconds\n\t30", ("--timeout", "30")),
+        ("--timeo 30", ("--timeout", "30")),
+        ("--capture-output", ("--capture-output",)),
+        ("--env A=1", ("--env", "A=1")),
+        ("--proxy-protocol", ("--proxy-protocol",)),
+        ("--proxy-protocol v1", ("--proxy-protocol", "v1")),
+    ],
+)
+def test_forms_of_a_gunicorn_option(lines: str, words: tuple[str, ...]) -> None:
+    conf = _one(f"[Gunicorn Arguments]\n{lines}\n-w 4\n")
+    assert [argument.argv() for argument in conf.gunicorn] == [words]
+    assert conf.workers == 4
+
+
+_VALUES = {
+    "asgi_loop": "auto",
+    "asgi_lifespan": "auto",
+    "http_parser": "auto",
+    "forwarded_allow_ips": "127.0.0.1",
+    "proxy_allow_ips": "127.0.0.1",
+    "uwsgi_allow_ips": "127.0.0.1",
+    "cert_reqs": "0",
+    "access_log_format": "%(s)s",
+    "logger_class": "gunicorn.glogging.Logger",
+    "protocol": "http",
+    "raw_env": "A=1",
+    "ssl_version": "TLS",
+    "worker_class": "gevent",
+    "worker_tmp_dir": "/",
+    "user": "root",
+    "group": "root",
+    "logconfig": "/dev/null",
+    "logconfig_json": "/dev/null",
+    "bind": "unix:/tmp/mms_app.sock",
+    "header_map": "drop",
+    "http_protocols": "h1",
+    "http2_cleartext": "off",
+    "workers": "2",
+    "http2_initial_window_size": "65535",
+    "http2_max_frame_size": "16384",
+}
+_CLI_OPTIONS = [(setting, flag) for setting in KNOWN_SETTINGS for flag in setting.cli or ()]
+
+
+@pytest.mark.parametrize(("setting", "flag"), _CLI_OPTIONS, ids=[row[1] for row in _CLI_OPTIONS])
+def test_every_option_of_gunicorn_is_known(setting: Any, flag: str) -> None:
+    """Gunicorn's own parser takes what is passed on; the rest is used, or answered with words."""
+    value = "" if setting.action else _VALUES.get(setting.name, "1")
+    value = _VALUES[setting.name] if setting.name in {"raw_env", "bind"} else value
+    value = "x" if setting.action == "append" and not value else value
+    words = f"{flag} {value}".split()
+    try:
+        conf = _one(f"[Gunicorn Arguments]\n{' '.join(words)}\n")
+    except ConfError as error:
+        refusal = error.cause
+    else:
+        refusal = ""
+    if refusal:
+        assert f"{flag} cannot be used" in refusal
+        return
+    if conf.gunicorn:
+        assert conf.gunicorn[0].argv() == tuple(words)
+        Config().parser().parse_args(list(conf.gunicorn[0].argv()))
+    else:
+        used = setting.name in {"bind", "workers", "worker_class"}
+        assert used != any("has no effect" in text for text in conf.warnings)
+
+
 def test_a_bracket_in_the_nginx_section_is_no_header_before_a_digit_or_colon() -> None:
     text = "[Nginx Configurations]\n# c\nserver {\n  listen\n[::]:80;\n}\n"
     assert _one(text).nginx == "server {\n  listen\n[::]:80;\n}\n"
@@ -135,7 +169,7 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     [
         ("--log-file\nx.log\n", "mms.conf:5: --log-file has no effect"),
         ("--gen-api\npython\n", "mms.conf:5: --gen-api has no effect"),
-        ("--num-gpu\n2\n", "mms.conf:5: --num-gpu has no effect"),
+        ("--gpu\n1\n--num-gpu\n2\n", "mms.conf:5: --gpu names the one GPU to use"),
         ("--log-rotation-time\n1 H\n", "mms.conf:5: --log-rotation-time has no effect"),
         ("--port\n1\n--port\n2\n", "mms.conf:7: --port is given twice"),
         ("[Gunicorn Arguments]\n--daemon\n", "mms.conf:5: --daemon has no effect"),
@@ -172,6 +206,7 @@ _MODELS = "[MMS Arguments]\n--models\n"
         ("[MMS Arguments]\n--models=m=/a\n", 2, "--models and its value are on one line"),
         (_MODELS + "m=/a\n--port\n70000\n", 5, "--port 70000 is not a port"),
         (_MODELS + "m=/a\n--gpu\nx\n", 5, "--gpu x is not the number"),
+        (_MODELS + "m=/a\n--num-gpu\n0\n", 5, "--num-gpu 0 is not a number of GPUs"),
         (_MODELS + "m=/a\n--service\nx.txt\n", 5, "--service x.txt is not the path"),
         (_MODELS + "m=/a\n--log-level\nNOTEST\n", 5, "--log-level NOTEST is not one of"),
         (_MODELS + "m=/a\n--metrics-write-to\nx\n", 5, "--metrics-write-to x is not one of"),
@@ -191,6 +226,8 @@ def test_bad_mms_sections(text: str, line: int, cause: str) -> None:
     ("text", "line", "cause"),
     [
         ("--num-gpu\n1\n", 5, "--num-gpu is not an option of gunicorn"),
+        ("-Z\n1\n", 5, "-Z is not an option of gunicorn"),
+        ("--env\nNOTIFY_SOCKET=x\n", 5, "NOTIFY_SOCKET cannot be set here"),
         ("--limit-request\n1\n", 5, "--limit-request may be"),
         ("--timeout\n", 5, "--timeout has no value"),
         ("--timeout\n--workers\n2\n", 5, "--timeout has no value"),

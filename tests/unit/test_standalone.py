@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import gevent.monkey
 import pytest
 
 from mms_server import standalone
@@ -13,6 +16,8 @@ from mms_server import standalone
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # The command owns its process, a test does not.
+    monkeypatch.setattr(gevent.monkey, "patch_all", lambda: None)
     return tmp_path
 
 
@@ -30,20 +35,29 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["a=s3://bucket/b.model#sha256=1"], "64 hexadecimal digits"),
         (["a=ftp://host/b.model"], "not a location that is understood"),
         (["a=net.onnx"], "Convert ONNX model using mxnet-model-export before serving."),
-        (["a=b", "--gen-api", "java"], "--gen-api: clients are not generated"),
-        (["a=b", "--gpu", "0"], "--gpu: this version serves on the CPU"),
+        (["a={0}", "--gpu", "0"], "--gpu 0: there is no GPU here that MXNet can use. Fix: "),
+        (["a={0}", "--num-gpu", "2"], "--num-gpu 2: there is no GPU here"),
     ],
 )
 def test_refusals(
     words: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert standalone.main(["--models", *words]) == 2
+    directory = tmp_path / "unpacked"
+    directory.mkdir()
+    assert standalone.main(["--models", *(word.format(directory) for word in words)]) == 2
     assert says in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [directory]
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--models", "a=b", "--port", "0"], ["--models", "a=b", "--workers", "0"]]
+    "words",
+    [
+        [],
+        ["--models", "a=b", "--port", "0"],
+        ["--models", "a=b", "--workers", "0"],
+        ["--models", "a=b", "--gpu", "-1"],
+        ["--models", "a=b", "--num-gpu", "0"],
+    ],
 )
 def test_bad_flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -56,6 +70,17 @@ def test_flags_without_effect_say_so(capsys: pytest.CaptureFixture[str]) -> None
     text = capsys.readouterr().err
     assert "warning: --log-file has no effect" in text
     assert "warning: --log-rotation-time has no effect" in text
+
+
+def test_nothing_imports_the_network_before_it_is_gevents() -> None:
+    program = (
+        "import sys; from mms_server import server_cli, standalone; "
+        "sys.exit(len({'ssl', 'socket', 'urllib3'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_location_may_have_equals_signs_and_a_scheme(

@@ -49,28 +49,12 @@ models:
   returned: success
   type: list
   elements: dict
-nginx:
-  description: Text of C([Nginx Configurations]), or empty.
-  returned: success
-  type: str
-router_listen:
-  description: Where the router listens, in nginx's words; from gunicorn's C(--bind).
-  returned: success
-  type: str
 notes:
   description: What the file says that has no effect.
   returned: success
   type: list
   elements: str
 """
-
-DEFAULT_BIND = "unix:/tmp/mms_app.sock"
-
-
-def nginx_listen(bind: str | None) -> str:
-    """Return gunicorn's ``--bind`` in the words of nginx's ``listen``."""
-    address = bind or DEFAULT_BIND
-    return f"*{address}" if address.startswith(":") else address
 
 
 def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
@@ -110,8 +94,6 @@ def examine(conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
     parsed = parser.read(conf)
     return {
         "models": [describe(model, conf, archives, shared) for model in parsed.models],
-        "nginx": parsed.nginx or "",
-        "router_listen": nginx_listen(parsed.bind),
         "notes": list(parsed.warnings),
     }
 

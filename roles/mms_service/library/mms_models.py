@@ -21,6 +21,13 @@ options:
     description: The C(mms.conf) on the host.
     type: path
     required: true
+  part:
+    description: >-
+      Which part of the file. The edge is C([Nginx Configurations]) and gunicorn's C(--bind);
+      C(mms edge) is run for it, in check mode C(mms edge --check).
+    type: str
+    choices: [models, edge]
+    default: models
   command:
     description: The C(mms) command.
     type: path
@@ -36,18 +43,27 @@ EXAMPLES = r"""
 - name: Serve what mms.conf says
   mms_models:
     conf: /efs/models/mms.conf
+
+- name: Let nginx serve as mms.conf says
+  mms_models:
+    conf: /efs/models/mms.conf
+    part: edge
 """
 
 RETURN = r"""
 models:
   description: One entry a model, with C(model), C(action), C(release) and C(previous).
-  returned: success
+  returned: for the models
   type: list
   elements: dict
 generation:
   description: Number of the generation that is live.
-  returned: success
+  returned: for the models
   type: int
+listen:
+  description: Where the router listens, in nginx's words.
+  returned: for the edge
+  type: str
 """
 
 
@@ -95,11 +111,19 @@ def run(command: list[str], timeout_s: int) -> dict[str, Any]:
     return interpret(done.returncode, done.stdout, done.stderr)
 
 
+def words_of(part: str, *, check_mode: bool) -> list[str]:
+    """Return the words of the ``mms`` command for a part of ``mms.conf``."""
+    if part == "edge":
+        return ["edge", *(["--check"] if check_mode else [])]
+    return ["plan" if check_mode else "apply"]
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
             "conf": {"type": "path", "required": True},
+            "part": {"type": "str", "choices": ["models", "edge"], "default": "models"},
             "command": {"type": "path", "default": "/opt/mms/current/bin/mms"},
             "timeout_s": {"type": "int", "default": 1800},
         },
@@ -112,15 +136,14 @@ def main() -> None:
         module.exit_json(
             changed=True, models=[], generation=None, diff={"before": "", "after": after}
         )
-    action = "plan" if module.check_mode else "apply"
+    words = words_of(module.params["part"], check_mode=module.check_mode)
     try:
-        result = run([command, action, "--conf", conf, "--json"], module.params["timeout_s"])
+        result = run([command, *words, "--conf", conf, "--json"], module.params["timeout_s"])
     except (ApplyError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=result["changed"],
-        models=result["models"],
-        generation=result["generation"],
+        **{name: result[name] for name in ("models", "generation", "listen") if name in result},
         diff={"before": result["before"], "after": result["after"]},
     )
 

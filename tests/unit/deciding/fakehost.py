@@ -132,6 +132,57 @@ class FakeSupervisor:
         self._clockwork.tick(f"after {act} {release}")
 
 
+FRAME = """\
+events {}
+http {
+    server {
+        listen @router_listen@;
+    }
+# mms edge: begin
+    server {
+        listen 80;
+    }
+# mms edge: end
+}
+"""
+
+
+class FakeNginx:
+    """nginx's part: refuses a file that has the word ``bad``, at its line."""
+
+    def __init__(self, clockwork: Clockwork) -> None:
+        self._clockwork = clockwork
+        self.running = False
+        self.refuses_reload = False
+        self.acts: list[str] = []
+
+    def complaint(self, file: Path) -> str:
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
+            if "bad" in line:
+                return f'nginx: [emerg] unknown directive "bad" in {file}:{number}\n'
+        return ""
+
+    def pid(self) -> int:
+        return 4711 if self.running else 0
+
+    def start(self) -> None:
+        self._act("start", running=True)
+
+    def reload(self) -> None:
+        self._act("reload", running=True)
+        if self.refuses_reload:
+            raise SupervisorError("nginx.service", "bind() failed.")
+
+    def stop(self) -> None:
+        self._act("stop", running=False)
+
+    def _act(self, act: str, *, running: bool) -> None:
+        self._clockwork.tick(f"before {act} nginx")
+        self.acts.append(act)
+        self.running = running
+        self._clockwork.tick(f"after {act} nginx")
+
+
 class FakeHost:
     """One host; :meth:`write_conf` names models and their archives' content."""
 
@@ -140,6 +191,7 @@ class FakeHost:
         self.layout = Layout.under(root)
         self.clockwork = Clockwork()
         self.supervisor = FakeSupervisor(self.layout, self.clockwork)
+        self.proxy = FakeNginx(self.clockwork)
         self.mute: set[str] = set()
         self.reports: list[str] = []
         runtime = root / "opt/mms/releases/1"
@@ -156,7 +208,14 @@ class FakeHost:
             report=self._report,
             probe=self._probe,
             now=lambda: datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
+            proxy=self.proxy,
         )
+
+    def write_frame(self, frame: str = FRAME) -> None:
+        """Write what the role nginx_proxy writes."""
+        for directory in (self.layout.etc, self.layout.nginx, self.layout.run):
+            directory.mkdir(parents=True, exist_ok=True)
+        (self.layout.etc / "nginx.conf.frame").write_text(frame)
 
     def write_conf(self, models: Mapping[str, str], rest: str = "") -> Path:
         for name, weights in models.items():

@@ -33,7 +33,6 @@ def test_what_is_not_on_the_controller_is_not_published(tmp_path: Path) -> None:
         ("b", "", False),
     ]
     assert result["models"][0]["line"] == 3
-    assert "listen 8080" in result["nginx"]
 
 
 def test_broken_archive_is_refused(tmp_path: Path) -> None:
@@ -71,16 +70,3 @@ def test_bad_file_names_its_line(tmp_path: Path, text: str, line: int) -> None:
         examine(tmp_path, text)
     assert caught.value.line == line
     assert caught.value.fix
-
-
-@pytest.mark.parametrize(
-    ("bind", "listen"),
-    [
-        (None, "unix:/tmp/mms_app.sock"),
-        ("unix:/run/x.sock", "unix:/run/x.sock"),
-        (":8000", "*:8000"),
-        ("127.0.0.1:8000", "127.0.0.1:8000"),
-    ],
-)
-def test_bind_becomes_a_listen_of_nginx(bind: str | None, listen: str) -> None:
-    assert module.nginx_listen(bind) == listen

@@ -35,3 +35,16 @@ def test_exit_code_counts_without_an_error_object() -> None:
 def test_slow_command_is_given_up() -> None:
     with pytest.raises(models.ApplyError, match="took more than 1 s"):
         models.run([sys.executable, "-c", "import time; time.sleep(30)"], 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "check_mode", "words"),
+    [
+        ("models", False, ["apply"]),
+        ("models", True, ["plan"]),
+        ("edge", False, ["edge"]),
+        ("edge", True, ["edge", "--check"]),
+    ],
+)
+def test_the_command_of_a_part(part: str, check_mode: bool, words: list[str]) -> None:
+    assert models.words_of(part, check_mode=check_mode) == words

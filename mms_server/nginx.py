@@ -1,0 +1,136 @@
+"""nginx on this host: its own check of a file, and its unit, with time limits."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import psutil
+
+from mms_server.errors import SupervisorError
+from mms_server.supervisor import Systemd
+
+UNIT: Final = "nginx.service"
+_CHECK_TIMEOUT_S: Final = 60.0
+# A request in flight may take as long as nginx waits for its answer.
+_STOP_TIMEOUT_S: Final = 600.0
+# nginx tries for two and a half seconds to listen on an address that is in use.
+_RELOAD_TIMEOUT_S: Final = 20.0
+_PAUSE_S: Final = 0.1
+
+
+class Proxy(Protocol):
+    """What routes requests. All methods raise :class:`SupervisorError` and end in time."""
+
+    def complaint(self, file: Path) -> str:
+        """Return what nginx says against a configuration, empty if it is good."""
+
+    def pid(self) -> int:
+        """Return the process id of the running nginx, 0 if none runs."""
+
+    def start(self) -> None:
+        """Start it; return when it listens."""
+
+    def reload(self) -> None:
+        """Let it use its changed configuration; return when it does."""
+
+    def stop(self) -> None:
+        """Stop it after its last request."""
+
+
+class Nginx:
+    """The nginx of a real host."""
+
+    def __init__(
+        self,
+        systemd: Systemd,
+        *,
+        error_log: Path = Path("/var/log/nginx/error.log"),
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._systemd = systemd
+        self._error_log = error_log
+        self._sleep = sleep
+        self._clock = clock
+
+    def complaint(self, file: Path) -> str:
+        """Return what ``nginx -t`` says against a configuration, empty if it is good."""
+        command = ["nginx", "-t", "-q", "-c", str(file)]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                check=False,
+                encoding="utf-8",
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=_CHECK_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired as error:
+            cause = f"`{' '.join(command)}` did not end within {_CHECK_TIMEOUT_S:.0f} s."
+            raise SupervisorError(UNIT, cause) from error
+        except OSError as error:
+            cause = f"nginx cannot be run: {error.strerror}."
+            raise SupervisorError(UNIT, cause, fix="run the role nginx_proxy.") from error
+        if not done.returncode:
+            return ""
+        return done.stderr.strip() or f"nginx -t ended with {done.returncode}."
+
+    def pid(self) -> int:
+        """Return the process id of nginx's master, 0 if none runs."""
+        text = self._systemd.systemctl(UNIT, "show", "--property=MainPID", "--value", UNIT)
+        return int(text.strip() or 0)
+
+    def start(self) -> None:
+        """Start it; return when it listens."""
+        self._systemd.systemctl(UNIT, "start", UNIT)
+
+    def reload(self) -> None:
+        """Let it use its changed configuration; return when it does.
+
+        A reload that fails, because an address is in use, is told in nginx's log only: what tells
+        that it worked are new worker processes.
+        """
+        pid = self.pid()
+        before = _children(pid)
+        seen = self._log_size()
+        self._systemd.systemctl(UNIT, "reload", UNIT)
+        deadline = self._clock() + _RELOAD_TIMEOUT_S
+        while not _children(pid) - before:
+            failed = self._emergencies(seen)
+            if "still could not bind" in failed or self._clock() >= deadline:
+                cause = f"nginx did not take the new configuration: {failed or 'no new worker'}."
+                fix = "free the address, or correct [Nginx Configurations] and --bind of mms.conf."
+                raise SupervisorError(UNIT, cause, fix=fix)
+            self._sleep(_PAUSE_S)
+
+    def stop(self) -> None:
+        """Stop it after its last request."""
+        self._systemd.systemctl(UNIT, "stop", UNIT, timeout_s=_STOP_TIMEOUT_S)
+
+    def _log_size(self) -> int:
+        try:
+            return self._error_log.stat().st_size
+        except OSError:
+            return 0
+
+    def _emergencies(self, since: int) -> str:
+        try:
+            with self._error_log.open("rb") as stream:
+                stream.seek(since)
+                lines = stream.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        words = (line.partition("[emerg]")[2].strip() for line in lines)
+        return " | ".join(dict.fromkeys(word.partition(": ")[2] for word in words if word))
+
+
+def _children(pid: int) -> set[int]:
+    try:
+        return {child.pid for child in psutil.Process(pid).children()}
+    except psutil.NoSuchProcess:
+        return set()

@@ -1,0 +1,80 @@
+"""Workers on GPUs: each loads its own model and takes its GPU by its slot (contract, section 13).
+
+The model's own service class says which GPU it was given and computes on the CPU, so the processes
+are the real ones on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import models
+import pytest
+from servers import Server, release_server, until, write_release
+
+SERVICE = """
+import os
+
+from mms.model_service.mxnet_model_service import MXNetBaseService
+
+
+class GpuService(MXNetBaseService):
+    def __init__(self, model_name, model_dir, manifest, gpu=None):
+        super().__init__(model_name, model_dir, manifest, None)
+        self.gpu = gpu
+
+    def _postprocess(self, data):
+        return {"pid": os.getpid(), "gpu": self.gpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.odd(tmp_path_factory.mktemp("gpu"), SERVICE)
+
+
+def devices(server: Server, workers: int) -> dict[int, int]:
+    """Return process id -> GPU of all workers, by asking until each has answered."""
+    found: dict[int, int] = {}
+
+    def all_answered() -> bool:
+        answer = server.predict("odd", {"order": b"[[0]]"}).json["prediction"]
+        found[answer["pid"]] = answer["gpu"]
+        alive = server.workers()
+        return len(alive) == workers and set(alive) <= found.keys()
+
+    until(all_answered)
+    return {pid: found[pid] for pid in server.workers()}
+
+
+def test_workers_take_gpus_in_turn(releases: Path, archive: Path) -> None:
+    release = write_release(releases, archive, workers=3, num_gpu=2)
+    with release_server(releases, release) as server:
+        before = devices(server, 3)
+        assert sorted(before.values()) == [0, 0, 1]
+        (victim,) = (pid for pid, gpu in before.items() if gpu == 1)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in server.workers())
+        after = devices(server, 3)
+        (successor,) = after.keys() - before.keys()
+        assert after[successor] == 1
+
+
+def test_one_gpu_for_all(releases: Path, archive: Path) -> None:
+    release = write_release(releases, archive, workers=2, gpu=5)
+    with release_server(releases, release) as server:
+        assert set(devices(server, 2).values()) == {5}
+
+
+def test_a_gpu_that_is_not_there_ends_the_release(
+    releases: Path, archives: dict[str, Path]
+) -> None:
+    release = write_release(releases, archives["pair"], gpu=0)
+    with release_server(releases, release, wait=False) as server:
+        assert server.process.wait(30) == 3
+        text = server.log.read_text()
+        assert "mms_server.wsgi: " in text
+        assert "USE_CUDA" in text
+        assert "Traceback" not in text

@@ -1,0 +1,124 @@
+"""nginx's unit and its own check: what is asked, and how a reload that fails is found out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mms_server import nginx
+from mms_server.errors import SupervisorError
+from mms_server.supervisor import Systemd
+
+EMERGENCY = "2026/01/01 00:00:00 [emerg] 7#7: "
+
+
+class FakeSystemd(Systemd):
+    """Its nginx is this process; a reload gives it a child, or writes ``says`` into the log."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.says = ""
+        self.words: list[tuple[str, ...]] = []
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def systemctl(self, unit: str, *words: str, timeout_s: float = 60) -> str:
+        assert unit == "nginx.service"
+        self.words.append(words)
+        if words[0] == "show":
+            return f"{os.getpid()}\n"
+        if words[0] == "reload" and self.says:
+            with self.log.open("a") as stream:
+                stream.write(self.says)
+        elif words[0] == "reload":
+            self.children.append(subprocess.Popen(["sleep", "60"]))
+        return ""
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[FakeSystemd]:
+    made = FakeSystemd(tmp_path / "error.log")
+    yield made
+    for child in made.children:
+        child.kill()
+        child.wait(10)
+
+
+def make(systemd: FakeSystemd) -> nginx.Nginx:
+    clock = iter(range(1000))
+    return nginx.Nginx(
+        systemd,
+        error_log=systemd.log,
+        sleep=lambda _seconds: None,
+        clock=lambda: float(next(clock)),
+    )
+
+
+def test_new_workers_tell_that_a_reload_worked(systemd: FakeSystemd) -> None:
+    systemd.log.write_text(f"{EMERGENCY}still could not bind()\n")
+    make(systemd).reload()
+    make(systemd).reload()
+    assert len(systemd.children) == 2
+
+
+def test_a_reload_that_fails_has_nginxs_words(systemd: FakeSystemd) -> None:
+    systemd.log.write_text(f"{EMERGENCY}of old\n")
+    bind = "bind() to 0.0.0.0:80 failed (98: Address already in use)\n"
+    systemd.says = f"{EMERGENCY}{bind}{EMERGENCY}{bind}{EMERGENCY}still could not bind()\n"
+    with pytest.raises(SupervisorError) as caught:
+        make(systemd).reload()
+    words = f"{bind.strip()} | still could not bind()"
+    assert caught.value.cause == f"nginx did not take the new configuration: {words}."
+
+
+def test_a_reload_without_new_workers_is_given_up(systemd: FakeSystemd) -> None:
+    systemd.says = "2026/01/01 00:00:00 [notice] 7#7: nothing happens\n"
+    with pytest.raises(SupervisorError, match="no new worker"):
+        make(systemd).reload()
+
+
+def test_start_stop_and_pid(systemd: FakeSystemd) -> None:
+    made = make(systemd)
+    made.start()
+    made.stop()
+    assert made.pid() == os.getpid()
+    assert [words[0] for words in systemd.words] == ["start", "stop", "show"]
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("exit 0", ""),
+        ("echo 'nginx: [emerg] no' >&2; exit 1", "nginx: [emerg] no"),
+        ("exit 1", "nginx -t ended with 1."),
+    ],
+)
+def test_its_own_check(
+    systemd: FakeSystemd,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    complaint: str,
+) -> None:
+    program = tmp_path / "bin" / "nginx"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$*" = "-t -q -c /x.conf" ] || exit 9\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    assert make(systemd).complaint(Path("/x.conf")) == complaint
+
+
+def test_no_nginx_and_one_that_hangs(
+    systemd: FakeSystemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SupervisorError, match="run the role nginx_proxy"):
+        make(systemd).complaint(Path("/x.conf"))
+    (tmp_path / "nginx").write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    (tmp_path / "nginx").chmod(0o755)
+    monkeypatch.setattr(nginx, "_CHECK_TIMEOUT_S", 0.1)
+    with pytest.raises(SupervisorError, match="did not end within"):
+        make(systemd).complaint(Path("/x.conf"))
