@@ -73,6 +73,22 @@ http: $(STAMP) ## Tests against a real server process on loopback
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/http.xml tests/http
 
+.PHONY: compat
+compat: $(STAMP) ## What MXNet Model Server 0.4 answered, against what we answer
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q --junitxml=$(REPORTS)/compat.xml tests/compat
+
+.PHONY: compat-record
+compat-record: $(STAMP) ## Build MXNet Model Server 0.4 and record its answers again (Python 2.7)
+	tests/compat/record/setup.sh $(CURDIR)/build/compat/original
+	$(BIN)/python -m tests.compat.record.make_pictures
+	build/compat/original/venv/bin/python tests/compat/record/python2/make_archives.py $(CURDIR)/tests/compat/archives
+	$(BIN)/python -m tests.compat.record.record
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## Fuzz for long, from a random seed that is printed
+	tests/fuzz/long.sh
+
 .PHONY: molecule
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	$(TESTHOSTS) prerequisites
@@ -89,5 +105,7 @@ test: ## Everything: lint, unit, http and hosts; ends with the sum of all tests
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) http
+	$(MAKE) compat
+	$(MAKE) fuzz-ci
 	$(MAKE) molecule
 	$(BIN)/python tools/sum_reports.py $(REPORTS)
