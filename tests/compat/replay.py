@@ -110,9 +110,14 @@ def _compare(
     elif "json" in theirs["content-type"]:
         assert_close(answer.json, json.loads(recorded["body"]), tolerance)
         # Keys are sorted, in whatever spacing, and a newline ends it.
-        assert answer.body == (json.dumps(answer.json, sort_keys=True, separators=(",", ":")) + "\n").encode()
+        assert (
+            answer.body
+            == (json.dumps(answer.json, sort_keys=True, separators=(",", ":")) + "\n").encode()
+        )
     else:
-        (title, words), (their_title, their_words) = map(page, (answer.body.decode(), recorded["body"]))
+        (title, words), (their_title, their_words) = map(
+            page, (answer.body.decode(), recorded["body"])
+        )
         assert title == their_title
         assert words.startswith(text) if text is not None else words == their_words
 
