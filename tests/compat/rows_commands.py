@@ -251,7 +251,7 @@ EXPORTER = (
     kept(
         "9",
         "A service file without a service class is refused.",
-        refused("export_no_class", "service"),
+        refused("export_no_class", "derived from"),
     ),
     kept("9", "mms.export_model.export_model is the Python entry point.", _entry_point),
     fixed(

@@ -36,7 +36,7 @@ def _description(name: str, model: str) -> Check:
 
 
 def _large_upload(ground: Ground) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), np.uint8)
     target = io.BytesIO()
     Image.fromarray(noise).save(target, "JPEG", quality=95)
     assert len(target.getvalue()) > 1024 * 1024
