@@ -85,9 +85,16 @@ compat-record: $(STAMP) ## Build MXNet Model Server 0.4 and record its answers a
 	build/compat/original/venv/bin/python tests/compat/record/python2/make_archives.py $(CURDIR)/tests/compat/archives
 	$(BIN)/python -m tests.compat.record.record
 
+.PHONY: fuzz-ci
+fuzz-ci: $(STAMP) ## Fuzz for a minute, with the same examples on every run
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q --junitxml=$(REPORTS)/fuzz.xml tests/fuzz
+
 .PHONY: fuzz
-fuzz: $(STAMP) ## Fuzz for long, from a random seed that is printed
-	tests/fuzz/long.sh
+fuzz: SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
+	@echo "== Fuzzing from seed $(SEED)"
+	$(BIN)/pytest -q -p no:timeout --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
 
 .PHONY: molecule
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
