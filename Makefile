@@ -91,10 +91,10 @@ fuzz-ci: $(STAMP) ## Fuzz for a minute, with the same examples on every run
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/fuzz.xml tests/fuzz
 
 .PHONY: fuzz
-fuzz: SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+fuzz: SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
 	@echo "== Fuzzing from seed $(SEED)"
-	$(BIN)/pytest -q -p no:timeout --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
+	$(BIN)/pytest -q --timeout=0 --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
 
 .PHONY: molecule
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import errno
 import json
 import socket
 import urllib.parse
+from collections.abc import Iterator
 
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.answers import honest
@@ -94,12 +97,39 @@ _RAW = st.tuples(
 )
 
 
+_LISTS = st.recursive(
+    st.one_of(st.floats(), st.integers(-(10**20), 10**20), st.booleans(), st.none()),
+    lambda inner: st.lists(inner, min_size=1, max_size=4),
+    max_leaves=12,
+)
+_ROWS = st.one_of(
+    st.lists(st.lists(st.floats(width=32), min_size=3, max_size=3), min_size=1, max_size=3),
+    st.lists(_LISTS, max_size=3),
+).map(lambda rows: json.dumps(rows).encode())
+
+
+@settings(max_examples=settings().max_examples * 3)
+@given(picture=_CONTENTS, as_file=st.booleans())
+def test_any_picture(server: Server, picture: bytes, as_file: bool) -> None:
+    """A right form around any content: what the form's checks let through is the model's."""
+    field = ("a.jpg", "image/jpeg", picture) if as_file else base64.b64encode(picture)
+    event(f"answered {honest(server.predict('colors', {'data': field})).status}")
+
+
+@settings(max_examples=settings().max_examples * 3)
+@given(left=_ROWS, right=st.one_of(st.none(), _ROWS))
+def test_any_lists(server: Server, left: bytes, right: bytes | None) -> None:
+    fields = {"left": left, "right": left if right is None else right}
+    event(f"answered {honest(server.predict('pair', fields)).status}")
+
+
 @settings(max_examples=settings().max_examples * 8)
 @given(path=_PATHS, sent=st.one_of(_forms(), _forms(), _URLENCODED, _RAW))
 def test_any_body(server: Server, path: str, sent: tuple[bytes, str]) -> None:
     body, content_type = sent
     headers = {"Content-Type": content_type.encode("latin-1")}
-    honest(server.request("POST", path, body, headers, timeout=WAIT_S))  # type: ignore[arg-type]
+    answer = server.request("POST", path, body, headers, timeout=WAIT_S)  # type: ignore[arg-type]
+    event(f"answered {honest(answer).status}")
 
 
 _NUMBERS = st.one_of(
@@ -124,22 +154,32 @@ _TENSORS = st.fixed_dictionaries(
     },
     optional={"parameters": st.dictionaries(st.sampled_from(("binary_data_size", "x")), _NUMBERS)},
 )
+_GOOD_TENSORS = st.tuples(
+    st.sampled_from(("FP32", "FP32", "FP64", "INT8", "UINT8", "BOOL", "BYTES")),
+    st.lists(st.one_of(st.floats(width=32), st.integers(0, 300), _NUMBERS), min_size=3, max_size=3),
+    st.sampled_from(([1, 3], [1, 3], [3], [3, 1])),
+).map(
+    lambda row: [
+        {"name": name, "datatype": row[0], "data": row[1], "shape": row[2]}
+        for name in ("left", "right")
+    ]
+)
 _INFER = st.fixed_dictionaries(
-    {"inputs": st.lists(_TENSORS, max_size=3)},
+    {"inputs": st.one_of(st.lists(_TENSORS, max_size=3), _GOOD_TENSORS, _GOOD_TENSORS)},
     optional={
-        "id": _NUMBERS,
+        "id": st.one_of(st.text(max_size=5), _NUMBERS),
         "outputs": st.lists(st.dictionaries(st.sampled_from(("name", "parameters")), _NUMBERS)),
-        "parameters": st.dictionaries(st.sampled_from(("binary_data_output", "x")), _NUMBERS),
+        "parameters": st.dictionaries(st.sampled_from(("binary_data_output", "x")), st.booleans()),
     },
 )
 
 
 @settings(max_examples=settings().max_examples * 3)
 @given(
-    model=st.sampled_from(("pair", "colors")),
+    model=st.sampled_from(("pair", "pair", "colors")),
     message=_INFER,
     after=st.binary(max_size=60),
-    length=st.one_of(st.none(), st.integers(-5, 500), st.integers(2**31, 2**70)),
+    length=st.one_of(st.none(), st.just(-1), st.integers(0, 500), st.integers(2**31, 2**70)),
 )
 def test_any_inference_message(
     server: Server, model: str, message: dict[str, object], after: bytes, length: int | None
@@ -150,7 +190,8 @@ def test_any_inference_message(
         told = len(body) if length < 0 else length
         headers["Inference-Header-Content-Length"] = str(told)
         body += after
-    honest(server.request("POST", f"/v2/models/{model}/infer", body, headers, timeout=WAIT_S))
+    answer = server.request("POST", f"/v2/models/{model}/infer", body, headers, timeout=WAIT_S)
+    event(f"answered {honest(answer).status}")
 
 
 _LINES = st.sampled_from(
@@ -172,12 +213,23 @@ _LINES = st.sampled_from(
 )
 
 
+@contextlib.contextmanager
+def _hanging_up() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        assert error.errno in {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}
+
+
 @given(st.lists(st.one_of(_LINES, st.binary(max_size=40)), max_size=12))
 def test_any_bytes_on_the_wire(server: Server, lines: list[bytes]) -> None:
     """The server answers or hangs up once the client has said all, and goes on serving."""
-    with contextlib.closing(server.connect(WAIT_S)) as raw, contextlib.suppress(ConnectionError):
-        raw.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
-        raw.shutdown(socket.SHUT_WR)
-        while raw.recv(65536):
-            pass
+    with contextlib.closing(server.connect(WAIT_S)) as raw:
+        # It may hang up before all is said: then sending or shutting down fails.
+        with _hanging_up():
+            raw.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
+            raw.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            while raw.recv(65536):
+                pass
     assert server.request("GET", "/ping", timeout=WAIT_S).status == 200

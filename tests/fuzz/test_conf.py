@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from hypothesis import example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from mms_server import conf
@@ -70,9 +70,11 @@ def test_any_text(text: str) -> None:
     try:
         found = conf.parse(text, FILE)
     except ConfError as error:
+        event("refused")
         assert 0 <= error.line <= text.count("\n") + 1
         assert error.cause
         return
+    event("parsed")
     assert found.models
     for model in found.models:
         assert MODEL_NAME.fullmatch(model.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
@@ -47,6 +47,7 @@ def _exercise(cases: Any) -> None:
             # Else hardly any request would mean a model that there is.
             case.path_parameters["name"] = "pair"
         response = case.call(timeout=WAIT_S)
+        event(f"answered {response.status_code}")
         kind = response.headers.get("content-type", [""])[0]
         require_honest(response.status_code, kind, response.content, case.method)
         case.validate_response(response, checks=CHECKS.get_by_names(_CHECKS))
