@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,9 +158,9 @@ def _places(ground: Ground) -> None:
     (place / "single").mkdir()
     (place / "single" / "MANIFEST.json").write_text("old")
     before = sorted(place.rglob("*"))
-    models = {"path": archive, "url": Path(f"file://{archive}"), "directory": _unpacked(ground)}
-    locations = {**models, "url": f"file://{archive}"}
-    with servers.standalone(ground.directory, locations) as server:
+    url: Any = f"file://{archive}"
+    models = {"path": archive, "url": url, "directory": _unpacked(ground)}
+    with servers.standalone(ground.directory, models) as server:
         for name in models:
             answer = server.predict(name, {"x": b"[[1, 2, 3]]"})
             assert answer.status == 200, name
