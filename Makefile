@@ -73,6 +73,29 @@ http: $(STAMP) ## Tests against a real server process on loopback
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/http.xml tests/http
 
+.PHONY: compat
+compat: $(STAMP) ## What MXNet Model Server 0.4 answered, against what we answer
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q --junitxml=$(REPORTS)/compat.xml tests/compat
+
+.PHONY: compat-record
+compat-record: $(STAMP) ## Build MXNet Model Server 0.4 and record its answers again (Python 2.7)
+	tests/compat/record/setup.sh $(CURDIR)/build/compat/original
+	$(BIN)/python -m tests.compat.record.make_pictures
+	build/compat/original/venv/bin/python tests/compat/record/python2/make_archives.py $(CURDIR)/tests/compat/archives
+	$(BIN)/python -m tests.compat.record.record
+
+.PHONY: fuzz-ci
+fuzz-ci: $(STAMP) ## Fuzz for a minute, with the same examples on every run
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q --junitxml=$(REPORTS)/fuzz.xml tests/fuzz
+
+.PHONY: fuzz
+fuzz: SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
+	@echo "== Fuzzing from seed $(SEED)"
+	$(BIN)/pytest -q --timeout=0 --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
+
 .PHONY: molecule
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	$(TESTHOSTS) prerequisites
@@ -89,5 +112,7 @@ test: ## Everything: lint, unit, http and hosts; ends with the sum of all tests
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) http
+	$(MAKE) compat
+	$(MAKE) fuzz-ci
 	$(MAKE) molecule
 	$(BIN)/python tools/sum_reports.py $(REPORTS)

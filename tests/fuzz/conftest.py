@@ -1,0 +1,50 @@
+"""How long to look: ``ci`` (the same examples on every run) or ``long`` (from a given seed)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.http import models, servers
+
+_EVERY = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile("ci", derandomize=True, max_examples=100, database=None, **_EVERY)
+settings.register_profile("long", max_examples=5000, print_blob=True, **_EVERY)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """Two models: a picture in, and two tensors in."""
+    directory = tmp_path_factory.mktemp("fuzz")
+    archives = {make.__name__: make(directory) for make in (models.colors, models.pair)}
+    with servers.standalone(directory, archives) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _same_workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a test used the server, the workers that it began with end it."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    running: servers.Server = request.getfixturevalue("server")
+    before = running.workers()
+    yield
+    assert running.workers() == before
+    picture = ("a.jpg", "image/jpeg", models.picture())
+    assert running.predict("colors", {"data": picture}).status == 200
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory whose surroundings are watched: nothing may be left beside it."""
+    directory = tmp_path / "place"
+    directory.mkdir()
+    return directory
