@@ -29,6 +29,7 @@ Answer = tuple[dict[str, Any], str]
 def validate(host: Host, options: argparse.Namespace) -> Answer:
     """Check mms.conf and its archives; nothing of a host is needed."""
     parsed = conf.read(options.conf)
+    wanted.log_of(parsed, host.settings, host.layout.log)
     # The store is only asked what it has already: an archive in it need not be unpacked again.
     store = Store(host.layout.store, host.settings.max_archive_bytes)
     found = [

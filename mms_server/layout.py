@@ -10,17 +10,18 @@ from pathlib import Path
 class Layout:
     """Directories of one host; tests pass others.
 
-    ``state`` outlives a reboot, ``run`` does not, ``etc`` is written by the roles.
+    ``state`` and ``log`` outlive a reboot, ``run`` does not, ``etc`` is written by the roles.
     """
 
     state: Path = Path("/var/lib/mms")
     run: Path = Path("/run/mms")
     etc: Path = Path("/etc/mms")
+    log: Path = Path("/var/log/mms")
 
     @classmethod
     def under(cls, root: Path) -> Layout:
         """Return the same tree below ``root``: how a test gets a host of its own."""
-        return cls(root / "var/lib/mms", root / "run/mms", root / "etc/mms")
+        return cls(root / "var/lib/mms", root / "run/mms", root / "etc/mms", root / "var/log/mms")
 
     @property
     def store(self) -> Path:
@@ -46,6 +47,11 @@ class Layout:
     def alive(self) -> Path:
         """Files whose record locks tell which processes of a release are up."""
         return self.run / "alive"
+
+    @property
+    def metrics(self) -> Path:
+        """What the host's processes count, one directory per release and one of the host itself."""
+        return self.run / "metrics"
 
     def socket(self, release_id: str) -> Path:
         """Return the socket that systemd holds for a release."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mms_server.errors import MMSError
+from mms_server.logs import Log
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Release:
     ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
     ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
     environment that the release was checked with (an absolute path), and ``service`` overrides the
-    archive's service file (an absolute path, or empty).
+    archive's service file (an absolute path, or empty). ``log`` is where its processes log to.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Release:
     predict_timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 64_000_000
+    log: Log = field(default_factory=Log)
 
     @property
     def id(self) -> str:
@@ -67,6 +69,7 @@ class Release:
         try:
             data: dict[str, Any] = json.loads(text)
             data["gunicorn_args"] = tuple(data["gunicorn_args"])
+            data["log"] = Log(**data.get("log", {}))
             return cls(**data)
         except (ValueError, KeyError, TypeError) as error:
             raise MMSError(

@@ -13,6 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server import logs
 from mms_server.errors import ConfError
 
 FILE_NAME: Final = "mms.toml"
@@ -66,6 +67,9 @@ class Settings:
     )
     max_archive_bytes: int = _row(
         16 * _GIB, 1024, 1024 * _GIB, "bytes", "Largest archive, packed or unpacked."
+    )
+    log_files_kept: int = _row(
+        logs.DEFAULT_KEPT, 1, 10_000, "files", "Old files that stay when --log-file is rotated."
     )
     runtime: str = _row(
         "/opt/mms/current",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import cores
+from mms_server import cores, logs
 from mms_server.conf import MmsConf
 from mms_server.errors import ArchiveError, ConfError, MMSError
+from mms_server.logs import Log
+from mms_server.mms_flags import METRICS
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.sources import locate, locate_service
@@ -20,13 +23,17 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """Endpoint name -> release; ``host`` and ``port`` are what the API description shows."""
+    """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
+
+    ``metrics_write_to`` is where 0.4's metrics go.
+    """
 
     conf: Path
     releases: Mapping[str, Release]
     host: str
     port: int
     warnings: tuple[str, ...] = ()
+    metrics_write_to: str = METRICS[0]
 
     def ids(self) -> dict[str, str]:
         """Return endpoint name -> release id."""
@@ -34,14 +41,16 @@ class Wanted:
 
 
 def resolve(
-    conf: MmsConf, settings: Settings, store: Store, report: Report, *, take: bool
+    conf: MmsConf, settings: Settings, store: Store, report: Report, *, log_root: Path, take: bool
 ) -> Wanted:
     """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
 
     Raises:
-        ConfError: an archive is missing or bad; names the line.
+        ConfError: an archive is missing or bad, or the log file is elsewhere than below
+            ``log_root``; names the line.
         MMSError: the runtime is not there.
     """
+    log = log_of(conf, settings, log_root)
     service = _service(conf, store, take=take)
     runtime = _runtime(settings)
     releases: dict[str, Release] = {}
@@ -62,8 +71,29 @@ def resolve(
             predict_timeout_s=settings.predict_timeout_s,
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
+            log=log,
         )
-    return Wanted(conf.file, releases, conf.host, conf.port, conf.warnings)
+    return Wanted(conf.file, releases, conf.host, conf.port, conf.warnings, conf.metrics_write_to)
+
+
+def log_of(conf: MmsConf, settings: Settings, root: Path) -> Log:
+    """Return where the releases log to; a file's path counts from ``root`` (contract, section 12).
+
+    Raises:
+        ConfError: the file is elsewhere; names the line.
+    """
+    level = conf.arguments.get("--log-level", (logs.DEFAULT_LEVEL, 0))[0].upper()
+    if "--log-file" not in conf.arguments:
+        return Log(level)
+    text, line = conf.arguments["--log-file"]
+    file = Path(os.path.normpath(root / text))
+    # Units can write nowhere else: a release's code comes from elsewhere.
+    if root not in file.parents:
+        cause = f"--log-file {text} is not below {root}."
+        fix = f"give a file name, such as mms_app.log: it is made in {root}."
+        raise ConfError(conf.file, line, cause, fix=fix)
+    turns = conf.arguments.get("--log-rotation-time", (logs.DEFAULT_ROTATION, 0))[0]
+    return Log(level, str(file), turns, settings.log_files_kept)
 
 
 def check(conf: MmsConf, store: Store, archives: Path | None) -> Iterator[tuple[str, Path, str]]:

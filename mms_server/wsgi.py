@@ -8,6 +8,7 @@ from typing import Any
 
 from mms_server.errors import MMSError
 from mms_server.model_routes import model_routes
+from mms_server.prediction_metrics import PredictionMetrics
 from mms_server.replies import contract_app
 from mms_server.service_loader import load_model
 from mms_server.serving import Limits, make_ready
@@ -26,7 +27,8 @@ def _application() -> Any:
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    model_routes(app, make_ready([model], limits))
+    observer = PredictionMetrics(layout.metrics / release.id, [release.model])
+    model_routes(app, make_ready([model], limits, observer))
     return app
 
 
