@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mms_server.host_metrics: {error}", file=sys.stderr)  # noqa: T201 - the journal
         return error.exit_code if isinstance(error, MMSError) else 1
     with contextlib.suppress(KeyboardInterrupt):
-        metrics_writer.run(writer.step, stop)
+        metrics_writer.run(writer.step, stop.wait)
     return 0
 
 

@@ -6,7 +6,6 @@ One writer per host, and not one per worker as in 0.4: counts are sums over all 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -80,14 +79,14 @@ class MetricsWriter:
         return True
 
 
-def run(step: Callable[[], None], stop: threading.Event) -> None:
-    """Call ``step`` every few seconds until ``stop`` is set; no error of it ends the loop."""
+def run(step: Callable[[], None], wait: Callable[[float], object]) -> None:
+    """Call ``step`` every few seconds until ``wait`` returns true; no error of it ends the loop."""
     told = ""
-    while not stop.wait(host_usage.PERIOD_S):
+    while not wait(host_usage.PERIOD_S):
         try:
             step()
             told = ""
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - metrics are no reason to end
             if repr(error) != told:
                 _log.exception("metrics are not written; it is tried again every few seconds")
             told = repr(error)

@@ -6,23 +6,36 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
+from gevent import monkey
 from gunicorn.app.base import BaseApplication
 
+from mms_server import host_usage, logs, metrics_writer
 from mms_server.catalogue import ModelFacts
 from mms_server.description import describe
 from mms_server.errors import MMSError
+from mms_server.exposition import metrics_route
+from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
+from mms_server.host_usage import HostUsage
+from mms_server.metrics_files import MetricsFiles
+from mms_server.metrics_sinks import sink_for
+from mms_server.metrics_writer import MetricsWriter
 from mms_server.model_routes import model_routes
+from mms_server.prediction_metrics import PredictionMetrics, WorkerFiles
 from mms_server.replies import contract_app
 from mms_server.servable import Servable
 from mms_server.service_loader import LoadedModel, load_model
 from mms_server.serving import Limits, make_ready
+from mms_server.slots import Slots
 from mms_server.standalone import Options
 
 _LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
+
+_SELF = "standalone"
 
 _log = logging.getLogger("mms")
 
@@ -34,15 +47,16 @@ def serve(options: Options) -> int:
         OSError: the address cannot be used.
         MMSError: a model cannot be loaded.
     """
-    level = logging.getLevelNamesMapping()[options.log_level]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up(options.log, logs.FULL)
     with _bound(options.host, options.port) as bound:
         models = [
             load_model(name, directory, service_file=options.service)
             for name, directory in options.models.items()
         ]
+        # Metrics are made in files that this has chosen.
+        files = WorkerFiles(_directory(options), list(options.models))
         app = _application(options, models)
-        _Server(app, bound.detach(), options).run()
+        _Server(app, bound.detach(), options, files).run()
     return 0
 
 
@@ -67,15 +81,26 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _application(options: Options, models: list[LoadedModel]) -> Any:
-    servables = make_ready(models, _LIMITS)
+    directory = _directory(options)
+    servables = make_ready(models, _LIMITS, PredictionMetrics(directory, list(options.models)))
     _log.info("Initialized model serving.")
     app = contract_app()
     model_routes(app, servables)
-    host_routes(app, StandaloneCatalogue(options, servables))
+    catalogue = StandaloneCatalogue(options, servables)
+    host_routes(app, catalogue, HostCounts(directory).count)
+    metrics_route(app, catalogue, _files(options).counted)
     # The words are the contract's (section 6): people search logs for them.
     for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
         _log.info("Adding endpoint: %s to Flask", endpoint)
     return app
+
+
+def _directory(options: Options) -> Path:
+    return options.scratch / "metrics" / _SELF
+
+
+def _files(options: Options) -> MetricsFiles:
+    return MetricsFiles(options.scratch / "metrics", lambda _name: True)
 
 
 class StandaloneCatalogue:
@@ -109,15 +134,17 @@ class StandaloneCatalogue:
 class _Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn with an application that is loaded already."""
 
-    def __init__(self, app: Any, descriptor: int, options: Options) -> None:
+    def __init__(self, app: Any, descriptor: int, options: Options, files: WorkerFiles) -> None:
         self._app = app
+        self._files = files
+        self._slots = Slots()
         self._descriptor = descriptor
         self._options = options
         super().__init__()
 
     def load_config(self) -> None:
         """Set what differs from gunicorn's defaults."""
-        level = self._options.log_level
+        level = self._options.log.level
         for key, value in {
             "bind": f"fd://{self._descriptor}",
             "workers": self._options.workers,
@@ -129,6 +156,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "loglevel": "warning" if level == "INFO" else level.lower().replace("notset", "debug"),
             "when_ready": self._when_ready,
+            "pre_fork": self._pre_fork,
+            "post_fork": self._post_fork,
+            "child_exit": self._child_exit,
         }.items():
             self.cfg.set(key, value)
 
@@ -136,8 +166,33 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Return the application: the workers get it by the fork."""
         return self._app
 
+    def _pre_fork(self, server: Any, worker: Any) -> None:
+        worker.slot = self._slots.take(worker.age)
+        self._files.pre_fork(server, worker)
+
+    def _post_fork(self, _server: Any, worker: Any) -> None:
+        self._files.post_fork(worker)
+
+    def _child_exit(self, _server: Any, worker: Any) -> None:
+        self._files.child_exit(worker)
+        self._slots.free(worker.age)
+
     def _when_ready(self, _arbiter: Any) -> None:
         place = f"{self._options.host}:{self._options.port}"
         _log.info("Service started successfully.")
         _log.info("Service description endpoint: %s/api-description", place)
         _log.info("Service health endpoint: %s/ping", place)
+        _write_metrics(self._options)
+
+
+def _write_metrics(options: Options) -> None:
+    """Write metrics in a native thread of this process: workers that it forks do not have it."""
+    sink = sink_for(options.metrics_write_to, Path("metrics").absolute())
+    writer = MetricsWriter(_files(options).minute, HostUsage(), sink)
+
+    def work() -> None:
+        host_usage.first()
+        writer.begin()
+        metrics_writer.run(writer.step, monkey.get_original("time", "sleep"))
+
+    monkey.get_original("_thread", "start_new_thread")(work, ())
