@@ -94,13 +94,12 @@ class Minutes:
         minute = minute_of(self._clock())
         place = self._start + (self._keys[key] * RING + minute % RING) * _ENTRY.size
         stamp, count, total, least, greatest = _ENTRY.unpack_from(self._map, place)
-        seen = Statistic.of(value)
-        if stamp == minute and count > 0:
-            seen += Statistic(count, total, least, greatest)
+        if stamp == minute:
+            entry = (count + 1.0, total + value, min(least, value), max(greatest, value))
+        else:
+            entry = (1.0, value, value, value)
         # One assignment: a reader sees the old entry or the new one.
-        self._map[place : place + _ENTRY.size] = _ENTRY.pack(
-            minute, seen.count, seen.total, seen.least, seen.greatest
-        )
+        self._map[place : place + _ENTRY.size] = _ENTRY.pack(minute, *entry)
 
     def _opened(self) -> mmap.mmap:
         head = _head(list(self._keys))
