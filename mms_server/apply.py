@@ -43,7 +43,7 @@ def plan(host: Host, conf: Path) -> Outcome:
     Raises:
         MMSError: as for :func:`apply`, for what is wrong before anything is started.
     """
-    wanted = resolve(read(conf), host.settings, host.archives, host.report, take=False)
+    wanted = _resolve(host, conf, take=False)
     observed = host.observe(wanted.ids())
     return _outcome(host, wanted, observed, decide(wanted, observed))
 
@@ -60,7 +60,7 @@ def apply(host: Host, conf: Path) -> Outcome:
     """
     with locked(host.layout, f"mms apply --conf {conf}", host.now()):
         try:
-            wanted = resolve(read(conf), host.settings, host.archives, host.report, take=True)
+            wanted = _resolve(host, conf, take=True)
             observed = host.observe(wanted.ids())
             decided = decide(wanted, observed)
             outcome = _outcome(host, wanted, observed, decided)
@@ -70,6 +70,13 @@ def apply(host: Host, conf: Path) -> Outcome:
             _tidy_after_failure(host)
             raise
         return replace(outcome, warnings=outcome.warnings + _tidied(host))
+
+
+def _resolve(host: Host, conf: Path, *, take: bool) -> Wanted:
+    log_root = host.layout.log
+    return resolve(
+        read(conf), host.settings, host.archives, host.report, log_root=log_root, take=take
+    )
 
 
 def _tidied(host: Host) -> tuple[str, ...]:
@@ -161,6 +168,7 @@ class _Transaction:
             wanted.ids(),
             wanted.host,
             wanted.port,
+            wanted.metrics_write_to,
         )
         self._written = number
         generations.write(self._host.layout, generation)

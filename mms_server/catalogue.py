@@ -14,6 +14,7 @@ class ModelFacts:
     """One model: ``version`` names its release; ``signature`` is None for a 1.x handler.
 
     ``ready`` means that a request would be answered; ``workers`` counts living worker processes.
+    A standalone server knows no ``archive_sha256`` and no ``generation``.
     """
 
     name: str
@@ -22,6 +23,8 @@ class ModelFacts:
     workers: int
     workers_wanted: int
     signature: Signature | None
+    archive_sha256: str = ""
+    generation: int = 0
 
 
 class Catalogue(Protocol):

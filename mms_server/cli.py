@@ -34,6 +34,8 @@ Answer = tuple[dict[str, Any], str]
 def validate(host: Host, options: argparse.Namespace) -> Answer:
     """Check mms.conf and its archives; nothing of a host is needed."""
     parsed = conf.read(options.conf)
+    _log, moved = wanted.log_of(parsed, host.settings, host.layout.log)
+    warnings = [*parsed.warnings, *moved]
     with tempfile.TemporaryDirectory(prefix="mms-validate-") as scratch:
         # The store is only asked what it has: an archive in it need not be unpacked again.
         archives = Archives(host.store, host.fetcher(Path(scratch)))
@@ -48,10 +50,10 @@ def validate(host: Host, options: argparse.Namespace) -> Answer:
         "workers": parsed.workers,
         "nginx": parsed.nginx,
         "environment": dict(parsed.environment),
-        "warnings": list(parsed.warnings),
+        "warnings": warnings,
     }
     lines = [f"{row['model']}: {row['archive']} is a sound archive" for row in found]
-    lines += [f"warning: {text}" for text in parsed.warnings]
+    lines += [f"warning: {text}" for text in warnings]
     return answer, "\n".join([*lines, f"{options.conf} is good."])
 
 

@@ -66,6 +66,11 @@ class MmsConf:
         """Return the port that the API description shows."""
         return int(self.arguments.get("--port", (str(DEFAULT_PORT), 0))[0])
 
+    @property
+    def metrics_write_to(self) -> str:
+        """Return where 0.4's metrics are written to: log, csv or cloudwatch."""
+        return self.arguments.get("--metrics-write-to", (mms_flags.METRICS[0], 0))[0]
+
 
 def read(file: Path) -> MmsConf:
     """Return the parsed file.

@@ -1,4 +1,4 @@
-"""The control application of a host: health, lists, descriptions. ``python -m mms_server.control``.
+"""The control application of a host: health, lists, metrics. ``python -m mms_server.control``.
 
 It answers for all models without asking any of them, and imports no engine. The launcher becomes
 gunicorn and keeps its process id, so systemd's socket and readiness protocol hold.
@@ -15,15 +15,19 @@ from typing import Any, NoReturn
 
 import bottle
 
-from mms_server import archive, health, replies
+from mms_server import archive, counters, health, replies
 from mms_server.catalogue import ModelFacts
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
 from mms_server.description import describe
 from mms_server.errors import MMSError
+from mms_server.exposition import metrics_route
 from mms_server.generations import Generation
 from mms_server.health import NewestGeneration
+from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
 from mms_server.layout import Layout
+from mms_server.liveness import holders
+from mms_server.metrics_files import HOST, MetricsFiles
 from mms_server.release import Release
 from mms_server.signature import Signature
 
@@ -76,7 +80,14 @@ class Control:
         for name, (release, signature) in self._known(generation).items():
             state = found[name]
             facts[name] = ModelFacts(
-                name, release.version, state.ready, state.workers, release.workers, signature
+                name,
+                release.version,
+                state.ready,
+                state.workers,
+                release.workers,
+                signature,
+                release.archive_sha256,
+                generation.number,
             )
         return facts
 
@@ -109,9 +120,14 @@ class Control:
 
 def create_app(root: str = "/") -> Any:
     """Return the WSGI application for the host below ``root``."""
+    layout = Layout.under(Path(root))
     app = replies.contract_app()
     app.add_hook("before_request", _word_error_of_proxy)
-    host_routes(app, Control(Layout.under(Path(root))))
+    catalogue, directory = Control(layout), layout.metrics / HOST
+    counters.use(directory, HOST)
+    host_routes(app, catalogue, HostCounts(directory).count)
+    files = MetricsFiles(layout.metrics, lambda name: bool(holders(layout.alive_file(name))))
+    metrics_route(app, catalogue, files.counted)
     return app
 
 
@@ -133,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Become gunicorn; return only with an exit code that is an error."""
     parser = argparse.ArgumentParser(
         prog="python -m mms_server.control",
-        description="Answer for this host: health, description.",
+        description="Answer for this host: health, description, metrics.",
     )
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
     parser.add_argument("--bind", help="address to listen on, where systemd passes no socket")

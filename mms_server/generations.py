@@ -11,6 +11,7 @@ from typing import Any
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
 from mms_server.errors import MMSError
 from mms_server.layout import Layout
+from mms_server.mms_flags import METRICS
 from mms_server.release import write_atomically
 
 
@@ -19,7 +20,7 @@ class Generation:
     """One state of a host: endpoint name -> release id.
 
     ``made_at`` is UTC in ISO 8601, ``conf`` the path of the ``mms.conf`` it came from; ``host``
-    and ``port`` are what the API description shows.
+    and ``port`` are what the API description shows; ``metrics_write_to`` is where 0.4's metrics go.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Generation:
     models: Mapping[str, str] = field(default_factory=dict)
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
+    metrics_write_to: str = METRICS[0]
 
     @classmethod
     def from_json(cls, text: str, file: Path) -> Generation:

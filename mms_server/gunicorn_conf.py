@@ -5,20 +5,30 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import logging
 import os
+import sys
 from typing import Any
 
-from mms_server import liveness
+from mms_server import liveness, logs
 from mms_server.devices import SLOT_VARIABLE
+from mms_server.errors import MMSError
+from mms_server.prediction_metrics import WorkerFiles
 from mms_server.slots import Slots
-from mms_server.worker import RELEASE_VARIABLE, layout_of
-
-logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
 
 proc_name = os.environ[RELEASE_VARIABLE]
+_layout = layout_of(os.environ)
 _slots = Slots()
-_alive_file = layout_of(os.environ).alive_file(os.environ[RELEASE_VARIABLE])
+_alive_file = _layout.alive_file(proc_name)
+
+try:
+    _release = read_release(_layout, proc_name)
+    logs.set_up(_release.log, logs.JOURNAL)
+    _files = WorkerFiles(_layout.metrics / proc_name, [_release.model])
+except MMSError as error:
+    # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
+    print(f"mms_server.gunicorn_conf: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(error.exit_code)
 
 
 def when_ready(_server: Any) -> None:
@@ -26,18 +36,21 @@ def when_ready(_server: Any) -> None:
     liveness.hold(_alive_file, liveness.MASTER_SLOT)
 
 
-def pre_fork(_server: Any, worker: Any) -> None:
+def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker a slot: the fork takes it along as ``worker.slot``."""
     worker.slot = _slots.take(worker.age)
+    _files.pre_fork(server, worker)
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Tell the worker its slot: one that loads the model itself takes its GPU by it."""
+    """Count under the worker's slot, and tell it: one on a GPU takes its device by it."""
+    _files.post_fork(worker)
     os.environ[SLOT_VARIABLE] = str(worker.slot)
 
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Free the slot of a worker that has ended, for its successor."""
+    _files.child_exit(worker)
     _slots.free(worker.age)
 
 

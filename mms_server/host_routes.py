@@ -6,15 +6,19 @@ answers; a standalone server has them beside its models'.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import bottle
 
 from mms_server import oip_metadata
 from mms_server.catalogue import Catalogue, ModelFacts
+from mms_server.contract_metrics import DESCRIPTIONS, PINGS
 from mms_server.error_replies import model_not_found
 from mms_server.errors import BadInputError, NotFoundError, UnavailableError
 from mms_server.openapi import openapi
+
+Count = Callable[[str], None]
 
 _UNAVAILABLE: Final = 503
 _MAX_LIMIT: Final = 100
@@ -29,12 +33,16 @@ _PREDICTIONS: Final = (
 )
 
 
-def host_routes(app: Any, catalogue: Catalogue) -> None:
-    """Add the routes."""
-    host = _Host(catalogue)
+def _uncounted(_name: str) -> None:
+    """Count nothing."""
+
+
+def host_routes(app: Any, catalogue: Catalogue, count: Count = _uncounted) -> None:
+    """Add the routes; ``count`` is told the name of 0.4's metric that a request adds to."""
+    host = _Host(catalogue, count)
     app.get("/", callback=host.ping)
     app.get("/ping", callback=host.ping)
-    app.get("/api-description", callback=lambda: {"description": catalogue.description()})
+    app.get("/api-description", callback=host.description)
     app.get("/openapi.json", callback=host.openapi)
     app.get("/models", callback=host.models)
     app.get("/models/<name>", callback=host.model)
@@ -54,10 +62,16 @@ def host_routes(app: Any, catalogue: Catalogue) -> None:
 class _Host:
     """The callbacks; each reads the catalogue once."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, count: Count) -> None:
         self._catalogue = catalogue
+        self._count = count
+
+    def description(self) -> dict[str, Any]:
+        self._count(DESCRIPTIONS)
+        return {"description": self._catalogue.description()}
 
     def ping(self) -> dict[str, str]:
+        self._count(PINGS)
         # The original said 200 here too, and balancers sent traffic to hosts that could not serve.
         return _health(ready=self._catalogue.healthy())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 class Layout:
     """Directories of one host; tests pass others.
 
-    ``state`` outlives a reboot, ``run`` does not, ``etc`` is written by the roles,
+    ``state`` and ``log`` outlive a reboot, ``run`` does not, ``etc`` is written by the roles,
     ``nginx`` belongs to nginx.
     """
 
@@ -18,11 +18,18 @@ class Layout:
     run: Path = Path("/run/mms")
     etc: Path = Path("/etc/mms")
     nginx: Path = Path("/etc/nginx")
+    log: Path = Path("/var/log/mms")
 
     @classmethod
     def under(cls, root: Path) -> Layout:
         """Return the same tree below ``root``: how a test gets a host of its own."""
-        return cls(root / "var/lib/mms", root / "run/mms", root / "etc/mms", root / "etc/nginx")
+        return cls(
+            state=root / "var/lib/mms",
+            run=root / "run/mms",
+            etc=root / "etc/mms",
+            nginx=root / "etc/nginx",
+            log=root / "var/log/mms",
+        )
 
     @property
     def store(self) -> Path:
@@ -53,6 +60,11 @@ class Layout:
     def alive(self) -> Path:
         """Files whose record locks tell which processes of a release are up."""
         return self.run / "alive"
+
+    @property
+    def metrics(self) -> Path:
+        """What the host's processes count, one directory per release and one of the host itself."""
+        return self.run / "metrics"
 
     def socket(self, release_id: str) -> Path:
         """Return the socket that systemd holds for a release."""

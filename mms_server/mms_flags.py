@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mms_server import logs
 from mms_server.errors import ConfError
 
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
-_METRICS: Final = ("log", "csv", "cloudwatch")
+METRICS: Final = ("log", "csv", "cloudwatch")
+"""Where 0.4's metrics can be written to; the first is the default."""
+
 _LAST_PORT: Final = 65535
 
 
@@ -53,10 +55,13 @@ def _is_host(text: str) -> bool:
 
 
 def _is_rotation(text: str) -> bool:
-    return re.fullmatch(r"([0-9]+ +)?(S|M|H|D|W[0-6]|midnight)", text, re.IGNORECASE) is not None
+    try:
+        logs.rotation(text)
+    except logs.LogError:
+        return False
+    return True
 
 
-_JOURNAL: Final = "the journal keeps the log"
 FLAGS: Final[Mapping[str, _Flag]] = {
     "--models": _Flag(bool, "a list of name=location pairs"),
     "--service": _Flag(lambda text: text.endswith(".py"), "the path of a Python file"),
@@ -65,14 +70,14 @@ FLAGS: Final[Mapping[str, _Flag]] = {
     "--host": _Flag(_is_host, "a host name or address"),
     "--gpu": _Flag(_is_number, "the number of a GPU"),
     "--num-gpu": _Flag(_is_gpu_count, "a number of GPUs, 1 to 999"),
-    "--log-file": _Flag(bool, "a path", _JOURNAL),
-    "--log-rotation-time": _Flag(_is_rotation, 'a time like "1 H"', _JOURNAL),
+    "--log-file": _Flag(bool, "a path"),
+    "--log-rotation-time": _Flag(
+        _is_rotation, 'a time like "1 H": a number and one of S M H D W0 to W6 midnight'
+    ),
     "--log-level": _Flag(
-        lambda text: text.upper() in _LEVELS, f"one of {', '.join(_LEVELS)}", _JOURNAL
+        lambda text: text.upper() in logs.LEVELS, f"one of {', '.join(logs.LEVELS)}"
     ),
-    "--metrics-write-to": _Flag(
-        lambda text: text in _METRICS, f"one of {', '.join(_METRICS)}", "metrics are not written"
-    ),
+    "--metrics-write-to": _Flag(lambda text: text in METRICS, f"one of {', '.join(METRICS)}"),
 }
 """The flags by name; what each accepts."""
 

@@ -65,6 +65,7 @@ def _host_paths() -> dict[str, Any]:
         "/api-description": _get(
             "api_description", "0.4", "The Swagger 2.0 object of 0.4.", ref("ApiDescription")
         ),
+        "/metrics": {"get": _metrics()},
         "/openapi.json": _get("openapi", "host", "This document.", {"type": "object"}),
         "/models": _get("list_models", "1.x", "The models.", ref("ModelList"), parameters=_pages()),
         "/models/{name}": _get("describe_model", "1.x", "One model.", ref("Model"), parameters=one),
@@ -152,6 +153,23 @@ def _invocations() -> dict[str, Any]:
     query = _query("model_name", about, {"type": "string"})
     answers: dict[str, Any] = {"*/*": {"schema": {}}}
     return {**_post("invocations", "1.x", _any_body(), answers, _MMS1), "parameters": [query]}
+
+
+def _metrics() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    kinds = dict.fromkeys(("text/plain", "application/openmetrics-text"), text)
+    page = {"text/html": text}
+    responses = {
+        "200": _response("OK", kinds),
+        "403": _response("nginx does not let this client read it.", page),
+        **_errors(_CONTRACT, _FOR_GET),
+    }
+    return {
+        "operationId": "metrics",
+        "tags": ["host"],
+        "summary": "What was counted, for Prometheus.",
+        "responses": responses,
+    }
 
 
 def _get(

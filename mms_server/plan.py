@@ -93,7 +93,8 @@ def decide(wanted: Wanted, observed: Observed) -> Plan:
         },
         stale_links=tuple(sorted(set(observed.links) - set(ids))),
         leftovers=tuple(sorted(name for name in unwanted if not observed.state(name).gone)),
-        new_generation=_facts(observed.generation) != (ids, wanted.host, wanted.port),
+        new_generation=_facts(observed.generation)
+        != (ids, wanted.host, wanted.port, wanted.metrics_write_to),
     )
 
 
@@ -111,8 +112,10 @@ def _action(model: str, release: str, observed: Observed) -> ModelAction:
     return ModelAction(model, "keep", release, previous, repairs)
 
 
-def _facts(generation: Generation | None) -> tuple[Mapping[str, str], str, int] | None:
-    return (generation.models, generation.host, generation.port) if generation else None
+def _facts(generation: Generation | None) -> tuple[Mapping[str, str], str, int, str] | None:
+    if generation is None:
+        return None
+    return (generation.models, generation.host, generation.port, generation.metrics_write_to)
 
 
 def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
@@ -131,6 +134,8 @@ def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
                 "service": release.service,
                 "environment": " ".join(f"{k}={v}" for k, v in release.environment.items()),
                 "gunicorn": " ".join(release.gunicorn_args),
+                "log file": release.log.file,
+                "log level": release.log.level,
             }
             lines += [f"  {name}: {value}" for name, value in facts.items() if value]
         lines += [f"  lacks: {note}"] if note else []

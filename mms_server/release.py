@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mms_server.errors import MMSError
+from mms_server.logs import Log
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Release:
     ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
     environment that the release was checked with (an absolute path), and ``service`` overrides the
     archive's service file (an absolute path, or empty). ``gpu`` is one GPU for all workers,
-    ``num_gpu`` how many GPUs they take in turn.
+    ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Release:
     predict_timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 64_000_000
+    log: Log = field(default_factory=Log)
 
     @property
     def id(self) -> str:
@@ -74,6 +76,7 @@ class Release:
         try:
             data: dict[str, Any] = json.loads(text)
             data["gunicorn_args"] = tuple(data["gunicorn_args"])
+            data["log"] = Log(**data.get("log", {}))
             return cls(**data)
         except (ValueError, KeyError, TypeError) as error:
             raise MMSError(

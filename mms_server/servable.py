@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import bottle
+import numpy as np
 
 from mms_server import stages, tensors
 from mms_server.engine import Engine
@@ -31,6 +32,9 @@ class Observer(Protocol):
     def in_flight(self, model: str) -> AbstractContextManager[None]:
         """Return a context that lasts as long as one request."""
 
+    def computed(self, model: str, rows: int) -> None:
+        """Take note of a forward that succeeded, and how many rows it computed."""
+
     def answered(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
     ) -> None:
@@ -44,6 +48,9 @@ class Silent:
         """Return a context that does nothing."""
         del model
         return nullcontext()
+
+    def computed(self, model: str, rows: int) -> None:
+        """Do nothing."""
 
     def answered(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
@@ -83,7 +90,7 @@ class Servable:
             PredictionError: the service raised; the log says what.
             PredictionTimeoutError: it was not ready in time.
         """
-        return self._run(lambda: self.model.service.inference(inputs))
+        return self._run(inputs, lambda: self.model.service.inference(inputs))
 
     def infer_arrays(self, inputs: Any) -> tuple[Any, bool]:
         """Return the model's outputs as a list of numpy arrays and True.
@@ -96,11 +103,11 @@ class Servable:
             PredictionTimeoutError: it was not ready in time.
         """
         result: tuple[Any, bool] = self._run(
-            lambda: forward(self.model.service, inputs, tensors.arrays_of)
+            inputs, lambda: forward(self.model.service, inputs, tensors.arrays_of)
         )
         return result
 
-    def _run(self, compute: Callable[[], Any]) -> Any:
+    def _run(self, inputs: Any, compute: Callable[[], Any]) -> Any:
         taken = Stages(self.clock)
         bottle.request.environ[_STAGES_KEY] = taken
         queued = self.clock()
@@ -111,7 +118,7 @@ class Servable:
                 return compute()
 
         try:
-            return self.engine.run(work)
+            result = self.engine.run(work)
         except PredictionError as error:
             _log.error(
                 "request %s: model %s failed",
@@ -120,6 +127,16 @@ class Servable:
                 exc_info=error.__cause__,
             )
             raise
+        self.observer.computed(self.model.name, _rows(inputs))
+        return result
+
+
+def _rows(inputs: Any) -> int:
+    """Return the size of a request's batch: tensors have it first, all else counts as one."""
+    first = inputs[0] if isinstance(inputs, list) and inputs else None
+    if isinstance(first, list) or (isinstance(first, np.ndarray) and first.ndim):
+        return max(len(first), 1)
+    return 1
 
 
 def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:

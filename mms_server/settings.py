@@ -13,6 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server import logs
 from mms_server.errors import ConfError
 from mms_server.fetching.rules import parse_words
 
@@ -78,6 +79,9 @@ class Settings:
     )
     fetch_timeout_s: int = _row(
         3600, 1, 86400, "seconds", "Longest fetch of one archive, with all its retries."
+    )
+    log_files_kept: int = _row(
+        logs.DEFAULT_KEPT, 1, 10_000, "files", "Old files that stay when --log-file is rotated."
     )
     runtime: str = _row(
         "/opt/mms/current",

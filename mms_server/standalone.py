@@ -15,37 +15,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from mms_server import logs
 from mms_server.archive import check
 from mms_server.description import describe
 from mms_server.devices import count_gpus, require
 from mms_server.ending import run_and_end
 from mms_server.errors import MMSError
 from mms_server.gen_api import generate
-from mms_server.mms_flags import MODEL_NAME
+from mms_server.logs import Log, LogError
+from mms_server.mms_flags import METRICS, MODEL_NAME
 
 if TYPE_CHECKING:
     from mms_server.standalone_models import ModelDirectories
 
-LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
+_LOG_FILE = "mms_app.log"
 _FAILED = 1
 _LAST_PORT = 65535
-_WITHOUT_EFFECT = {
-    "log_file": "the log goes to stderr",
-    "log_rotation_time": "the log goes to stderr",
-    "metrics_write_to": "metrics are not written",
-}
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the server is to do; ``models`` is endpoint name -> unpacked directory."""
+    """What the server is to do; ``models`` is endpoint name -> unpacked directory.
+
+    ``scratch`` is a directory that is removed when the server has ended.
+    """
 
     models: dict[str, Path]
     service: str
     host: str
     port: int
     workers: int
-    log_level: str
+    log: Log
+    metrics_write_to: str
+    scratch: Path
     gpu: int | None = None
     num_gpu: int = 0
 
@@ -64,14 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     scratch = Path(tempfile.mkdtemp(prefix="mxnet-model-server-"))
     directories = _directories(scratch)
     try:
-        _check_flags(given)
         options = Options(
             models=directories.take(_pairs(given.models)),
             service=given.service or "",
             host=given.host,
             port=given.port,
             workers=given.workers,
-            log_level=given.log_level,
+            log=_log(given),
+            metrics_write_to=given.metrics_write_to,
+            scratch=scratch,
             gpu=given.gpu,
             num_gpu=given.num_gpu or 0,
         )
@@ -79,6 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _generate(given.gen_api, options)
         _check_devices(options)
         return _serve(options)
+    except LogError as error:
+        text = f"Failed to initialize model serving: {error}"
+        print(f"mxnet-model-server: {text}", file=sys.stderr)  # noqa: T201 - a command's output
+        return _FAILED
     except MMSError as error:
         print(f"mxnet-model-server: {error}", file=sys.stderr)  # noqa: T201 - a command's output
         return error.exit_code
@@ -150,11 +157,18 @@ def _report(text: str) -> None:
     print(f"mxnet-model-server: {text}", file=sys.stderr)  # noqa: T201 - a command's output
 
 
-def _check_flags(given: argparse.Namespace) -> None:
-    for name, reason in _WITHOUT_EFFECT.items():
-        if getattr(given, name) is not None:
-            text = f"mxnet-model-server: warning: {_flag(name)} has no effect: {reason}."
-            print(text, file=sys.stderr)  # noqa: T201 - a command's output
+def _log(given: argparse.Namespace) -> Log:
+    """Return where to log to.
+
+    Raises:
+        LogError: level or rotation is not understood.
+    """
+    level = given.log_level.upper()
+    if level not in logs.LEVELS:
+        fix = f"write one of {', '.join(logs.LEVELS)}."
+        raise LogError(f"--log-level {given.log_level} is not a level.", fix=fix)
+    logs.rotation(given.log_rotation_time)
+    return Log(level, str(Path(given.log_file).absolute()), given.log_rotation_time)
 
 
 def _check_devices(options: Options) -> None:
@@ -183,17 +197,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_workers, default=1, help="worker processes (default: %(default)s)")
     add(
         "--log-level",
-        type=str.upper,
-        choices=LEVELS,
-        default="INFO",
-        help="least level that is logged (default: %(default)s)",
+        metavar="LEVEL",
+        default=logs.DEFAULT_LEVEL,
+        help=f"least level that is logged: {', '.join(logs.LEVELS)} (default: %(default)s)",
     )
-    add("--log-file", metavar="FILE", help="no effect: the log goes to stderr")
-    add("--log-rotation-time", metavar='"N W"', help="no effect: the log goes to stderr")
+    add("--log-file", metavar="FILE", default=_LOG_FILE, help="log file (default: %(default)s)")
+    add(
+        "--log-rotation-time",
+        metavar='"N W"',
+        default=logs.DEFAULT_ROTATION,
+        help="time of rotation: W is S M H D W0-W6 midnight, N may be left out; "
+        f"{logs.DEFAULT_KEPT} old files stay (default: %(default)s)",
+    )
     add(
         "--metrics-write-to",
-        choices=("log", "csv", "cloudwatch"),
-        help="no effect: metrics are not written",
+        choices=METRICS,
+        default=METRICS[0],
+        help="log, metrics/*.csv or CloudWatch, every minute (default: %(default)s)",
     )
     add("--gen-api", metavar="LANGUAGE", help="write a client into build/ and do not serve")
     add("--gpu", type=_gpu, metavar="ID", help="the GPU that computes (default: the CPU)")

@@ -7,18 +7,28 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
+from gevent import monkey
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from mms_server import host_usage, logs, metrics_writer
 from mms_server.catalogue import ModelFacts
 from mms_server.description import describe
 from mms_server.devices import SLOT_VARIABLE, device_of
 from mms_server.errors import MMSError
+from mms_server.exposition import metrics_route
+from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
+from mms_server.host_usage import HostUsage
+from mms_server.metrics_files import MetricsFiles
+from mms_server.metrics_sinks import sink_for
+from mms_server.metrics_writer import MetricsWriter
 from mms_server.model_routes import model_routes
+from mms_server.prediction_metrics import PredictionMetrics, WorkerFiles
 from mms_server.replies import contract_app
 from mms_server.servable import Servable
 from mms_server.service_loader import load_model
@@ -27,6 +37,8 @@ from mms_server.slots import Slots
 from mms_server.standalone import Options
 
 _LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
+
+_SELF = "standalone"
 
 _log = logging.getLogger("mms")
 
@@ -38,12 +50,13 @@ def serve(options: Options) -> int:
         OSError: the address cannot be used.
         MMSError: a model cannot be loaded.
     """
-    level = logging.getLevelNamesMapping()[options.log_level]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up(options.log, logs.FULL)
     with _bound(options.host, options.port) as bound:
+        # Metrics are made in files that this has chosen.
+        files = WorkerFiles(_directory(options), list(options.models))
         # What CUDA has set up does not survive a fork: on a GPU each worker loads its own models.
         app = None if options.on_gpu else _application(options)
-        _Server(app, bound.detach(), options).run()
+        _Server(app, bound.detach(), options, files).run()
     return 0
 
 
@@ -70,18 +83,29 @@ def _bound(host: str, port: int) -> socket.socket:
 def _application(options: Options, slot: int = 0) -> Any:
     gpu = device_of(slot, gpu=options.gpu, num_gpu=options.num_gpu)
     models = [
-        load_model(name, directory, service_file=options.service, gpu=gpu)
-        for name, directory in options.models.items()
+        load_model(name, path, service_file=options.service, gpu=gpu)
+        for name, path in options.models.items()
     ]
-    servables = make_ready(models, _LIMITS)
+    directory = _directory(options)
+    servables = make_ready(models, _LIMITS, PredictionMetrics(directory, list(options.models)))
     _log.info("Initialized model serving.")
     app = contract_app()
     model_routes(app, servables)
-    host_routes(app, StandaloneCatalogue(options, servables))
+    catalogue = StandaloneCatalogue(options, servables)
+    host_routes(app, catalogue, HostCounts(directory).count)
+    metrics_route(app, catalogue, _files(options).counted)
     # The words are the contract's (section 6): people search logs for them.
     for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
         _log.info("Adding endpoint: %s to Flask", endpoint)
     return app
+
+
+def _directory(options: Options) -> Path:
+    return options.scratch / "metrics" / _SELF
+
+
+def _files(options: Options) -> MetricsFiles:
+    return MetricsFiles(options.scratch / "metrics", lambda _name: True)
 
 
 class StandaloneCatalogue:
@@ -115,16 +139,17 @@ class StandaloneCatalogue:
 class _Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn with an application that is loaded already, or by each worker in its slot."""
 
-    def __init__(self, app: Any, descriptor: int, options: Options) -> None:
+    def __init__(self, app: Any, descriptor: int, options: Options, files: WorkerFiles) -> None:
         self._app = app
+        self._files = files
+        self._slots = Slots()
         self._descriptor = descriptor
         self._options = options
-        self._slots = Slots()
         super().__init__()
 
     def load_config(self) -> None:
         """Set what differs from gunicorn's defaults."""
-        level = self._options.log_level
+        level = self._options.log.level
         for key, value in {
             "bind": f"fd://{self._descriptor}",
             "workers": self._options.workers,
@@ -155,13 +180,16 @@ class _Server(BaseApplication):  # type: ignore[misc]
             _log.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
-    def _pre_fork(self, _arbiter: Any, worker: Any) -> None:
+    def _pre_fork(self, server: Any, worker: Any) -> None:
         worker.slot = self._slots.take(worker.age)
+        self._files.pre_fork(server, worker)
 
-    def _post_fork(self, _arbiter: Any, worker: Any) -> None:
+    def _post_fork(self, _server: Any, worker: Any) -> None:
+        self._files.post_fork(worker)
         os.environ[SLOT_VARIABLE] = str(worker.slot)
 
-    def _child_exit(self, _arbiter: Any, worker: Any) -> None:
+    def _child_exit(self, _server: Any, worker: Any) -> None:
+        self._files.child_exit(worker)
         self._slots.free(worker.age)
 
     def _when_ready(self, _arbiter: Any) -> None:
@@ -169,3 +197,17 @@ class _Server(BaseApplication):  # type: ignore[misc]
         _log.info("Service started successfully.")
         _log.info("Service description endpoint: %s/api-description", place)
         _log.info("Service health endpoint: %s/ping", place)
+        _write_metrics(self._options)
+
+
+def _write_metrics(options: Options) -> None:
+    """Write metrics in a native thread of this process: workers that it forks do not have it."""
+    sink = sink_for(options.metrics_write_to, Path("metrics").absolute())
+    writer = MetricsWriter(_files(options).minute, HostUsage(), sink)
+
+    def work() -> None:
+        host_usage.first()
+        writer.begin()
+        metrics_writer.run(writer.step, monkey.get_original("time", "sleep"))
+
+    monkey.get_original("_thread", "start_new_thread")(work, ())

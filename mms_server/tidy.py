@@ -8,11 +8,14 @@ from pathlib import Path
 from mms_server import generations
 from mms_server.errors import MMSError
 from mms_server.host import Host
+from mms_server.metrics_files import MetricsFiles
 from mms_server.release import Release
 
 
 def tidy(host: Host) -> None:
     """Remove old generations, then what else nobody needs: releases, store entries, downloads.
+
+    What a removed release has counted is added to the past.
 
     When a kept generation or release cannot be read, nothing that it may need is removed.
 
@@ -32,6 +35,8 @@ def tidy(host: Host) -> None:
     for path in _lock_files(host):
         if path.name.removesuffix(".lock") not in kept:
             path.unlink(missing_ok=True)
+    metrics = _metrics(host)
+    metrics.add_to_past(metrics.releases() - kept)
     host.store.remove_all_but(needed)
     host.archives.fetcher.tidy(host.now().timestamp())
 
@@ -46,11 +51,16 @@ def _lock_files(host: Host) -> list[Path]:
     return sorted(directory.glob("*.lock")) if directory.is_dir() else []
 
 
+def _metrics(host: Host) -> MetricsFiles:
+    return MetricsFiles(host.layout.metrics, lambda _name: False)
+
+
 def _kept_releases(host: Host) -> set[str]:
     kept: set[str] = set()
     for number in generations.numbers(host.layout):
         kept.update(generations.load(host.layout, number).models.values())
     doubtful = _on_disk(host) | {path.name.removesuffix(".lock") for path in _lock_files(host)}
+    doubtful |= _metrics(host).releases()
     doubtful -= kept
     if doubtful:
         states = host.supervisor.states(doubtful)

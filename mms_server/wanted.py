@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import cores, devices
+from mms_server import cores, devices, logs
 from mms_server.archives import Archives, Found, unsafe
 from mms_server.conf import MmsConf
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
+from mms_server.logs import Log
+from mms_server.mms_flags import METRICS
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.sources import locate, locate_service
 from mms_server.store import Store
 
 Report = Callable[[str], None]
+_LOG_FILE = "mms_app.log"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Endpoint name -> release; ``host`` and ``port`` are what the API description shows."""
+    """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
+
+    ``metrics_write_to`` is where 0.4's metrics go.
+    """
 
     conf: Path
     releases: Mapping[str, Release]
     host: str
     port: int
     warnings: tuple[str, ...] = ()
+    metrics_write_to: str = METRICS[0]
 
     def ids(self) -> dict[str, str]:
         """Return endpoint name -> release id."""
@@ -40,6 +48,7 @@ def resolve(
     archives: Archives,
     report: Report,
     *,
+    log_root: Path,
     take: bool,
     count_gpus: devices.Count = devices.count_gpus,
 ) -> Wanted:
@@ -50,8 +59,8 @@ def resolve(
         FetchError: a remote archive could not be fetched; names the line.
         MMSError: the runtime is not there.
     """
+    log, warnings = log_of(conf, settings, log_root)
     service = _service(conf, archives.store, take=take)
-    warnings = list(conf.warnings)
     runtime = _runtime(settings)
     device = devices.choose(conf, runtime / "bin/python", count_gpus)
     releases: dict[str, Release] = {}
@@ -74,9 +83,34 @@ def resolve(
             predict_timeout_s=settings.predict_timeout_s,
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
+            log=log,
         )
-    warnings += device.warnings
-    return Wanted(conf.file, releases, conf.host, conf.port, tuple(warnings))
+    return Wanted(
+        conf.file,
+        releases,
+        conf.host,
+        conf.port,
+        (*conf.warnings, *warnings, *device.warnings),
+        conf.metrics_write_to,
+    )
+
+
+def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:
+    """Return where the releases log to, and warnings (contract, section 12).
+
+    A file's path counts from ``root``. One that is elsewhere is moved there, since units can write
+    nowhere else: a release's code comes from elsewhere.
+    """
+    level = conf.arguments.get("--log-level", (logs.DEFAULT_LEVEL, 0))[0].upper()
+    if "--log-file" not in conf.arguments:
+        return Log(level), []
+    text, line = conf.arguments["--log-file"]
+    file, warnings = Path(os.path.normpath(root / text)), list[str]()
+    if root not in file.parents:
+        file = root / (file.name or _LOG_FILE)
+        warnings = [f"{conf.file}:{line}: --log-file {text} is not below {root}: it is {file}."]
+    turns = conf.arguments.get("--log-rotation-time", (logs.DEFAULT_ROTATION, 0))[0]
+    return Log(level, str(file), turns, settings.log_files_kept), warnings
 
 
 def check(

@@ -11,6 +11,7 @@ from gunicorn.arbiter import Arbiter
 from mms_server.devices import SLOT_VARIABLE, device_of
 from mms_server.errors import MMSError
 from mms_server.model_routes import model_routes
+from mms_server.prediction_metrics import PredictionMetrics
 from mms_server.replies import contract_app
 from mms_server.service_loader import load_model
 from mms_server.serving import Limits, make_ready
@@ -31,7 +32,8 @@ def _application() -> Any:
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    model_routes(app, make_ready([model], limits))
+    observer = PredictionMetrics(layout.metrics / release.id, [release.model])
+    model_routes(app, make_ready([model], limits, observer))
     return app
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-CONTROL = ["mms-control.socket", "mms-control.service", "nginx.service"]
+CONTROL = ["mms-control.socket", "mms-control.service", "mms-metrics.service", "nginx.service"]
 
 
 @pytest.mark.parametrize("unit", [*CONTROL, "mms-relink.service", "efs.automount"])

@@ -46,7 +46,12 @@ class OddService(MXNetBaseService):
     def _inference(self, data):
         self.active += 1
         self.most = max(self.most, self.active)
-        order = float(data[0].asnumpy()[0, 0])
+        try:
+            return self._obey(float(data[0].asnumpy()[0, 0]), data)
+        finally:
+            self.active -= 1
+
+    def _obey(self, order, data):
         if order == -1:
             raise SystemExit("secret words in /secret/path")
         if order == -2:
@@ -54,7 +59,6 @@ class OddService(MXNetBaseService):
         if order == -3:
             return [object()]
         time.sleep(max(order, 0))
-        self.active -= 1
         return super()._inference(data)
 
     def _postprocess(self, data):

@@ -127,7 +127,8 @@ def standalone(directory: Path, models: Mapping[str, Path], *arguments: str) -> 
     pairs = [f"{name}={path}" for name, path in models.items()]
     command = [str(BIN / "mxnet-model-server"), "--models", *pairs, f"--port={port}", *arguments]
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stderr=stream, stdout=stream)
+        # Its log file is made where it runs.
+        process = subprocess.Popen(command, stderr=stream, stdout=stream, cwd=directory)
     server = Server(port, process, log)
     try:
         _wait_for_ping(server, "/ping")

@@ -17,6 +17,7 @@ import pytest
 from servers import Answer, Server, release_server, until, write_release
 
 from mms_server.liveness import holders
+from mms_server.logs import Log
 
 
 @pytest.fixture(scope="session")
@@ -173,3 +174,37 @@ def test_it_refuses_to_run_without_its_socket(archives: dict[str, Path], tmp_pat
         assert done.returncode == 2
         assert "Fix:" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_all_processes_log_to_the_file_that_mms_conf_names(
+    archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("log")
+    file = root / "var/log/mms/mms_app.log"
+    release = write_release(root, archives["odd"], workers=2, log=Log("INFO", str(file)))
+    with release_server(root, release) as server:
+        for _ in range(4):
+            assert order(server, -1).status == 500
+    lines = file.read_text().splitlines()
+    heads = [line for line in lines if line.startswith("[ERROR ")]
+    assert len(heads) == 4
+    form = (
+        r"\[ERROR [0-9-]+ [0-9:,]+ PID:\d+ \S+servable\.py:_run:\d+\] request \w+: model odd failed"
+    )
+    assert all(re.fullmatch(form, line) for line in heads)
+    assert "model odd failed" in server.log.read_text()
+
+
+def test_a_log_file_that_cannot_be_written_is_told(
+    archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("bad")
+    (root / "file").write_text("in the way")
+    log = Log("INFO", str(root / "file" / "mms_app.log"))
+    release = write_release(root, archives["odd"], log=log)
+    with release_server(root, release, wait=False) as server:
+        assert server.process.wait(30) != 0
+    text = server.log.read_text()
+    assert "mms_app.log cannot be written: " in text
+    assert "Fix: give another path with --log-file." in text
+    assert "Traceback" not in text

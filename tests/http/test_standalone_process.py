@@ -19,6 +19,7 @@ def run(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
         env={**os.environ, "TMPDIR": str(directory)},
+        cwd=directory,
     )
 
 
@@ -28,7 +29,9 @@ def test_a_port_in_use(server: Server, archives: dict[str, Path], tmp_path: Path
     place = f"127.0.0.1:{server.place}"
     assert f"Failed to start model serving host: {place}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [
+        "mms_app.log"
+    ]
 
 
 def test_the_log_of_a_start(server: Server) -> None:

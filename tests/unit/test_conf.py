@@ -167,10 +167,8 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("--log-file\nx.log\n", "mms.conf:5: --log-file has no effect"),
         ("--gen-api\npython\n", "mms.conf:5: --gen-api has no effect"),
         ("--gpu\n1\n--num-gpu\n2\n", "mms.conf:5: --gpu names the one GPU to use"),
-        ("--log-rotation-time\n1 H\n", "mms.conf:5: --log-rotation-time has no effect"),
         ("--port\n1\n--port\n2\n", "mms.conf:7: --port is given twice"),
         ("[Gunicorn Arguments]\n--daemon\n", "mms.conf:5: --daemon has no effect"),
         ("[Gunicorn Arguments]\n--pid\n/x\n", "mms.conf:5: --pid has no effect"),
@@ -209,6 +207,8 @@ _MODELS = "[MMS Arguments]\n--models\n"
         (_MODELS + "m=/a\n--num-gpu\n0\n", 5, "--num-gpu 0 is not a number of GPUs"),
         (_MODELS + "m=/a\n--service\nx.txt\n", 5, "--service x.txt is not the path"),
         (_MODELS + "m=/a\n--log-level\nNOTEST\n", 5, "--log-level NOTEST is not one of"),
+        (_MODELS + "m=/a\n--log-rotation-time\n0 H\n", 5, "--log-rotation-time 0 H is not a time"),
+        (_MODELS + "m=/a\n--log-rotation-time\nW7\n", 5, "--log-rotation-time W7 is not a time"),
         (_MODELS + "m=/a\n--metrics-write-to\nx\n", 5, "--metrics-write-to x is not one of"),
         (_MODELS + "m=\0\n", 3, "NUL byte"),
     ],

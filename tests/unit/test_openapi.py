@@ -8,6 +8,7 @@ import bottle
 import pytest
 from openapi_spec_validator import validate
 
+from mms_server.exposition import metrics_route
 from mms_server.host_routes import host_routes
 from mms_server.openapi import openapi
 from mms_server.signature import IMAGE, JSON, Signature, Tensor
@@ -42,6 +43,7 @@ class _Nothing:
 def test_every_route_of_the_host_is_in_it() -> None:
     app = bottle.Bottle()
     host_routes(app, _Nothing())
+    metrics_route(app, _Nothing(), list)
     rules = {route.rule for route in app.routes if route.method == "GET"}
     templates = {rule.replace("<", "{").replace(">", "}") for rule in rules}
     document = openapi({"{name}": PAIR}, "http://host")

@@ -57,6 +57,7 @@ def test_refusals(
         ["--models", "a=b", "--workers", "0"],
         ["--models", "a=b", "--gpu", "-1"],
         ["--models", "a=b", "--num-gpu", "0"],
+        ["--models", "a=b", "--metrics-write-to", "statsd"],
     ],
 )
 def test_bad_flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,11 +66,18 @@ def test_bad_flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert caught.value.code == 2
 
 
-def test_flags_without_effect_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    standalone.main(["--models", "a=/missing", "--log-file", "x", "--log-rotation-time", "1 H"])
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--log-level", "NOTEST"), ("--log-rotation-time", "0 H"), ("--log-rotation-time", "1 W7")],
+)
+def test_a_log_option_that_is_not_understood(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    assert standalone.main(["--models", f"a={tmp_path / 'a'}", flag, value]) == 1
     text = capsys.readouterr().err
-    assert "warning: --log-file has no effect" in text
-    assert "warning: --log-rotation-time has no effect" in text
+    assert f"Failed to initialize model serving: {flag} {value} is not" in text
+    assert "Fix:" in text
 
 
 def test_nothing_imports_the_network_before_it_is_gevents() -> None:

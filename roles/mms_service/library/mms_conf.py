@@ -90,8 +90,12 @@ def examine(conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
         MMSError: the file or an archive is wrong.
     """
     from mms_server import conf as parser  # noqa: PLC0415 - see above
+    from mms_server.layout import Layout  # noqa: PLC0415 - likewise
+    from mms_server.settings import Settings  # noqa: PLC0415 - likewise
+    from mms_server.wanted import log_of  # noqa: PLC0415 - likewise
 
     parsed = parser.read(conf)
+    log_of(parsed, Settings(), Layout().log)
     return {
         "models": [describe(model, conf, archives, shared) for model in parsed.models],
         "notes": list(parsed.warnings),

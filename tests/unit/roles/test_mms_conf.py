@@ -63,6 +63,7 @@ def test_a_malformed_pin_is_found_before_any_host_is_touched(tmp_path: Path) -> 
         ("[MMS Arguments]\n", 0),
         ("[MMS Arguments]\n--models\na=/x a=/y\n", 3),
         ("--models\n", 1),
+        ("[MMS Arguments]\n--models\na=/x\n--log-file\n/srv/a.log\n", 5),
     ],
 )
 def test_bad_file_names_its_line(tmp_path: Path, text: str, line: int) -> None:

@@ -1,0 +1,137 @@
+"""What workers count of predictions, and masters of workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mms_server import contract_metrics, counters, stages
+from mms_server.minutes import Minutes
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histograms' buckets: a tiny model's forward up to the usual time limit."""
+
+_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+_log = logging.getLogger(__name__)
+
+
+class PredictionMetrics:
+    """Counts predictions by endpoint name: an observer of servables, made before the fork.
+
+    A file that cannot be written, for instance on a full disk, is logged once and costs no answer.
+    """
+
+    def __init__(self, directory: Path, models: Sequence[str]) -> None:
+        registry = CollectorRegistry()
+        self._minutes = Minutes(directory, "predictions", contract_metrics.keys_of(models))
+        self._told = False
+        self._answers = Counter(
+            "mms_predictions",
+            "Prediction requests that were answered, by HTTP status code.",
+            ["model", "code"],
+            registry=registry,
+        )
+        self._overall = Histogram(
+            "mms_prediction_seconds",
+            "Time from reading a prediction request to its answer.",
+            ["model"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "mms_prediction_stage_seconds",
+            "Time of one stage of a prediction.",
+            ["model", "stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._rows = Histogram(
+            "mms_prediction_batch_size",
+            "Rows that one forward computed.",
+            ["model"],
+            buckets=_ROWS,
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "mms_predictions_in_flight",
+            "Prediction requests that workers have taken and not answered yet.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._show(models)
+
+    def _show(self, models: Sequence[str]) -> None:
+        """Show all series from the start: else the first increase of each is not seen."""
+        for model in models:
+            self._answers.labels(model, "200")
+            for family in (self._overall, self._rows, self._in_flight):
+                family.labels(model)
+            for stage in stages.STAGES:
+                self._stages.labels(model, stage)
+
+    @contextmanager
+    def in_flight(self, model: str) -> Iterator[None]:
+        """Count a request as long as the context lasts."""
+        gauge = self._in_flight.labels(model)
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+
+    def computed(self, model: str, rows: int) -> None:
+        """Count the rows of one forward."""
+        self._rows.labels(model).observe(rows)
+
+    def answered(
+        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
+    ) -> None:
+        """Count an answer."""
+        self._answers.labels(model, str(status)).inc()
+        self._overall.labels(model).observe(overall_s)
+        for stage, duration in seconds.items():
+            self._stages.labels(model, stage).observe(duration)
+        try:
+            for key, value in contract_metrics.observed(model, status, overall_s, seconds):
+                self._minutes.add(key, value)
+        except OSError as error:
+            if not self._told:
+                _log.error("predictions are not counted by the minute: %s", error)
+            self._told = True
+
+
+class WorkerFiles:
+    """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
+
+    def __init__(self, directory: Path, models: Sequence[str]) -> None:
+        counters.use(directory)
+        self._directory = directory
+        restarts = Counter(
+            "mms_worker_restarts",
+            "Workers that were started in place of others.",
+            ["model"],
+            registry=CollectorRegistry(),
+        )
+        self._restarts = [restarts.labels(model) for model in models]
+
+    def pre_fork(self, server: Any, worker: Any) -> None:
+        """Count a worker beyond the first ones."""
+        if worker.age > server.num_workers:
+            for restarts in self._restarts:
+                restarts.inc()
+
+    def post_fork(self, worker: Any) -> None:
+        """Count as this worker from now on."""
+        counters.become(str(worker.slot))
+
+    def child_exit(self, worker: Any) -> None:
+        """Forget what the worker had in flight when it ended."""
+        counters.forget_gauges(self._directory, str(worker.slot))
