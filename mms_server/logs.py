@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
-
 from mms_server.errors import MMSError
 
 LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
@@ -82,6 +80,9 @@ def file_handler(log: Log) -> logging.Handler:
     Raises:
         LogError: as for :func:`set_up`.
     """
+    # It imports the network, and the standalone server reads its options before that is gevent's.
+    from concurrent_log_handler import ConcurrentTimedRotatingFileHandler  # noqa: PLC0415
+
     interval, when = rotation(log.rotation)
     path = Path(log.file)
     try:

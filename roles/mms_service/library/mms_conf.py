@@ -95,10 +95,10 @@ def examine(conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
     from mms_server.wanted import log_of  # noqa: PLC0415 - likewise
 
     parsed = parser.read(conf)
-    log_of(parsed, Settings(), Layout().log)
+    _log, moved = log_of(parsed, Settings(), Layout().log)
     return {
         "models": [describe(model, conf, archives, shared) for model in parsed.models],
-        "notes": list(parsed.warnings),
+        "notes": [*parsed.warnings, *moved],
     }
 
 

@@ -56,6 +56,11 @@ def test_a_malformed_pin_is_found_before_any_host_is_touched(tmp_path: Path) -> 
     assert caught.value.line == 3
 
 
+def test_a_log_file_that_is_moved_is_noted(tmp_path: Path) -> None:
+    text = "[MMS Arguments]\n--models\na=/x\n--log-file\n/srv/a.log\n"
+    assert "it is /var/log/mms/a.log" in examine(tmp_path, text)["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -63,7 +68,6 @@ def test_a_malformed_pin_is_found_before_any_host_is_touched(tmp_path: Path) -> 
         ("[MMS Arguments]\n", 0),
         ("[MMS Arguments]\n--models\na=/x a=/y\n", 3),
         ("--models\n", 1),
-        ("[MMS Arguments]\n--models\na=/x\n--log-file\n/srv/a.log\n", 5),
     ],
 )
 def test_bad_file_names_its_line(tmp_path: Path, text: str, line: int) -> None:
