@@ -132,6 +132,14 @@ def _service_flag(ground: Ground) -> None:
             assert answer.json == {"prediction": "mine"}
 
 
+def _no_models(ground: Ground) -> None:
+    assert ground.recordings["commands"]["serve_nothing"]["exit_code"] == 2
+    assert _command(["mxnet-model-server", "--port", "8080"], ground.directory).returncode == 2
+    bare = _command(["mxnet-model-server"], ground.directory)
+    assert bare.returncode == 1
+    assert "--models" in bare.stderr
+
+
 def _source(ground: Ground) -> Path:
     directory = ground.directory / "single"
     unpack(ground.archives["single"], directory)
@@ -163,7 +171,12 @@ def _entry_point(ground: Ground) -> None:
 
 SERVER = (
     kept("6", "All flags of the standalone server, with their defaults.", _flags),
-    kept("6", "Without --models: exit 2.", refused("serve_nothing", "--models", code=2)),
+    fixed(
+        "6",
+        "Without --models: exit 2.",
+        "With other flags the same; without any, the usage and exit 1, as of the control script.",
+        _no_models,
+    ),
     kept(
         "6",
         "A pair without = is refused with the form of a pair.",

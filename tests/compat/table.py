@@ -7,7 +7,9 @@ from tests.compat import (
     rows_archives,
     rows_commands,
     rows_conf,
+    rows_gluon,
     rows_http,
+    rows_operating,
     rows_services,
 )
 from tests.compat.rows import Row
@@ -25,9 +27,11 @@ TABLE: tuple[Row, ...] = tuple(
             *rows_http.ROWS,
             *rows_archives.ROWS,
             *rows_services.ROWS,
+            *rows_gluon.ROWS,
+            *rows_operating.ROWS,
             *rows_after.ROWS,
         ),
         key=_key,
     )
 )
-MODELS = ("custom", "pair", "photo", "picture_out", "single")
+MODELS = ("custom", "gluon", "pair", "photo", "picture_out", "single")

@@ -1,0 +1,165 @@
+"""Rows about what an operator meets: the control script, metrics, logs, GPUs and clients."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mms_server import contract_metrics as metrics
+from mms_server import logs
+from mms_server.devices import device_of
+from mms_server.metrics_sinks import CsvSink
+from mms_server.minutes import Statistic
+from tests.compat.rows import Ground, Row, beyond, fixed, kept
+
+_COMMAND = Path(sys.executable).parent / "mxnet-model-server"
+_UNITS: Mapping[str, tuple[str, ...]] = {
+    "Count": ("PredictionTotal", "Prediction4XX", "Prediction5XX", "PingTotal"),
+    "Milliseconds": (
+        "LatencyOverall",
+        "LatencyInference",
+        "LatencyPreprocess",
+        "LatencyPostprocess",
+    ),
+    "Percent": (
+        "APIDescriptionTotal",
+        "CPUUtilization",
+        "MemoryUtilization",
+        "DiskUtilization",
+    ),
+    "Megabytes": ("MemoryUsed", "MemoryAvailable"),
+    "Gigabytes": ("DiskUsed", "DiskAvailable"),
+}
+
+
+def _run(name: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(name), *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def _help(_ground: Ground) -> None:
+    for words in (["help"], ["HELP"], ["--mms-config", "/x", "help"], ["Help", "--MMS-CONF", "/x"]):
+        for name in (_COMMAND, _COMMAND.with_name("mxnet-model-server.sh")):
+            done = _run(name, *words)
+            assert (done.returncode, done.stderr) == (0, ""), words
+            assert "start | stop | restart" in done.stdout
+
+
+def _no_word(_ground: Ground) -> None:
+    for words in ([], ["reload"], ["--mms-config", "/x"]):
+        done = _run(_COMMAND, *words)
+        assert done.returncode == 1, words
+        assert done.stderr.startswith("Invalid options given")
+
+
+def _names(_ground: Ground) -> None:
+    wanted = {name: unit for unit, names in _UNITS.items() for name in names}
+    assert dict(metrics.UNITS) == wanted
+
+
+def _by_endpoint(ground: Ground) -> None:
+    before = _answered(ground)
+    assert ground.server.predict("single", {"x": b"[[1, 2, 3]]"}).status == 200
+    assert _answered(ground) == before + 1
+
+
+def _answered(ground: Ground) -> float:
+    text = ground.server.request("GET", "/metrics").body.decode()
+    pattern = r"^mms_prediction_seconds_count\{[^}]*model=\"single\"[^}]*\} ([0-9.e+]+)$"
+    rows = text.splitlines()
+    return sum(float(found[1]) for line in rows if (found := re.match(pattern, line)))
+
+
+def _csv(ground: Ground) -> None:
+    seen = Statistic.of(1.0) + Statistic.of(2.0)
+    CsvSink(ground.directory).write([metrics.Record("PredictionTotal", "m", seen)], 1522605600.0)
+    line = (ground.directory / "mms_PredictionTotal.csv").read_text()
+    assert line == "2018-04-01 18:00:00Z,3\n"
+
+
+def _rotation(_ground: Ground) -> None:
+    for text, wanted in {
+        "1 H": (1, "H"),
+        "30 S": (30, "S"),
+        "midnight": (1, "MIDNIGHT"),
+        "2 W6": (2, "W6"),
+    }.items():
+        assert logs.rotation(text) == wanted
+
+
+def _line(ground: Ground) -> None:
+    first = (ground.server.log.parent / "mms_app.log").read_text().splitlines()[0]
+    assert re.match(r"\[INFO \d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} PID:\d+ [^ ]+:\w+:\d+\] ", first)
+
+
+def _no_bodies(ground: Ground) -> None:
+    answer = ground.server.predict("single", {"x": b"[[1, 2, 3]]"})
+    text = (ground.server.log.parent / "mms_app.log").read_text()
+    assert json.dumps(answer.json["prediction"][0])[1:-1] not in text
+
+
+def _round_robin(_ground: Ground) -> None:
+    devices = [device_of(slot, gpu=None, num_gpu=2) for slot in range(5)]
+    assert devices == [0, 1, 0, 1, 0]
+    assert device_of(3, gpu=1, num_gpu=0) == 1
+    assert device_of(3, gpu=None, num_gpu=0) is None
+
+
+def _no_gpu(ground: Ground) -> None:
+    model = f"m={ground.archives['single']}"
+    done = _run(_COMMAND, "--models", model, "--gpu", "0")
+    assert done.returncode == 2
+    assert "GPU" in done.stderr
+    assert "Fix:" in done.stderr
+
+
+def _unknown_language(ground: Ground) -> None:
+    model = f"m={ground.archives['single']}"
+    done = subprocess.run(
+        [str(_COMMAND), "--models", model, "--gen-api", "klingon"],
+        cwd=ground.directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "klingon" in done.stderr
+    written = json.loads((ground.directory / "build/openapi.json").read_text())
+    assert "/m/predict" in written["paths"]
+
+
+ROWS: tuple[Row, ...] = (
+    kept("4.1", "Words and the flag in any order and any case; help exits 0.", _help),
+    fixed(
+        "4.1",
+        "Only --mms-config is accepted, and not under the name mxnet-model-server.sh.",
+        "--mms-conf and --mms-config are, with = or without, under both names.",
+        _help,
+    ),
+    kept("4.5", "No word, or an unknown one: the usage, exit 1.", _no_word),
+    kept("11", "All metrics with their units, also the odd ones.", _names),
+    fixed(
+        "11",
+        "Counted in each worker by Model-Name, and never summed.",
+        "Counted by endpoint name, summed over workers.",
+        _by_endpoint,
+    ),
+    kept("11", "CSV: mms_<Metric>.csv, a time and a value a line.", _csv),
+    kept("12", 'Rotation times "N W", and without a number.', _rotation),
+    fixed("12", "The bracket of a log line is not closed.", "It is.", _line),
+    fixed("12", "Every answer is in the log.", "None is.", _no_bodies),
+    fixed(
+        "13",
+        "A respawned worker takes the next GPU.",
+        "It takes the one of the dead worker's slot.",
+        _round_robin,
+    ),
+    beyond("13", "--gpu without a GPU is refused before anything is loaded.", _no_gpu),
+    kept("15", "--gen-api writes build/openapi.json.", _unknown_language),
+)
