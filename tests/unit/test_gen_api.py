@@ -14,6 +14,9 @@ from mms_server import gen_api
 from mms_server.description import describe
 from mms_server.errors import MMSError
 
+# They import MXNet, or run a generator, in processes of their own.
+pytestmark = pytest.mark.slow
+
 DESCRIPTION = describe("127.0.0.1", 8080, {})
 
 

@@ -65,6 +65,7 @@ def written_by_many(directory: Path, kind: str, seconds: float, kept: int) -> tu
     return sum(counts), set(re.findall(r"line \d+ of \d+", text))
 
 
+@pytest.mark.slow
 def test_a_rotation_loses_no_line(tmp_path: Path) -> None:
     count, found = written_by_many(tmp_path, "ours", 3.2, 100)
     rotated = [path.name for path in tmp_path.iterdir() if path.name.startswith("a.log.")]
@@ -73,11 +74,13 @@ def test_a_rotation_loses_no_line(tmp_path: Path) -> None:
     assert len(found) == count > 1000
 
 
+@pytest.mark.slow
 def test_the_plain_handler_does_lose_lines(tmp_path: Path) -> None:
     count, found = written_by_many(tmp_path, "plain", 3.2, 100)
     assert len(found) < count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [1, 2])
 def test_only_so_many_old_files_stay(tmp_path: Path, kept: int) -> None:
     written_by_many(tmp_path, "ours", 4.2, kept)

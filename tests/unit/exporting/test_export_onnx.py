@@ -21,6 +21,9 @@ from mms_server.export import export_model, onnx_model
 from mms_server.export.signature_file import with_real_name
 from mms_server.service_loader import load_model
 
+# They import MXNet, or run a generator, in processes of their own.
+pytestmark = pytest.mark.slow
+
 FLOAT = TensorProto.FLOAT
 
 

@@ -21,6 +21,9 @@ from mms_server.export.samples import read
 from mms_server.service_loader import load_model
 from mms_server.signature import Signature
 
+# They import MXNet, or run a generator, in processes of their own.
+pytestmark = pytest.mark.slow
+
 CHANCE = """
 import random
 from mms.model_service.mxnet_model_service import MXNetBaseService

@@ -13,6 +13,9 @@ from mms_server.errors import MMSError
 from mms_server.export import exporter
 from mms_server.export.model_files import model_files
 
+# They import MXNet, or run a generator, in processes of their own.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_an_own_service_file(source: Path, tmp_path: Path, inside: bool) -> None:
