@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +48,9 @@ class Archives:
             digest = self.store.add_archive(found.path)
             _check_pin(found, digest)
             return digest
-        fetched = self.fetcher.fetch(found.location, self.store.has)
-        if fetched.file is not None:
-            self.store.add_archive(fetched.file)
-            self.fetcher.discard(found.location)
-        return fetched.sha256
+        digest = self._fetched(found, self.store.add_archive)
+        self.fetcher.discard(found.location)
+        return digest
 
     def check(self, found: Found) -> str:
         """Return the digest of an archive after the checks of :meth:`take`; store nothing.
@@ -66,9 +65,15 @@ class Archives:
             digest = self.store.check_archive(found.path)
             _check_pin(found, digest)
             return digest
+        return self._fetched(found, self.store.check_archive)
+
+    def _fetched(self, found: Found, look: Callable[[Path], str]) -> str:
         fetched = self.fetcher.fetch(found.location, self.store.has)
         if fetched.file is not None:
-            self.store.check_archive(fetched.file)
+            try:
+                look(fetched.file)
+            except ArchiveError as error:
+                raise ArchiveError(str(found), error.cause, fix=error.fix) from error
         return fetched.sha256
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mms_server import commands
 from mms_server.errors import ConfError, MMSError
 
 if TYPE_CHECKING:
@@ -94,16 +95,8 @@ def count_gpus(python: Path, environment: Mapping[str, str]) -> int:
         MMSError: it cannot tell, or not in time.
     """
     try:
-        done = subprocess.run(
-            [str(python), "-c", _PROGRAM],
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            env={**os.environ, **environment},
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_COUNT_TIMEOUT_S,
-        )
+        command = [str(python), "-c", _PROGRAM]
+        done = commands.run(command, _COUNT_TIMEOUT_S, {**os.environ, **environment})
         return int(done.stdout)
     except ValueError as error:
         words = (done.stderr.strip() or "no answer").splitlines()[-1].rstrip(".")

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server import commands
 from mms_server.errors import MMSError
 
 FILE_NAME: Final = "openapi.json"
@@ -112,15 +113,7 @@ def _java() -> str | None:
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_TIMEOUT_S,
-        )
+        return commands.run(command, _TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         cause = f"the generator did not end within {_TIMEOUT_S:.0f} s."
         raise MMSError(cause, fix="run it again on a machine that is less busy.") from error

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import psutil
 
+from mms_server import commands
 from mms_server.errors import SupervisorError
 from mms_server.supervisor import Systemd
 
@@ -61,15 +62,7 @@ class Nginx:
         """Return what ``nginx -t`` says against a configuration, empty if it is good."""
         command = ["nginx", "-t", "-q", "-c", str(file)]
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-                timeout=_CHECK_TIMEOUT_S,
-            )
+            done = commands.run(command, _CHECK_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             cause = f"`{' '.join(command)}` did not end within {_CHECK_TIMEOUT_S:.0f} s."
             raise SupervisorError(UNIT, cause) from error

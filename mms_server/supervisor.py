@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from mms_server import commands
 from mms_server.errors import SupervisorError
 
 _ASK_TIMEOUT_S: Final = 60.0
@@ -152,7 +153,7 @@ class Systemd:
         command = ["journalctl", "--no-pager", "--quiet", "--output=cat"]
         command += ["--lines", str(_JOURNAL_LINES), "--unit", unit]
         try:
-            return _run(command, _ASK_TIMEOUT_S).stdout.strip()
+            return commands.run(command, _ASK_TIMEOUT_S).stdout.strip()
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"(the journal cannot be read: {error})"
 
@@ -185,7 +186,7 @@ class Systemd:
     ) -> subprocess.CompletedProcess[str]:
         command = ["systemctl", "--no-ask-password", "--no-pager", *words]
         try:
-            return _run(command, timeout_s)
+            return commands.run(command, timeout_s)
         except subprocess.TimeoutExpired as error:
             unit = words[-1]
             cause = f"`systemctl {' '.join(words)}` did not end within {timeout_s:.0f} s."
@@ -193,18 +194,6 @@ class Systemd:
         except OSError as error:
             cause = f"systemctl cannot be run: {error.strerror}."
             raise SupervisorError(words[-1], cause, fix="run it on a host with systemd.") from error
-
-
-def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        timeout=timeout_s,
-    )
 
 
 def _rows(text: str) -> list[dict[str, object]]:
