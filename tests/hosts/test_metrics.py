@@ -166,11 +166,3 @@ def test_an_update_to_a_log_file_and_csv_takes_nothing_back(
     time.strptime(rows[0].split(",")[0], "%Y-%m-%d %H:%M:%SZ")
     assert float(rows[0].split(",")[1]) >= 1
     assert host.file("/var/log/mms/metrics/mms_CPUUtilization.csv").exists
-
-
-@pytest.mark.timeout(300)
-def test_a_log_file_elsewhere_is_refused_before_any_host_is_touched(tmp_path: Path) -> None:
-    code, text = update(tmp_path, "--log-file\n/srv/mms_app.log\n")
-    assert code != 0
-    assert "--log-file /srv/mms_app.log is not below /var/log/mms." in text
-    assert "mms.conf:" in text

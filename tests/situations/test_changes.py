@@ -60,7 +60,7 @@ def test_release_that_does_not_get_ready_leaves_the_old_one(
     assert done.returncode != 0
     for part in (machines[0].name, "model digits, step", "this service cannot be loaded"):
         assert part in output
-    assert "the hosts after it have not been touched" in output
+    assert "The hosts after it have not been touched" in output
     assert [live(machine) for machine in machines] == before
     for machine in machines:
         leftover = lab.on(machine, "systemctl list-units --all --plain --no-legend 'mms@*.service'")
