@@ -69,12 +69,15 @@ class Archives:
 
     def _fetched(self, found: Found, look: Callable[[Path], str]) -> str:
         fetched = self.fetcher.fetch(found.location, self.store.has)
-        if fetched.file is not None:
-            try:
-                look(fetched.file)
-            except ArchiveError as error:
-                raise ArchiveError(str(found), error.cause, fix=error.fix) from error
-        return fetched.sha256
+        if fetched.file is None:
+            return fetched.sha256
+        try:
+            digest = look(fetched.file)
+        except ArchiveError as error:
+            raise ArchiveError(str(found), error.cause, fix=error.fix) from error
+        # What is in the file counts: it may have lain there since an earlier run.
+        _check_pin(found, digest)
+        return digest
 
 
 def check_beside(text: str, directory: Path) -> tuple[Location, Path | None]:

@@ -47,7 +47,7 @@ def render() -> str:
     counts = ", ".join(
         f"{sum(row.verdict is verdict for row in TABLE)} {verdict}" for verdict in Verdict
     )
-    parts = [_HEAD.format(counts=f"{len(TABLE)} statements: {counts}.")]
+    parts = [_HEAD.format(counts=f"{len(TABLE)} statements: {counts}.") + "\n"]
     for number, title in _SECTIONS.items():
         rows = [row for row in TABLE if int(row.section.partition(".")[0]) == number]
         parts.append(f"## {title}\n\n| § | statement | | here |\n|---|---|---|---|\n")

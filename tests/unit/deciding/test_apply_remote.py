@@ -61,6 +61,17 @@ def test_changed_content_under_the_same_name_is_served(
     assert not list(fake.layout.fetched.glob("*.archive"))
 
 
+def test_a_file_that_changed_since_the_plan_is_what_its_content_is(
+    served: tuple[FakeHost, Path, Path],
+) -> None:
+    fake, conf, _archive = served
+    engine.plan(fake.host, conf)
+    (fetched,) = fake.layout.fetched.glob("*.archive")
+    write_archive(fetched, "other")
+    engine.apply(fake.host, conf)
+    fake.check_settled({"a": "other"})
+
+
 def test_the_query_is_shown_nowhere(served: tuple[FakeHost, Path, Path]) -> None:
     fake, conf, archive = served
     archive.unlink()
