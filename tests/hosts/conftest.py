@@ -19,8 +19,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.sudo = True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the test that reboots the hosts behind all others."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what is marked so on one host only, and the test that reboots the hosts at the end."""
+    others = [each.address for each in lab.fleet()[1:]]
+    spared = [
+        item
+        for item in items
+        if item.get_closest_marker("one_host") and any(other in item.name for other in others)
+    ]
+    items[:] = [item for item in items if item not in spared]
+    config.hook.pytest_deselected(items=spared)
     items.sort(key=lambda item: item.path.name == "test_reboot.py")
 
 

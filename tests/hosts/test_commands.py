@@ -13,7 +13,7 @@ import requests
 
 from tests import lab
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.one_host, pytest.mark.timeout(300)]
 TIMEOUT_S = 30
 
 

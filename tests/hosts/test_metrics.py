@@ -143,6 +143,7 @@ def update(tmp_path: Path, flags: str) -> tuple[int, str]:
     return done.returncode, " ".join(done.stdout.split())
 
 
+@pytest.mark.one_host
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("as_before")
 def test_an_update_to_a_log_file_and_csv_takes_nothing_back(

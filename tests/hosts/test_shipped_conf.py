@@ -14,7 +14,7 @@ import requests
 from testhosts.inventory import read
 from tests import lab
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.one_host, pytest.mark.timeout(300)]
 TIMEOUT_S = 30
 SHIPPED = lab.ROOT / "tests/data/mms_app_cpu.conf"
 S3_URL = "https://s3.amazonaws.com/model-server/models/squeezenet_v1.1/squeezenet_v1.1.model"
