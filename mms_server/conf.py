@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mms_server import gunicorn_args, mms_flags
+from mms_server import gunicorn_args, mms_flags, model_settings
 from mms_server.errors import ConfError
 from mms_server.gunicorn_args import GunicornArg
 from mms_server.mms_flags import ModelSpec
+from mms_server.model_settings import ModelSettings
 
 __all__ = ["GunicornArg", "MmsConf", "ModelSpec", "parse", "read"]
 
@@ -24,9 +25,10 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 
 # A header is found by the first of these words in it, in this order (contract, section 3.3).
-_SECTIONS: Final = ("gunicorn", "mxnet", "nginx", "mms")
+_SECTIONS: Final = ("gunicorn", "mxnet", "nginx", "mms", "model settings")
 _HEADERS: Final = (
-    "[MMS Arguments], [Gunicorn Arguments], [Nginx Configurations], [MXNet Environment Variables]"
+    "[MMS Arguments], [Gunicorn Arguments], [Nginx Configurations], [MXNet Environment Variables] "
+    "or [Model Settings]"
 )
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,7 +43,7 @@ class MmsConf:
     to ``optional`` are left out. ``workers`` is None for ``optional``. ``nginx`` is the text of
     ``[Nginx Configurations]``, None if there is none; ``nginx_lines`` are the lines of the file
     that its lines stand on. ``all_gpus`` says that ``--num-gpu`` is ``optional``: as many as there
-    are.
+    are. ``model_settings`` has the models that ``[Model Settings]`` says something of.
     """
 
     file: Path
@@ -54,6 +56,7 @@ class MmsConf:
     nginx_lines: tuple[int, ...] = ()
     all_gpus: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    model_settings: Mapping[str, ModelSettings] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -115,6 +118,9 @@ def parse(text: str, file: Path) -> MmsConf:
         nginx_lines=tuple(number for number, _line in edge),
         all_gpus=mms.all_gpus,
         environment=_environment(_significant(sections["mxnet"]), file),
+        model_settings=model_settings.read_section(
+            _significant(sections["model settings"]), [spec.name for spec in mms.models], file
+        ),
         warnings=mms.warnings + gunicorn.warnings,
     )
 

@@ -1,0 +1,84 @@
+"""``[Model Settings]`` of ``mms.conf``: what one model has otherwise than the host's settings say.
+
+A section of our own, beside those of MXNet Model Server 0.4. Each line is
+``<model>.<name>=<value>``; a value is the rest of its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mms_server.errors import ConfError
+
+_DAY_S: Final = 86_400
+
+
+def _row(read: Callable[[str], Any], expected: str, text: str) -> Any:
+    """Return a field; ``read`` raises ValueError on what is not ``expected``."""
+    return field(default=None, metadata={"read": read, "expected": expected, "help": text})
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > _DAY_S:
+        raise ValueError(text)
+    return int(text)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The settings of one model; None stands for the host's setting or the server's default."""
+
+    keep_warm_s: int | None = _row(
+        _seconds,
+        f"a whole number of seconds, 0 to {_DAY_S}",
+        "How long the release that was replaced stays loaded, for an instant rollback.",
+    )
+
+
+def rows() -> tuple[Field[Any], ...]:
+    """Return the table's rows; ``metadata`` holds read, expected and help."""
+    return fields(ModelSettings)
+
+
+def read_section(
+    lines: Iterable[tuple[int, str]], models: Collection[str], file: Path
+) -> Mapping[str, ModelSettings]:
+    """Return the settings by model, of those models that have any.
+
+    ``lines`` are (number, text) of the section's significant lines.
+
+    Raises:
+        ConfError: a line is no setting of a model of the file, or says one a second time.
+    """
+    found: dict[str, ModelSettings] = {}
+    known = {row.name: row for row in rows()}
+    for number, line in lines:
+        key, equals, value = (part.strip() for part in line.partition("="))
+        model, dot, name = key.rpartition(".")
+        if not (equals and dot):
+            fix = "write <model>.<name>=<value>, one setting a line."
+            raise ConfError(file, number, f"{line!r} is no setting of a model.", fix=fix)
+        if model not in models:
+            cause = f"{model!r} is not a model of --models."
+            raise ConfError(file, number, cause, fix=f"use one of {', '.join(models)}.")
+        if name not in known:
+            cause = f"{name} is not a setting of a model."
+            raise ConfError(file, number, cause, fix=f"use one of {', '.join(known)}.")
+        before = found.get(model, ModelSettings())
+        if getattr(before, name) is not None:
+            cause = f"{model}.{name} is given twice."
+            raise ConfError(file, number, cause, fix="keep one of the lines.")
+        found[model] = replace(before, **{name: _value(known[name], key, value, file, number)})
+    return found
+
+
+def _value(row: Field[Any], key: str, text: str, file: Path, number: int) -> Any:
+    try:
+        return row.metadata["read"](text)
+    except ValueError as error:
+        cause = f"{key}={text} is out of range."
+        fix = f"write {row.metadata['expected']}."
+        raise ConfError(file, number, cause, fix=fix) from error
