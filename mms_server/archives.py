@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import locations
+from mms_server import golden, locations
 from mms_server.errors import ArchiveError
 from mms_server.fetching.fetcher import Fetcher
 from mms_server.locations import Location
@@ -20,6 +20,14 @@ class Found:
 
     location: Location
     path: Path | None
+
+    @property
+    def samples(self) -> Path | None:
+        """Return the directory of golden samples beside the archive, if there is one."""
+        if self.path is None:
+            return None
+        beside = self.path.with_name(self.path.name + golden.BESIDE)
+        return beside if beside.is_dir() else None
 
     def __str__(self) -> str:
         """Return the place as messages name it."""

@@ -12,10 +12,13 @@ from pathlib import Path
 from mms_server import generations, links
 from mms_server.errors import ProbeError, SupervisorError
 from mms_server.host import Host
+from mms_server.host_usage import HostMemory
 from mms_server.layout import Layout
 from mms_server.release import Release
 from mms_server.settings import Settings
-from mms_server.supervisor import UnitState
+from mms_server.supervisor import UnitState, Usage
+
+MIB = 1024 * 1024
 
 _SIGNATURE = {
     "inputs": [{"data_name": "data", "data_shape": [0, 3]}],
@@ -75,7 +78,8 @@ class Clockwork:
 class FakeSupervisor:
     """systemd's part, in memory.
 
-    ``broken`` models never get ready, ``unstoppable`` releases stay.
+    ``broken`` models never get ready, ``unstoppable`` releases stay. ``memory`` is what a model
+    uses once it is loaded, in bytes (1 MiB, if it is not said); ``scheduled`` are timers of `mms gc`.
     """
 
     def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
@@ -83,11 +87,25 @@ class FakeSupervisor:
         self._clockwork = clockwork
         self.units: dict[str, UnitState] = {}
         self.broken: set[str] = set()
+        self.memory: dict[str, int] = {}
+        self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         return {**dict.fromkeys(releases, UnitState()), **self.units}
+
+    def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
+        return {name: Usage(self.used(name) or None) for name in releases}
+
+    def used(self, release: str) -> int:
+        loaded = self.units.get(release, UnitState()).service == "active"
+        return self.memory.get(release.rpartition(".")[0], MIB) if loaded else 0
+
+    def collect_later(self, release: str, after_s: float) -> None:
+        self._clockwork.tick(f"before schedule {release}")
+        self.scheduled[release] = after_s
+        self._clockwork.tick(f"after schedule {release}")
 
     def open_socket(self, release: str) -> None:
         self._set("open", release, socket="active")
@@ -196,7 +214,12 @@ class FakeHost:
         self.reports: list[str] = []
         runtime = root / "opt/mms/releases/1"
         runtime.mkdir(parents=True)
-        self.settings = Settings(workers=1, runtime=str(runtime), keep_generations=2)
+        self.settings = Settings(
+            workers=1, runtime=str(runtime), keep_generations=2, keep_warm_s=0, memory_reserve=0
+        )
+        self.uptime_s = 1000.0
+        self.memory_bytes = 64 * 1024 * MIB
+        self.overrun = 0
 
     @property
     def host(self) -> Host:
@@ -209,7 +232,13 @@ class FakeHost:
             probe=self._probe,
             now=lambda: datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
             proxy=self.proxy,
+            uptime=lambda: self.uptime_s,
+            memory=self._memory,
         )
+
+    def _memory(self) -> HostMemory:
+        used = sum(map(self.supervisor.used, self.supervisor.units))
+        return HostMemory(self.memory_bytes, self.memory_bytes - used)
 
     def write_frame(self, frame: str = FRAME) -> None:
         """Write what the role nginx_proxy writes."""
