@@ -57,7 +57,8 @@ def plan_rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Out
     Raises:
         MMSError: as for :func:`rollback`, for what is wrong before anything is started.
     """
-    return _planned(host, _past(host, to), allow_gap=allow_gap)
+    outcome = _planned(host, _past(host, to), allow_gap=allow_gap)
+    return replace(outcome, command=_rollback_command(to))
 
 
 def rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Outcome:
@@ -69,8 +70,12 @@ def rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Outcome:
         MMSError: there is no such generation, or it cannot be served any more.
         LockHeldError, NoRoomError, ReleaseFailedError, SupervisorError: as for :func:`apply`.
     """
-    command = "mms rollback" if to is None else f"mms rollback --to {to}"
-    return _change(host, command, partial(_past, host, to), allow_gap=allow_gap)
+    past = partial(_past, host, to)
+    return _change(host, _rollback_command(to), past, allow_gap=allow_gap)
+
+
+def _rollback_command(to: int | None) -> str:
+    return "mms rollback" if to is None else f"mms rollback --to {to}"
 
 
 def _planned(host: Host, wanted: Wanted, *, allow_gap: bool) -> Outcome:

@@ -32,7 +32,7 @@ class Outcome:
 
     ``changes`` are by model, ``keep_warm`` is by release in seconds, ``gap_s`` by model how long
     requests waited in the end. ``forecast`` is None when there is nothing to do; ``refusal`` says
-    why the change must not be begun.
+    why the change must not be begun, ``command`` what does it.
     """
 
     changed: bool
@@ -48,6 +48,7 @@ class Outcome:
     risks: tuple[str, ...] = ()
     refusal: NoRoomError | None = None
     gap_s: Mapping[str, float] = field(default_factory=dict)
+    command: str = "mms apply"
 
 
 def gather(host: Host, wanted: Wanted, observed: Observed) -> Facts:

@@ -147,7 +147,9 @@ def check(
     for spec in conf.models:
         found = locate(conf, spec, beside)
         with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
-            yield spec.name, found, archives.check(found)
+            digest = archives.check(found)
+        _samples(conf, spec, found, archives.store, take=False)
+        yield spec.name, found, digest
 
 
 def _samples(conf: MmsConf, spec: ModelSpec, found: Found, store: Store, *, take: bool) -> str:

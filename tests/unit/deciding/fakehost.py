@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mms_server import generations, links
+from mms_server import generations, links, warm
 from mms_server.errors import ProbeError, SupervisorError
 from mms_server.host import Host
 from mms_server.host_usage import HostMemory
@@ -79,7 +79,8 @@ class FakeSupervisor:
     """systemd's part, in memory.
 
     ``broken`` models never get ready, ``unstoppable`` releases stay. ``memory`` is what a model
-    uses once it is loaded, in bytes (1 MiB, if it is not said); ``scheduled`` are timers of `mms gc`.
+    uses once it is loaded, in bytes (otherwise 1 MiB), and ``most`` what all used at one time;
+    ``scheduled`` are the timers of `mms gc`.
     """
 
     def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
@@ -88,6 +89,7 @@ class FakeSupervisor:
         self.units: dict[str, UnitState] = {}
         self.broken: set[str] = set()
         self.memory: dict[str, int] = {}
+        self.most = 0
         self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
         self.acts: list[str] = []
@@ -137,11 +139,14 @@ class FakeSupervisor:
         described = Release.from_json(self._layout.release_file(release).read_text())
         assert self.units[release].socket == "active", "a service needs its socket"
         assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
+        hold = self._layout.hold_file(release)
+        assert not hold.exists(), "a release that is held does not get ready"
         if described.model in self.broken:
             self._set(act, release, service="activating")
             unit = f"mms@{release}.service"
             raise SupervisorError(unit, "it failed.", journal=self.journal(release))
         self._set(act, release, service="active")
+        self.most = max(self.most, sum(map(self.used, self.units)))
 
     def _set(self, act: str, release: str, **facts: str | bool) -> None:
         self._clockwork.tick(f"before {act} {release}")
@@ -219,7 +224,6 @@ class FakeHost:
         )
         self.uptime_s = 1000.0
         self.memory_bytes = 64 * 1024 * MIB
-        self.overrun = 0
 
     @property
     def host(self) -> Host:
@@ -278,11 +282,15 @@ class FakeHost:
         generation = generations.newest(self.layout)
         assert generation is not None
         assert self.served() == dict(models)
-        assert self.serving() == sorted(generation.models.values())
+        live, kept_warm = set(generation.models.values()), set(warm.read(self.layout))
+        assert self.serving() == sorted(live | kept_warm)
         left = {name for name, state in self.supervisor.units.items() if not state.gone}
-        assert left == set(generation.models.values())
-        assert all(self.supervisor.units[name].enabled for name in left)
-        kept = {
+        assert left == live | kept_warm
+        assert all(self.supervisor.units[name].enabled == (name in live) for name in left)
+        assert not live & kept_warm
+        assert kept_warm <= set(self.supervisor.scheduled), "something must end it"
+        assert not list(self.layout.instances.glob("*/hold"))
+        kept = kept_warm | {
             name
             for number in generations.numbers(self.layout)
             for name in generations.load(self.layout, number).models.values()

@@ -77,7 +77,8 @@ def test_words(fake: FakeHost, command: Command) -> None:
     assert "no releases" in command.run("releases")[1]
     assert "`mms apply` does this" in command.run("plan", "--conf", conf)[1]
     _code, out, err = command.run("apply", "--conf", conf)
-    assert "loads     a  a." in out
+    assert "ACTION  MODEL  RELEASE" in out
+    assert "loads   a      a." in out
     assert "generation 1 is live" in out
     assert "mms: model a: switch the link\n" in err
     assert "Nothing to do" in command.run("apply", "--conf", conf)[1]
@@ -86,7 +87,8 @@ def test_words(fake: FakeHost, command: Command) -> None:
     assert "Restarted: a" in command.run("restart")[1]
     assert "Nothing to do" in command.run("relink")[1]
     fake.write_conf({"a": "2"})
-    assert "replaces  a  a." in command.run("apply", "--conf", conf)[1]
+    assert "replaces" in command.run("plan", "--conf", conf)[1]
+    assert "a: archive_sha256: " in command.run("apply", "--conf", conf)[1]
 
 
 def test_bad_input_ends_with_2(fake: FakeHost, command: Command) -> None:
