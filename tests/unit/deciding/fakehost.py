@@ -78,9 +78,9 @@ class Clockwork:
 class FakeSupervisor:
     """systemd's part, in memory.
 
-    ``broken`` models never get ready, ``unstoppable`` releases stay. ``memory`` is what a model
-    uses once it is loaded, in bytes (otherwise 1 MiB), and ``most`` what all used at one time;
-    ``scheduled`` are the timers of `mms gc`.
+    ``broken`` models and releases never get ready, ``unstoppable`` releases stay.
+    ``memory`` is what a model uses once it is loaded, in bytes (otherwise 1 MiB), and ``most`` what
+    all used at one time; ``scheduled`` are the timers of `mms gc`.
     """
 
     def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
@@ -141,7 +141,7 @@ class FakeSupervisor:
         assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
         hold = self._layout.hold_file(release)
         assert not hold.exists(), "a release that is held does not get ready"
-        if described.model in self.broken:
+        if self.broken & {described.model, release}:
             self._set(act, release, service="activating")
             unit = f"mms@{release}.service"
             raise SupervisorError(unit, "it failed.", journal=self.journal(release))

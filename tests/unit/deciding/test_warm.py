@@ -140,7 +140,7 @@ def test_where_there_is_no_way_back(fake: FakeHost) -> None:
     file.write_text(text)
     fake.settings = replace(fake.settings, runtime=str(fake.root))
     (fake.root / "opt/mms/releases/1").rename(fake.root / "elsewhere")
-    with pytest.raises(MMSError, match="its runtime .* is not there"):
+    with pytest.raises(MMSError, match=r"its runtime .* is not there"):
         rollback(fake.host, None)
     assert fake.served() == before
 
