@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +84,15 @@ def predict(machine: Machine, image: Path = SEVEN, model: str = "digits") -> dic
     return best
 
 
+# A login takes a host a second or more: commands of one run share a connection.
+_CONNECTIONS = Path(tempfile.mkdtemp(prefix="mms-ssh-"))
+atexit.register(shutil.rmtree, _CONNECTIONS, ignore_errors=True)
+
 _SSH_OPTIONS = {
     "BatchMode": "yes",
+    "ControlMaster": "auto",
+    "ControlPath": str(_CONNECTIONS / "%C"),
+    "ControlPersist": "60",
     "ConnectTimeout": "10",
     "LogLevel": "ERROR",
     "ServerAliveCountMax": "6",
