@@ -20,12 +20,8 @@ from tests import lab
 
 DIRECTORY = "/var/tmp/mms-tests"  # noqa: S108 - on a test host, and it must outlive a reboot
 SHARED_CONF = "/efs/models/mms.conf"
-LABELS = {
-    str(number): word
-    for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    )
-}
+_WORDS = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"
+LABELS = {str(number): word for number, word in enumerate(_WORDS)}
 """Labels of the digits model -> labels of the variant that :func:`in_words` makes."""
 
 Members = dict[str, bytes]

@@ -39,19 +39,8 @@ def server_stopped() -> Iterator[None]:
 @contextmanager
 def network_cut() -> Iterator[None]:
     """Drop what the hosts send to the share, and tell them nothing."""
-    rule = [
-        "INPUT",
-        "--source",
-        "10.77.0.0/24",
-        "--protocol",
-        "tcp",
-        "--dport",
-        "2049",
-        "--jump",
-        "DROP",
-        "--wait",
-        "10",
-    ]
+    what = ("--source", "10.77.0.0/24", "--protocol", "tcp", "--dport", "2049")
+    rule = ("INPUT", *what, "--jump", "DROP", "--wait", "10")
     subprocess.run(["iptables", "--insert", *rule], check=True, timeout=30)
     try:
         yield
