@@ -70,6 +70,7 @@ def put(machine: lab.Machine, name: str, models: Mapping[str, Path], rest: str =
     pairs = " ".join(f"{model}={place}/{archive.name}" for model, archive in models.items())
     text = HEAD.format(models=pairs) + rest
     lab.on(machine, f"tee {place}/mms.conf", stdin=text)
+    lab.on(machine, "sync")
     return f"{place}/mms.conf"
 
 
