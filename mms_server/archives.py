@@ -10,6 +10,7 @@ from mms_server import golden, locations
 from mms_server.errors import ArchiveError
 from mms_server.fetching.fetcher import Fetcher
 from mms_server.locations import Location
+from mms_server.patience import patiently
 from mms_server.settings import Settings
 from mms_server.store import Store
 
@@ -27,7 +28,7 @@ class Found:
         if self.path is None:
             return None
         beside = self.path.with_name(self.path.name + golden.BESIDE)
-        return beside if beside.is_dir() else None
+        return beside if patiently(beside.is_dir, beside) else None
 
     def __str__(self) -> str:
         """Return the place as messages name it."""
