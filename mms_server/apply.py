@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mms_server import generations, retire
+from mms_server import generations, holds, retire
 from mms_server.conf import read
 from mms_server.errors import MMSError
 from mms_server.generations import Generation
@@ -164,6 +164,7 @@ def _kept_release(host: Host, past: Generation, name: str) -> Release:
 def _tidied(host: Host) -> tuple[str, ...]:
     """Clean up; what cannot be removed now is removed next time, so it is no failure."""
     try:
+        holds.lift_all(host.layout)
         retire.end_overdue(host)
         tidy(host)
     except (MMSError, OSError) as error:

@@ -26,6 +26,12 @@ def lift(layout: Layout, release: str) -> None:
     layout.hold_file(release).unlink(missing_ok=True)
 
 
+def lift_all(layout: Layout) -> None:
+    """Hold nothing: what a killed process has placed is of no use once a change is over."""
+    for file in layout.instances.glob("*/hold"):
+        file.unlink(missing_ok=True)
+
+
 def wait(file: Path, uptime: Callable[[], float], sleep: Callable[[float], None]) -> None:
     """Return when nothing holds the release, at the latest at the time that the file says.
 

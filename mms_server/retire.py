@@ -43,8 +43,10 @@ def keep(host: Host, release: str, seconds: int) -> None:
         SupervisorError: its end cannot be scheduled; the next change of the host will see to it.
     """
     host.report(f"model {model_of(release)}: keep release {release} warm for {seconds} s")
-    warm.keep(host.layout, release, host.uptime() + seconds)
+    until_s = host.uptime() + seconds
+    # In this order: what is noted as warm, and that no timer ends, would stay for ever.
     host.supervisor.collect_later(release, seconds + _MARGIN_S)
+    warm.keep(host.layout, release, until_s)
 
 
 def overdue(host: Host) -> list[str]:

@@ -79,8 +79,8 @@ class FakeSupervisor:
     """systemd's part, in memory.
 
     ``broken`` models and releases never get ready, ``unstoppable`` releases stay.
-    ``memory`` is what a model uses once it is loaded, in bytes (otherwise 1 MiB), and ``most`` what
-    all used at one time; ``scheduled`` are the timers of `mms gc`.
+    ``memory`` is what a model or release uses once it is loaded, in bytes (otherwise 1 MiB), and
+    ``most`` what all used at one time; ``scheduled`` are the timers of `mms gc`.
     """
 
     def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
@@ -102,7 +102,8 @@ class FakeSupervisor:
 
     def used(self, release: str) -> int:
         loaded = self.units.get(release, UnitState()).service == "active"
-        return self.memory.get(release.rpartition(".")[0], MIB) if loaded else 0
+        used = self.memory.get(release, self.memory.get(release.rpartition(".")[0], MIB))
+        return used if loaded else 0
 
     def collect_later(self, release: str, after_s: float) -> None:
         self._clockwork.tick(f"before schedule {release}")
