@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from mms_server.tidy import tidy
 from mms_server.transaction import Transaction
 from mms_server.wanted import Wanted, resolve
 
-__all__ = ["Outcome", "apply", "plan", "plan_rollback", "rollback"]
+__all__ = ["Outcome", "apply", "plan", "plan_rollback", "prefetch", "rollback"]
 
 
 def plan(host: Host, conf: Path, *, allow_gap: bool = False) -> Outcome:
@@ -49,6 +49,20 @@ def apply(host: Host, conf: Path, *, allow_gap: bool = False) -> Outcome:
     """
     wanted = partial(_resolve, host, conf, take=True)
     return _change(host, f"mms apply --conf {conf}", wanted, allow_gap=allow_gap)
+
+
+def prefetch(host: Host, conf: Path) -> Mapping[str, str]:
+    """Take the archives of ``conf`` into the store; return model -> SHA-256. Nothing else changes.
+
+    They stay until the next change or `mms gc`.
+
+    Raises:
+        LockHeldError: another process is changing the host.
+        ConfError, FetchError: as for :func:`apply`.
+    """
+    with locked(host.layout, f"mms prefetch --conf {conf}", host.now()):
+        wanted = _resolve(host, conf, take=True)
+    return {model: release.archive_sha256 for model, release in wanted.releases.items()}
 
 
 def plan_rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Outcome:

@@ -98,6 +98,7 @@ _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "validate": (validate, "mms validate --conf build/models/mms.conf --archives build/models"),
     "plan": (cli_changes.plan, "mms plan --conf /efs/models/mms.conf"),
     "apply": (cli_changes.apply, "mms apply --conf /efs/models/mms.conf --json"),
+    "prefetch": (cli_changes.prefetch, "mms prefetch --conf /efs/models/mms.conf"),
     "rollback": (cli_changes.rollback, "mms rollback --to 12"),
     "edge": (edge, "mms edge --conf /efs/models/mms.conf --check"),
     "status": (status, "mms status"),
@@ -126,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
-        if name in ("validate", "plan", "apply", "edge"):
+        if name in ("validate", "plan", "apply", "prefetch", "edge"):
             text = "the mms.conf to read (default: %(default)s)"
             sub.add_argument("--conf", type=Path, default=DEFAULT_CONF, help=text)
         if name == "validate":

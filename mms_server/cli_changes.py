@@ -47,6 +47,13 @@ def apply(host: Host, options: argparse.Namespace) -> Answer:
     return render.outcome_json(outcome), render.outcome_text(outcome, done=True)
 
 
+def prefetch(host: Host, options: argparse.Namespace) -> Answer:
+    """Take the archives of mms.conf into the store, and change nothing that is served."""
+    found = engine.prefetch(host, options.conf)
+    lines = [f"{model}: {digest[:12]} is in the store" for model, digest in found.items()]
+    return {"models": dict(found)}, "\n".join(lines)
+
+
 def rollback(host: Host, options: argparse.Namespace) -> Answer:
     """Go back to what this host served before, from its own disk."""
     if options.check:

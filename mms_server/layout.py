@@ -76,6 +76,16 @@ class Layout:
         """What the host's processes count, one directory per release and one of the host itself."""
         return self.run / "metrics"
 
+    @property
+    def publication(self) -> Path:
+        """The number of the fleet's publication that this host was last brought to."""
+        return self.state / "publication"
+
+    @property
+    def journal(self) -> Path:
+        """What runs over the fleet did to this host."""
+        return self.state / "journal"
+
     def socket(self, release_id: str) -> Path:
         """Return the socket that systemd holds for a release."""
         return self.run / f"{release_id}.sock"

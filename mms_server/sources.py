@@ -48,7 +48,7 @@ def path_of(location: Location, base: Path, archives: Path | None = None) -> Pat
         return archives / name
     if location.remote:
         return None
-    path = _local(location, base)
+    path = local_path(location, base)
     if not _there(path):
         besides = f", and {archives} has no {name}" if archives is not None else ""
         cause = f"archive {path} does not exist{besides}."
@@ -80,7 +80,12 @@ def _there(path: Path) -> bool:
     return patiently(path.exists, path)
 
 
-def _local(location: Location, base: Path) -> Path:
+def local_path(location: Location, base: Path) -> Path:
+    """Return the path that a location that is not remote names, relative to ``base``.
+
+    Raises:
+        ArchiveError: it is not a location that is understood.
+    """
     if not location.scheme:
         # A shell expands the ~ of a word, but not the one after `name=`.
         return base / os.path.expanduser(location.text)  # noqa: PTH111 - this one never raises

@@ -1,0 +1,1 @@
+"""What the hosts of a fleet share: publications, the lease of who changes them, the journal."""

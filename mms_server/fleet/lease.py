@@ -1,0 +1,219 @@
+"""One run at a time changes the fleet, and the others are told whose it is.
+
+A run is many commands on several hosts, so a lock that ends with a process will not do: the run
+has a lease, a file on the share, and renews it with every step. A lease that is over is free. So is
+one whose run is known to be dead; whoever says so names the run that it replaces.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from mms_server.errors import MMSError
+from mms_server.fleet.share import Share
+from mms_server.patience import patiently
+from mms_server.release import write_atomically
+
+_GUARD_WAIT_S: Final = 10.0
+_PAUSE_S: Final = 0.1
+
+
+class FleetBusyError(MMSError):
+    """Another run is changing the fleet; nothing was touched."""
+
+    exit_code = 3
+
+    def __init__(self, holder: Lease) -> None:
+        self.holder = holder
+        super().__init__(
+            f"the fleet is being changed by {holder}.",
+            fix="wait until that run has ended. If it was killed, its lease ends at "
+            f"{holder.expires_at}; a run from {holder.controller} replaces it at once.",
+        )
+
+
+class LeaseLostError(MMSError):
+    """A run does not have the lease that it says it has."""
+
+    exit_code = 3
+
+    def __init__(self, run: str, holder: Lease | None) -> None:
+        self.run = run
+        self.holder = holder
+        now = f"{holder} has it" if holder else "nobody has it"
+        super().__init__(
+            f"run {run} does not hold the lease of the fleet any more: {now}.",
+            fix="run the playbook again; it brings all hosts to one state.",
+        )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """``run`` names the run, ``process`` its process on ``controller``; times are ISO 8601, UTC."""
+
+    run: str
+    owner: str
+    controller: str
+    process: str
+    purpose: str
+    since: str
+    expires_at: str
+
+    def __str__(self) -> str:
+        """Return the holder as messages name it."""
+        who = f"{self.owner}@{self.controller} ({self.purpose}, process {self.process}"
+        return f"{who}, since {self.since})"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who asks for the lease; the words are those of :class:`Lease`."""
+
+    run: str
+    owner: str
+    controller: str
+    process: str
+    purpose: str
+
+
+def read(share: Share) -> Lease | None:
+    """Return the lease that is there, also one that is over; None if there is none.
+
+    Raises:
+        MMSError: the file is not a lease.
+        SilentFileSystemError: the share does not answer.
+    """
+    return patiently(lambda: _read(share), share.lease)
+
+
+def held(share: Share, now: datetime) -> Lease | None:
+    """Return the lease that counts now, None if the fleet is free.
+
+    Raises:
+        MMSError: as for :func:`read`.
+    """
+    found = read(share)
+    return found if found and not _over(found, now) else None
+
+
+def take(share: Share, claim: Claim, now: datetime, valid_s: float, replaces: str = "") -> Lease:
+    """Take the lease for ``valid_s`` seconds, or renew it if the run has it already.
+
+    Raises:
+        FleetBusyError: a run other than ``replaces`` has it.
+        MMSError: as for :func:`read`, or another process is reading it for too long.
+    """
+
+    def act() -> Lease:
+        with _guarded(share):
+            found = _read(share)
+            if found and not _over(found, now) and found.run not in (claim.run, replaces):
+                raise FleetBusyError(found)
+            since = found.since if found and found.run == claim.run else _text(now)
+            lease = Lease(
+                **asdict(claim), since=since, expires_at=_text(now + timedelta(seconds=valid_s))
+            )
+            return _write(share, lease)
+
+    return patiently(act, share.lease)
+
+
+def renew(share: Share, run: str, now: datetime, valid_s: float) -> Lease:
+    """Let the lease of a run end ``valid_s`` seconds from now.
+
+    A lease that is over, but that nobody has taken, is renewed as well.
+
+    Raises:
+        LeaseLostError: another run has it, or nobody.
+        MMSError: as for :func:`take`.
+    """
+
+    def act() -> Lease:
+        with _guarded(share):
+            found = _read(share)
+            if not found or found.run != run:
+                raise LeaseLostError(run, found)
+            end = _text(now + timedelta(seconds=valid_s))
+            return _write(share, Lease(**{**asdict(found), "expires_at": end}))
+
+    return patiently(act, share.lease)
+
+
+def give_back(share: Share, run: str) -> None:
+    """End the lease of a run, if it has it.
+
+    Raises:
+        MMSError: as for :func:`take`.
+    """
+
+    def act() -> None:
+        with _guarded(share):
+            found = _read(share)
+            if found and found.run == run:
+                share.lease.unlink()
+
+    patiently(act, share.lease)
+
+
+def _over(lease: Lease, now: datetime) -> bool:
+    return datetime.fromisoformat(lease.expires_at) <= now
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _read(share: Share) -> Lease | None:
+    try:
+        text = share.lease.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        lease = Lease(**json.loads(text))
+        datetime.fromisoformat(lease.expires_at)
+    except (ValueError, TypeError) as error:
+        cause = f"{share.lease} is not a lease: {error}."
+        fix = "see that no playbook is running, then remove the file."
+        raise MMSError(cause, fix=fix) from error
+    return lease
+
+
+def _write(share: Share, lease: Lease) -> Lease:
+    write_atomically(share.lease, json.dumps(asdict(lease), indent=2, sort_keys=True) + "\n")
+    return lease
+
+
+@contextmanager
+def _guarded(
+    share: Share,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Let one process of all hosts read and then write the lease."""
+    share.guard.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(share.guard, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    lock = partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    deadline = clock() + _GUARD_WAIT_S
+    try:
+        while True:
+            try:
+                lock()
+                break
+            except BlockingIOError:
+                if clock() >= deadline:
+                    cause = f"{share.guard} has been locked for {_GUARD_WAIT_S:g} s."
+                    raise MMSError(cause, fix="run it again.") from None
+                sleep(_PAUSE_S)
+        yield
+    finally:
+        os.close(descriptor)

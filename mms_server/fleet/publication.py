@@ -1,0 +1,257 @@
+"""Publications: what the fleet is to serve, kept by number, so that each can be put back.
+
+A publication says which content lies at which place of the share: archives, golden samples, the
+service file, and ``mms.conf``. To switch is to copy contents to their places, ``mms.conf`` last:
+whoever reads it must find the archives. The link ``current`` moves when all is in place; the
+link ``approved`` when the whole fleet serves it. Only the holder of the lease may call what writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from mms_server import conf as parser
+from mms_server import golden, locations
+from mms_server.errors import MMSError
+from mms_server.fleet import contents
+from mms_server.fleet.share import Share
+from mms_server.patience import patiently
+from mms_server.release import write_atomically
+from mms_server.sources import local_path
+
+KEPT: Final = 10
+"""Publications that stay, beside the current and the approved one."""
+
+_FILE: Final = "publication.json"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """``places`` maps paths relative to the share to digests; empty for what must not be there."""
+
+    number: int
+    made_at: str
+    by: str
+    places: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing did: ``changed`` are the places whose content is another than before."""
+
+    number: int
+    changed: tuple[str, ...]
+    made: bool
+
+
+def numbers(share: Share) -> list[int]:
+    """Return the numbers of the publications that are kept, newest first."""
+
+    def act() -> list[str]:
+        return [path.name for path in share.published.iterdir()]
+
+    try:
+        names = patiently(act, share.published)
+    except FileNotFoundError:
+        return []
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def load(share: Share, number: int) -> Publication:
+    """Return one publication.
+
+    Raises:
+        MMSError: there is none of this number, or it cannot be read.
+    """
+    file = share.publication(number) / _FILE
+    try:
+        return Publication(**json.loads(patiently(lambda: file.read_text("utf-8"), file)))
+    except FileNotFoundError:
+        kept = ", ".join(map(str, numbers(share))) or "none"
+        cause = f"there is no publication {number}; there are: {kept}."
+        raise MMSError(cause, fix="name one of these.") from None
+    except (OSError, ValueError, TypeError) as error:
+        cause = f"{file} is not a publication: {error}."
+        raise MMSError(cause, fix="remove its directory and publish again.") from error
+
+
+def linked(link: Path) -> int | None:
+    """Return the number that ``current`` or ``approved`` leads to, None if it leads nowhere."""
+    try:
+        name = patiently(link.readlink, link).name
+    except FileNotFoundError:
+        return None
+    return int(name) if name.isdecimal() else None
+
+
+def before(share: Share, number: int) -> int | None:
+    """Return the newest publication older than ``number``, None if there is none."""
+    return next((each for each in numbers(share) if each < number), None)
+
+
+def places_of(text: str, share: Share) -> list[str]:
+    """Return the places of the share that an ``mms.conf`` names, relative to it.
+
+    Raises:
+        MMSError: the file or a location in it is wrong.
+    """
+    parsed = parser.parse(text, share.conf)
+    found: list[str] = []
+    for spec in parsed.models:
+        location = locations.parse(spec.location)
+        if not location.remote:
+            path = local_path(location, share.root)
+            found += _inside(path.with_name(path.name + golden.BESIDE), share)
+            found += _inside(path, share)
+    if "--service" in parsed.arguments:
+        found += _inside(share.root / parsed.arguments["--service"][0], share)
+    return list(dict.fromkeys(found))
+
+
+def plan(share: Share, wanted: Mapping[str, str]) -> list[str]:
+    """Return the places whose content :func:`publish` would change."""
+    return [place for place, digest in wanted.items() if _at(share, place) != digest]
+
+
+def publish(
+    share: Share, conf_digest: str, given: Mapping[str, str], by: str, now: datetime
+) -> Published:
+    """Publish the contents that were put on the share; what is published already stays.
+
+    ``given`` maps places (relative to the share) to digests; places that only ``mms.conf`` names
+    keep what is there. What lay under the names before the first publication becomes one, so that
+    it can be put back.
+
+    Raises:
+        MMSError: a content or what mms.conf names is missing, or mms.conf is wrong.
+    """
+    for digest in {conf_digest, *given.values()} - {contents.NOTHING}:
+        contents.require(share.contents, digest)
+    conf_file = share.contents / conf_digest
+    text = patiently(lambda: conf_file.read_text("utf-8-sig"), conf_file)
+    known = numbers(share)
+    if not known and patiently(share.conf.exists, share.conf):
+        _adopt(share, by, now)
+        known = numbers(share)
+    places = places_of(text, share)
+    stranger = sorted(given.keys() - set(places))
+    if stranger:
+        raise MMSError(f"mms.conf does not name {stranger[0]}.", fix="publish what it names.")
+    wanted = {place: given[place] if place in given else _kept(share, place) for place in places}
+    wanted[share.conf.name] = conf_digest
+    newest = load(share, known[0]) if known else None
+    made = newest is None or dict(newest.places) != wanted
+    if newest is None or made:
+        number = known[0] + 1 if known else 1
+        newest = Publication(number, now.isoformat(timespec="seconds"), by, wanted)
+        _write(share, newest, text)
+    return Published(newest.number, switch(share, newest), made)
+
+
+def switch(share: Share, publication: Publication) -> tuple[str, ...]:
+    """Put a publication in place and let ``current`` lead to it; return what was changed.
+
+    Raises:
+        MMSError: a content is not there any more; nothing was changed.
+    """
+    for digest in set(publication.places.values()) - {contents.NOTHING}:
+        contents.require(share.contents, digest)
+    rest = {name: each for name, each in publication.places.items() if name != share.conf.name}
+    conf = {share.conf.name: publication.places[share.conf.name]}
+    changed = [
+        place
+        for place, digest in {**rest, **conf}.items()
+        if contents.put(share.contents, digest, share.root / place)
+    ]
+    _point(share.current, publication.number)
+    return tuple(changed)
+
+
+def differences(share: Share, publication: Publication) -> list[str]:
+    """Return the places that hold something else than a publication says."""
+    return [place for place, digest in publication.places.items() if _at(share, place) != digest]
+
+
+def approve(share: Share, number: int) -> None:
+    """Say that the fleet serves a publication: hosts that were away come to it by themselves."""
+    _point(share.approved, number)
+
+
+def prune(share: Share, keep: int = KEPT) -> list[int]:
+    """Remove all publications but the newest ``keep``, the current and the approved one."""
+    known = numbers(share)
+    needed = {*known[:keep], linked(share.current), linked(share.approved)}
+    gone = [number for number in known if number not in needed]
+    for number in gone:
+        shutil.rmtree(share.publication(number))
+    used = {
+        digest
+        for number in known
+        if number in needed
+        for digest in load(share, number).places.values()
+    }
+    for path in share.contents.iterdir() if share.contents.is_dir() else ():
+        if path.name not in used:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return gone
+
+
+def _inside(path: Path, share: Share) -> Iterator[str]:
+    normal = Path(os.path.normpath(path))
+    if normal.is_relative_to(share.root) and normal != share.root:
+        yield str(normal.relative_to(share.root))
+
+
+def _at(share: Share, place: str) -> str:
+    return contents.digest(share.root / place)
+
+
+def _kept(share: Share, place: str) -> str:
+    path = share.root / place
+    if not patiently(path.exists, path):
+        if place.endswith(golden.BESIDE):
+            return contents.NOTHING
+        cause = f"mms.conf names {path}, which is not there and was not given."
+        raise MMSError(cause, fix="put it there, or correct the location in mms.conf.")
+    return contents.keep(share.contents, path)
+
+
+def _adopt(share: Share, by: str, now: datetime) -> None:
+    """Make a publication of what lies under the names, if that is one at all."""
+    try:
+        text = patiently(lambda: share.conf.read_text("utf-8-sig"), share.conf)
+        places = {place: _kept(share, place) for place in places_of(text, share)}
+        places[share.conf.name] = contents.keep(share.contents, share.conf)
+    except (MMSError, UnicodeDecodeError):
+        return
+    found = Publication(1, now.isoformat(timespec="seconds"), f"found by {by}", places)
+    _write(share, found, text)
+    _point(share.current, found.number)
+    approve(share, found.number)
+
+
+def _write(share: Share, publication: Publication, text: str) -> None:
+    target = share.publication(publication.number)
+    temporary = target.with_name(f".{target.name}.new")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir(parents=True)
+    write_atomically(temporary / share.conf.name, text)
+    write_atomically(temporary / _FILE, json.dumps(asdict(publication), indent=2) + "\n")
+    temporary.rename(target)
+
+
+def _point(link: Path, number: int) -> None:
+    if linked(link) == number:
+        return
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(str(number))
+    temporary.replace(link)
