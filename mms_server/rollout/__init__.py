@@ -1,0 +1,1 @@
+"""What is decided on the controller while a change goes through the fleet."""
