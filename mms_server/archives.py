@@ -89,8 +89,17 @@ class Archives:
         return digest
 
 
-def check_beside(text: str, directory: Path) -> Found:
-    """Return where an archive is if it is in ``directory`` by its base name, once it is checked.
+@dataclass(frozen=True)
+class Beside:
+    """What is in a directory for a location: digests are empty for what is not there."""
+
+    found: Found
+    sha256: str = ""
+    samples_sha256: str = ""
+
+
+def check_beside(text: str, directory: Path) -> Beside:
+    """Return the archive of a location if it is in ``directory`` by its base name, once checked.
 
     Golden samples beside it are checked as well.
 
@@ -100,16 +109,14 @@ def check_beside(text: str, directory: Path) -> Found:
     location = locations.parse(text)
     path = directory / location.name
     if not location.name or not path.exists():
-        return Found(location, None)
+        return Beside(Found(location, None))
     # The store is empty: nothing is taken, and nothing is known to be sound.
-    store, found = (
-        Store(directory / "no-store", Settings().max_archive_bytes),
-        Found(location, path),
-    )
-    _check_pin(found, store.check_archive(path))
-    if found.samples:
-        store.check_samples(found.samples)
-    return found
+    store = Store(directory / "no-store", Settings().max_archive_bytes)
+    found = Found(location, path)
+    digest = store.check_archive(path)
+    _check_pin(found, digest)
+    samples = store.check_samples(found.samples) if found.samples else ""
+    return Beside(found, digest, samples)
 
 
 def unsafe(found: Found, where: str, digest: str) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,19 @@ description:
     a bad one stops a play before any host is touched. Changes nothing.
 options:
   conf:
-    description: The C(mms.conf) to check.
+    description: The C(mms.conf) to check, unless O(models) are given.
     type: path
     required: true
+  models:
+    description: >-
+      Models to make an C(mms.conf) of: name to location, or to a mapping with C(location) and
+      C(settings).
+    type: dict
+    default: {}
+  rest:
+    description: What else stands in the C(mms.conf) that is made.
+    type: str
+    default: ""
   archives:
     description: Directory where archives are looked for, by the base names of their locations.
     type: path
@@ -38,6 +49,16 @@ EXAMPLES = r"""
     shared: /efs/models
   delegate_to: localhost
   run_once: true
+
+- name: Check what the inventory says
+  mms_conf:
+    conf: ""
+    models:
+      digits: /efs/models/digits.model
+    archives: build/models
+    shared: /efs/models
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
@@ -49,12 +70,34 @@ models:
   returned: success
   type: list
   elements: dict
+contents:
+  description: >-
+    What is to be copied to the share: C(source), C(sha256), C(directory) (whether it is one) and
+    C(label).
+  returned: success
+  type: list
+  elements: dict
+places:
+  description: >-
+    Paths below the shared directory, and the SHA-256 of what is to be there; empty for nothing.
+  returned: success
+  type: dict
+text:
+  description: The C(mms.conf) that was made, empty for a file.
+  returned: success
+  type: str
+sha256:
+  description: The SHA-256 of the C(mms.conf).
+  returned: success
+  type: str
 notes:
   description: What the file says that has no effect.
   returned: success
   type: list
   elements: str
 """
+
+_GOLDEN = ".golden"
 
 
 def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
@@ -68,38 +111,85 @@ def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, 
     from mms_server.errors import ArchiveError, ConfError  # noqa: PLC0415
 
     try:
-        found = check_beside(model.location, archives)
+        beside = check_beside(model.location, archives)
     except ArchiveError as error:
         cause = f"model {model.name}: {error.archive}: {error.cause}"
         raise ConfError(conf, model.line, cause, fix=error.fix) from error
-    location = found.location
-    path = Path(location.text.removeprefix("file://"))
+    found, location = beside.found, beside.found.location
+    path = shared / location.text.removeprefix("file://")
     return {
         "name": model.name,
         "location": location.shown if location.remote else str(path),
         "line": model.line,
         "archive": str(found.path or ""),
+        "sha256": beside.sha256,
         "samples": str(found.samples or ""),
+        "samples_sha256": beside.samples_sha256,
         "publish": bool(found.path) and not location.remote and path.is_relative_to(shared),
         "remote": location.remote,
     }
 
 
-def examine(conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
+def contents_of(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is to be copied to the share, each content once."""
+    found = {}
+    for model in models:
+        if not model["publish"]:
+            continue
+        for kind in ("archive", "samples"):
+            source = model[kind]
+            digest = model["sha256" if kind == "archive" else "samples_sha256"]
+            if source:
+                found[digest] = {
+                    "source": source,
+                    "sha256": digest,
+                    "directory": Path(source).is_dir(),
+                    "label": f"{kind} of {model['name']}",
+                }
+    return list(found.values())
+
+
+def places_of(models: list[dict[str, Any]], shared: Path) -> dict[str, str]:
+    """Return what is to be where below the shared directory."""
+    found = {}
+    for model in models:
+        if model["publish"]:
+            place = str(Path(model["location"]).relative_to(shared))
+            found[place] = model["sha256"]
+            found[f"{place}{_GOLDEN}"] = model["samples_sha256"]
+    return found
+
+
+def examine(
+    conf: Path, archives: Path, shared: Path, models: dict[str, Any] | None = None, rest: str = ""
+) -> dict[str, Any]:
     """Return what ``RETURN`` says.
 
     Raises:
         MMSError: the file or an archive is wrong.
     """
     from mms_server import conf as parser  # noqa: PLC0415 - see above
+    from mms_server import conf_of_models  # noqa: PLC0415 - likewise
     from mms_server.layout import Layout  # noqa: PLC0415 - likewise
     from mms_server.settings import Settings  # noqa: PLC0415 - likewise
     from mms_server.wanted import log_of  # noqa: PLC0415 - likewise
 
-    parsed = parser.read(conf)
+    if models:
+        text = conf_of_models.render(models, rest)
+        parsed = parser.parse(text, Path("mms_service_models"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+    else:
+        text = ""
+        parsed = parser.read(conf)
+        digest = hashlib.sha256(conf.read_bytes()).hexdigest()
     _log, moved = log_of(parsed, Settings(), Layout().log)
+    described = [describe(model, parsed.file, archives, shared) for model in parsed.models]
     return {
-        "models": [describe(model, conf, archives, shared) for model in parsed.models],
+        "models": described,
+        "contents": contents_of(described),
+        "places": places_of(described, shared),
+        "text": text,
+        "sha256": digest,
         "notes": [*parsed.warnings, *moved],
     }
 
@@ -109,6 +199,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "conf": {"type": "path", "required": True},
+            "models": {"type": "dict", "default": {}},
+            "rest": {"type": "str", "default": ""},
             "archives": {"type": "path", "required": True},
             "shared": {"type": "path", "required": True},
         },
@@ -122,7 +214,11 @@ def main() -> None:
             "Fix: run `make venv` and start .venv/bin/ansible-playbook."
         )
     try:
-        result = examine(*(Path(module.params[name]) for name in ("conf", "archives", "shared")))
+        result = examine(
+            *(Path(module.params[name]) for name in ("conf", "archives", "shared")),
+            models=module.params["models"],
+            rest=module.params["rest"],
+        )
     except MMSError as error:
         module.fail_json(msg=f"{error} Nothing has been changed on any host.")
     module.exit_json(changed=False, **result)

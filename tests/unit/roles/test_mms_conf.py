@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mms_server import golden
-from mms_server.errors import ConfError
+from mms_server import conf, golden
+from mms_server.errors import ConfError, MMSError
 from tests.unit.deciding.fakehost import write_archive
 from tests.unit.roles.modules import load
 
@@ -22,9 +23,9 @@ SHARED = Path("/efs/models")
 
 
 def examine(tmp_path: Path, text: str) -> dict[str, Any]:
-    conf = tmp_path / "mms.conf"
-    conf.write_text(text)
-    result: dict[str, Any] = module.examine(conf, tmp_path, SHARED)
+    file = tmp_path / "mms.conf"
+    file.write_text(text)
+    result: dict[str, Any] = module.examine(file, tmp_path, SHARED)
     return result
 
 
@@ -57,6 +58,63 @@ def test_samples_beside_an_archive_are_published_with_it(tmp_path: Path) -> None
         (beside / name).write_bytes(content)
     (model, _other) = examine(tmp_path, CONF)["models"]
     assert model["samples"] == str(beside)
+
+
+def test_contents_go_by_their_digests_each_once(tmp_path: Path) -> None:
+    write_archive(tmp_path / "a.model", "1")
+    text = "[MMS Arguments]\n--models\na=/efs/models/a.model b=sub/a.model c=/srv/a.model\n"
+    result = examine(tmp_path, text)
+    digest = hashlib.sha256((tmp_path / "a.model").read_bytes()).hexdigest()
+    assert result["contents"] == [
+        {
+            "source": str(tmp_path / "a.model"),
+            "sha256": digest,
+            "directory": False,
+            "label": "archive of b",
+        }
+    ]
+    # No samples here: there shall be none beside the archive either.
+    assert result["places"] == {
+        "a.model": digest,
+        "a.model.golden": "",
+        "sub/a.model": digest,
+        "sub/a.model.golden": "",
+    }
+    assert result["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_an_mms_conf_is_made_of_variables(tmp_path: Path) -> None:
+    write_archive(tmp_path / "a.model", "1")
+    models = {
+        "a": "/efs/models/a.model",
+        "b": {"location": "s3://b/k", "settings": {"keep_warm_s": 9}},
+    }
+    result = module.examine(Path(), tmp_path, SHARED, models, "[Gunicorn Arguments]\n--workers\n2")
+    assert [row["name"] for row in result["models"]] == ["a", "b"]
+    parsed = conf.parse(result["text"], Path("x"))
+    assert parsed.workers == 2
+    assert parsed.model_settings["b"].keep_warm_s == 9
+
+
+@pytest.mark.parametrize(
+    ("models", "rest", "cause"),
+    [
+        ({"a": 1}, "", "model a: its location is no text"),
+        ({"a": "x y"}, "", "model a: its location is no text"),
+        ({"a": {"path": "x"}}, "", "model a: path is not understood"),
+        ({"a": {"location": "x", "settings": 1}}, "", "model a: its settings are no mapping"),
+        ({"a": "x"}, "[MMS Arguments]\n--models\nb=y", "--models stands in mms_service_rest"),
+        ({"a=b": "x"}, "", "mms_service_models"),
+        ({"a": {"location": "x", "settings": {"n": 1}}}, "", "n is not a setting of a model"),
+    ],
+)
+def test_variables_that_are_wrong_are_named(
+    tmp_path: Path, models: dict[str, Any], rest: str, cause: str
+) -> None:
+    with pytest.raises(MMSError) as caught:
+        module.examine(Path(), tmp_path, SHARED, models, rest)
+    assert cause in str(caught.value)
+    assert caught.value.fix
 
 
 def test_remote_locations_are_left_to_the_hosts_and_shown_without_secrets(tmp_path: Path) -> None:

@@ -80,8 +80,10 @@ def test_a_failed_run_says_what_serves_what_and_what_to_do() -> None:
         "FAILED: b: boom",
         "The share holds publication 6 again.",
         "Serve again what they served: a, b.",
-        "COULD NOT BE PUT BACK: d: run `mms rollback` there, "
-        "or `mms apply` with the mms.conf of the share.",
+        (
+            "COULD NOT BE PUT BACK: d: run `mms rollback` there, "
+            "or `mms apply` with the mms.conf of the share."
+        ),
         "Not touched: c.",
         "unreachable: e; they come to it by themselves when they are back",
         "Next: correct the cause and run the playbook again.",
