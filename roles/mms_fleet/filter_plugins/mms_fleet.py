@@ -1,0 +1,117 @@
+"""Filters of the role: what is decided on the controller, as Jinja can call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+
+def _decided(act: Callable[[], Any]) -> Any:
+    # Imported late: Ansible loads all filters, also where the project is not installed.
+    from mms_server.errors import MMSError  # noqa: PLC0415
+
+    try:
+        return act()
+    except MMSError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def run(_value: object) -> dict[str, str]:
+    """Return who this run is; the value is not looked at."""
+    from mms_server.rollout import controller  # noqa: PLC0415 - see above
+
+    return asdict(controller.this_run())
+
+
+def run_is_gone(lease: Mapping[str, str] | None) -> bool:
+    """Return whether the run that holds a lease has ended without giving it back."""
+    from mms_server.rollout import controller  # noqa: PLC0415 - see above
+
+    return bool(lease) and controller.is_gone(lease["controller"], lease["process"])
+
+
+def steps(
+    hosts: Sequence[str], serial: Any, canaries: Sequence[str], soaks: int
+) -> list[dict[str, Any]]:
+    """Return the steps that a change goes in."""
+    from mms_server.rollout import steps as deciding  # noqa: PLC0415 - see above
+
+    # `-e mms_serial=1,25%` is a text, 50 a number.
+    sizes = serial if isinstance(serial, list) else str(serial).split(",")
+    plan = _decided(lambda: deciding.plan(list(hosts), sizes, list(canaries), int(soaks)))
+    return [{**asdict(step), "hosts": list(step.hosts)} for step in plan]
+
+
+def step_failure(step: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why the steps end after this one, or an empty string."""
+    from mms_server.rollout import steps as deciding  # noqa: PLC0415 - see above
+
+    judged = deciding.Step(step["number"], step["of"], tuple(step["hosts"]), step["soaks"])
+    errors = {host: str(row.get("error") or "") for host, row in outcomes.items() if row}
+    return deciding.failure(judged, errors)
+
+
+def gate(
+    canaries: Sequence[str],
+    looks: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    limits: Mapping[str, Any],
+) -> dict[str, list[str]]:
+    """Return the verdict on the canaries: ``reasons`` not to go on, and ``figures``.
+
+    ``looks`` has `past`, `start` and `now`, each host -> metrics and status.
+    """
+    from mms_server.rollout import gate as deciding  # noqa: PLC0415 - see above
+
+    def read(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            host: deciding.Look(str(row["metrics"]), row["status"])
+            for host, row in rows.items()
+            if row and row.get("metrics")
+        }
+
+    window = deciding.Window(read(looks["past"]), read(looks["start"]), read(looks["now"]))
+    typed = {name: type(getattr(deciding.Thresholds, name))(each) for name, each in limits.items()}
+    verdict = _decided(lambda: deciding.judge(window, canaries, deciding.Thresholds(**typed)))
+    return {"reasons": list(verdict.reasons), "figures": list(verdict.figures)}
+
+
+def summary(
+    outcomes: Mapping[str, Mapping[str, Any]],
+    hosts: Sequence[str],
+    cause: str,
+    number: Any,
+    restored: Any,
+) -> dict[str, Any]:
+    """Return the result of a run in words."""
+    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+
+    known = {host: row for host, row in outcomes.items() if row}
+    return wording.after_update(
+        list(hosts), known, cause=cause, number=number or None, restored=restored or None
+    )
+
+
+def table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+    """Return the table of what each host serves."""
+    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+
+    return wording.fleet_table(list(hosts), states)
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by their names."""
+        return {
+            "mms_run": run,
+            "mms_run_is_gone": run_is_gone,
+            "mms_steps": steps,
+            "mms_step_failure": step_failure,
+            "mms_gate": gate,
+            "mms_summary": summary,
+            "mms_table": table,
+        }
