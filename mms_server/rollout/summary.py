@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -33,6 +34,23 @@ def fleet_table(hosts: Sequence[str], states: Mapping[str, Any]) -> list[str]:
             line = _padded((*left, *row), len(head))
             cells.append((*line, state.get("drift", "?") if place == 0 else "") if drift else line)
     return table(cells).splitlines()
+
+
+def answer_of(result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the JSON that a command printed, empty if it printed none or an error."""
+    try:
+        found = json.loads((result or {}).get("stdout") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and "error" not in found else {}
+
+
+def drift_of(plan: Mapping[str, Any]) -> str:
+    """Return in what a host differs from the share; ``plan`` is that of ``mms plan --json``."""
+    if not plan:
+        return "unknown"
+    names = [row["model"] for row in plan["models"] if row["action"] != "keep" or row["repairs"]]
+    return ", ".join(names) or ("leftovers" if plan["changed"] else "none")
 
 
 def after_update(
@@ -74,7 +92,11 @@ def after_update(
             f"COULD NOT BE PUT BACK: {', '.join(stuck)}: run `mms rollback` there, "
             "or `mms apply` with the mms.conf of the share."
         )
-    untouched = [host for host in outcomes if host not in (*changed, *back, *stuck)]
+    failed = [host for host in hosts if outcomes.get(host, {}).get("error")]
+    as_before = [host for host in failed if host not in (*changed, *back, *stuck)]
+    if as_before:
+        lines.append(f"Serve still what they served: {', '.join(as_before)}.")
+    untouched = [host for host in outcomes if host not in (*changed, *back, *stuck, *failed)]
     if untouched:
         lines.append(f"Not touched: {_few(untouched)}.")
     lines += absent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -94,6 +94,20 @@ def summary(
     )
 
 
+def states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what hosts said of themselves, by their names; `rows` are their variables."""
+    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+
+    found = {}
+    for row in rows:
+        state = wording.answer_of(row.get("__mms_fleet_now"))
+        plan = row.get("__mms_fleet_plan")
+        if state and plan is not None:
+            state["drift"] = wording.drift_of(wording.answer_of(plan))
+        found[str(row["inventory_hostname"])] = state
+    return found
+
+
 def table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """Return the table of what each host serves."""
     from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
@@ -113,5 +127,6 @@ class FilterModule:
             "mms_step_failure": step_failure,
             "mms_gate": gate,
             "mms_summary": summary,
+            "mms_states": states,
             "mms_table": table,
         }
