@@ -45,6 +45,17 @@ def playbook(
     name: str, *arguments: str, timeout_s: float = 900
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook on the tested group, to its end or until ``timeout_s``."""
+    process = start_playbook(name, *arguments)
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a playbook on the tested group."""
     command = [
         str(Path(sys.executable).with_name("ansible-playbook")),
         f"--inventory={INVENTORY}",
@@ -58,13 +69,11 @@ def playbook(
         "ANSIBLE_NOCOLOR": "1",
         "COLUMNS": "240",
     }
-    return subprocess.run(
+    return subprocess.Popen(
         command,
         cwd=ROOT,
         env=environment,
-        timeout=timeout_s,
         text=True,
-        check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

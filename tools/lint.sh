@@ -17,5 +17,5 @@ check shellcheck "${scripts[@]}"
 check python tools/role_readmes.py --check
 [ "${1:-}" = --fast ] && exit 0
 check mypy
-check mypy --explicit-package-bases tools examples roles
+check mypy --explicit-package-bases tools examples roles plugins
 check ansible-lint --offline -q

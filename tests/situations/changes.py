@@ -99,6 +99,11 @@ def releases(machine: lab.Machine) -> dict[str, str]:
     return {row["model"]: row["release"] for row in status(machine)["models"]}
 
 
+def live(machine: lab.Machine) -> str:
+    """Return where the live link of the digits model points."""
+    return lab.on(machine, "readlink /run/mms/live/digits.sock")
+
+
 def healthy(machine: lab.Machine) -> bool:
     """Return whether a host says that it is healthy."""
     try:

@@ -49,14 +49,6 @@ def variant(tmp_path: Path) -> Callable[[Variant], list[str]]:
     return make
 
 
-@pytest.fixture
-def as_before() -> Iterator[None]:
-    """Publish and serve the original archive again, whatever the test did."""
-    yield
-    done = lab.playbook("playbooks/update_models.yml")
-    assert done.returncode == 0, done.stdout
-
-
 def service_file(members: dict[str, bytes]) -> str:
     """Return the name of the archive's service file."""
     name: str = json.loads(members["MANIFEST.json"])["Model"]["Service"]

@@ -115,6 +115,15 @@ def table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     return wording.fleet_table(list(hosts), states)
 
 
+def drift(hosts: Sequence[str], data: bool) -> Any:  # noqa: FBT001 - filters have no keywords
+    """Return what this run found, as data by host or as lines."""
+    from mms_server.rollout import drift as collected  # noqa: PLC0415 - see above
+
+    found = collected.FOUND.found()
+    words = collected.as_data if data else collected.as_lines
+    return words(found, list(hosts))
+
+
 class FilterModule:
     """What Ansible looks for."""
 
@@ -127,6 +136,7 @@ class FilterModule:
             "mms_step_failure": step_failure,
             "mms_gate": gate,
             "mms_summary": summary,
+            "mms_drift": drift,
             "mms_states": states,
             "mms_table": table,
         }

@@ -215,9 +215,11 @@ def main() -> None:
         )
     try:
         result = examine(
-            *(Path(module.params[name]) for name in ("conf", "archives", "shared")),
-            models=module.params["models"],
-            rest=module.params["rest"],
+            Path(module.params["conf"]),
+            Path(module.params["archives"]),
+            Path(module.params["shared"]),
+            module.params["models"],
+            module.params["rest"],
         )
     except MMSError as error:
         module.fail_json(msg=f"{error} Nothing has been changed on any host.")

@@ -1,0 +1,38 @@
+"""Ansible callback: in check mode, collect what would be changed, for playbooks/drift.yml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible import context
+from ansible.playbook.handler import Handler
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: mms_drift
+type: aggregate
+short_description: Collects what a check would change
+description:
+  - Remembers in check mode the tasks that would change something; C(playbooks/drift.yml) shows
+    them. Prints nothing, and does nothing outside of check mode.
+requirements: []
+"""
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible has no types
+    """What Ansible looks for."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "mms_drift"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Take what would be changed; handlers only follow from that."""
+        task = result.task
+        if not context.CLIARGS.get("check") or isinstance(task, Handler):
+            return
+        if result.is_changed():
+            from mms_server.rollout import drift  # noqa: PLC0415 - only where it is needed
+
+            drift.FOUND.add(result.host.name, task.action, task.name, result.result)
