@@ -53,6 +53,20 @@ def drift_of(plan: Mapping[str, Any]) -> str:
     return ", ".join(names) or ("leftovers" if plan["changed"] else "none")
 
 
+def brought_to(
+    outcome: Mapping[str, Any], cause: str, number: int | None, restored: int | None
+) -> int:
+    """Return the publication that a host was brought to by a run, 0 if to none.
+
+    ``number`` is the one that the run published, ``restored`` the one that it put back instead.
+    """
+    if outcome.get("error") and not outcome.get("put_back"):
+        return 0
+    if not cause:
+        return number or 0
+    return (restored or 0) if outcome.get("put_back") else 0
+
+
 def after_update(
     hosts: Sequence[str],
     outcomes: Mapping[str, Mapping[str, Any]],

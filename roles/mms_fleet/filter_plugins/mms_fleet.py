@@ -78,6 +78,15 @@ def gate(
     return {"reasons": list(verdict.reasons), "figures": list(verdict.figures)}
 
 
+def brought_to(
+    outcome: Mapping[str, Any] | None, cause: str, published: Mapping[str, Any], restored: Any
+) -> int:
+    """Return the publication that a host was brought to by a run, 0 if to none."""
+    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+
+    return wording.brought_to(outcome or {}, cause, published.get("number"), restored)
+
+
 def summary(
     outcomes: Mapping[str, Mapping[str, Any]],
     hosts: Sequence[str],
@@ -135,6 +144,7 @@ class FilterModule:
             "mms_steps": steps,
             "mms_step_failure": step_failure,
             "mms_gate": gate,
+            "mms_brought_to": brought_to,
             "mms_summary": summary,
             "mms_drift": drift,
             "mms_states": states,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from mms_server.rollout import summary
 
 ROW = {
@@ -88,6 +90,39 @@ def test_a_failed_run_says_what_serves_what_and_what_to_do() -> None:
         "unreachable: e; they come to it by themselves when they are back",
         "Next: correct the cause and run the playbook again.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cause", "number"),
+    [
+        ({"changed": True, "error": "", "put_back": None}, "", 7),
+        ({}, "", 7),
+        ({"changed": True, "error": "", "put_back": True}, "boom", 6),
+        ({"changed": False, "error": "boom", "put_back": True}, "boom", 6),
+        ({"changed": True, "error": "", "put_back": False}, "boom", 0),
+        ({"changed": True, "error": "boom", "put_back": None}, "", 0),
+        ({}, "boom", 0),
+    ],
+)
+def test_the_publication_that_a_host_was_brought_to(
+    outcome: dict[str, Any], cause: str, number: int
+) -> None:
+    assert summary.brought_to(outcome, cause, 7, 6) == number
+
+
+def test_what_commands_printed_and_what_they_did_not() -> None:
+    assert summary.answer_of({"stdout": '{"a": 1}'}) == {"a": 1}
+    for result in (None, {}, {"stdout": "x"}, {"stdout": '{"error": {}}'}, {"stdout": "[]"}):
+        assert summary.answer_of(result) == {}
+
+
+def test_drift_names_the_models() -> None:
+    keep = {"model": "a", "action": "keep", "repairs": []}
+    assert summary.drift_of({}) == "unknown"
+    assert summary.drift_of({"models": [keep], "changed": False}) == "none"
+    assert summary.drift_of({"models": [keep], "changed": True}) == "leftovers"
+    other = [{**keep, "action": "replace"}, {**keep, "model": "b", "repairs": ["link"]}]
+    assert summary.drift_of({"models": other, "changed": True}) == "a, b"
 
 
 def test_many_names_are_cut_short() -> None:
