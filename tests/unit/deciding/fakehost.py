@@ -90,6 +90,7 @@ class FakeSupervisor:
         self.broken: set[str] = set()
         self.memory: dict[str, int] = {}
         self.most = 0
+        self.words = ""
         self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
         self.acts: list[str] = []
@@ -134,7 +135,7 @@ class FakeSupervisor:
         self._set("disable", release, enabled=False, half_enabled=False)
 
     def journal(self, release: str) -> str:
-        return f"last words of {release}"
+        return self.words or f"last words of {release}"
 
     def _run(self, act: str, release: str) -> None:
         described = Release.from_json(self._layout.release_file(release).read_text())
@@ -298,7 +299,7 @@ class FakeHost:
         }
         assert {path.name for path in self.layout.releases.iterdir()} == kept
         texts = [self.layout.release_file(name).read_text() for name in kept]
-        entries = {Release.from_json(text).archive_sha256 for text in texts}
+        entries = {entry for text in texts for entry in Release.from_json(text).entries}
         assert {path.name for path in self.layout.store.iterdir()} == entries
 
     def _weights(self, release: str) -> str:
