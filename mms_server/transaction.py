@@ -130,6 +130,12 @@ class Transaction:
         except (MMSError, OSError) as error:
             host.report(f"release {release} is not measured: {error}")
 
+    def _measure_again(self, release: str) -> None:
+        """Note what a release has grown to while it served: that is what it needs another time."""
+        seen = measured.read(self._host.layout.measured_file(release))
+        if seen:
+            self._measure(release, seen.ready_s)
+
     def _change_with_gap(self) -> None:
         """Let what is ready take over, and end what it replaces; then change the rest in turn."""
         gap = self._forecast.gap
@@ -170,6 +176,7 @@ class Transaction:
         """End a release before the change is done: it is started again if that fails."""
         self._enter(model_of(release), f"end release {release}, to make room")
         if self._observed.state(release).up:
+            self._measure_again(release)
             notes: list[str] = []
             retire.attempt(notes, partial(retire.drain, self._host, release))
             for note in notes:
@@ -236,6 +243,7 @@ class Transaction:
     def _retire(self, release: str, warnings: list[str]) -> None:
         host, drained = self._host, False
         if self._observed.state(release).up:
+            self._measure_again(release)
             drained = retire.attempt(warnings, partial(retire.drain, host, release))
         seconds = self._plan.keep_warm.get(release, 0)
         if drained and seconds:

@@ -82,9 +82,10 @@ class RandomHost:
             release = Release(model, digest, served.workers, self.fake.settings.runtime)
             releases[model] = release
             contents[model] = Content(served.size * MB, golden=False)
-            # What is loaded uses as much as is expected of it, or less.
-            expected = need(release, contents[model].size_bytes, None).memory_bytes
-            self.fake.supervisor.memory[release.id] = expected // served.workers
+            # What is loaded uses as much as the rule says, or less: always so much of one model.
+            by_rule = need(release, contents[model].size_bytes, None).memory_bytes
+            less = 50 * MB if model in "ac" else 0
+            self.fake.supervisor.memory[release.id] = by_rule - less
         warm_s = dict.fromkeys(conf, self.fake.settings.keep_warm_s)
         return Wanted(Path("/mms.conf"), releases, "h", 1, contents=contents, keep_warm_s=warm_s)
 
