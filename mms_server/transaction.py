@@ -118,6 +118,7 @@ class Transaction:
         on_gpu = self._wanted.releases[model].on_gpu
         wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
         self._host.probe(self._host.layout.socket(release), model, wait_s)
+        self._host.supervisor.give_processor(release)
 
     def _measure(self, release: str, ready_s: float) -> None:
         host = self._host

@@ -93,6 +93,7 @@ class FakeSupervisor:
         self.words = ""
         self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
+        self.slow: set[str] = set()
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
@@ -115,7 +116,12 @@ class FakeSupervisor:
         self._set("open", release, socket="active")
 
     def start(self, release: str, timeout_s: float) -> None:
+        self.slow.add(release)
         self._run("start", release)
+
+    def give_processor(self, release: str) -> None:
+        self._clockwork.tick(f"before giving {release} the processor")
+        self.slow.discard(release)
 
     def start_soon(self, release: str) -> None:
         self._set("start_soon", release, socket="active", service="active")
@@ -286,6 +292,7 @@ class FakeHost:
         assert self.served() == dict(models)
         live, kept_warm = set(generation.models.values()), set(warm.read(self.layout))
         assert self.serving() == sorted(live | kept_warm)
+        assert not self.supervisor.slow & set(generation.models.values())
         left = {name for name, state in self.supervisor.units.items() if not state.gone}
         assert left == live | kept_warm
         assert all(self.supervisor.units[name].enabled == (name in live) for name in left)

@@ -62,6 +62,7 @@ def test_the_commands(scripted: Scripted) -> None:
     systemd.stop("m.1", 5)
     assert scripted.asked() == [
         "systemctl start mms@m.1.socket",
+        "systemctl set-property --runtime mms@m.1.service CPUWeight=10",
         "systemctl start mms@m.1.service",
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
@@ -70,6 +71,24 @@ def test_the_commands(scripted: Scripted) -> None:
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
+
+
+def test_a_release_that_loads_has_little_of_the_processor(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    systemd = Systemd(properties=tmp_path)
+    written = tmp_path / "mms@m.1.service.d"
+    written.mkdir()
+    (written / "50-CPUWeight.conf").touch()
+    systemd.give_processor("m.1")
+    assert not written.exists()
+    assert scripted.asked() == ["systemctl daemon-reload"]
+    systemd.give_processor("m.1")
+    scripted.answer({})
+    written.mkdir()
+    systemd.stop("m.1", 5)
+    assert not written.exists(), "nothing is left of a release that ended before it was ready"
+    assert "systemctl daemon-reload" not in scripted.asked()
 
 
 def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -> None:
