@@ -73,13 +73,13 @@ def test_the_way_back_to_a_warm_release_is_instant(
         changes.applied(last, confs[1])
         new = changes.releases(last)["digits"]
         (row,) = changes.status(last)["models"]
-        assert list(row["warm"]) == [old]
+        assert old in row["warm"]
         began = time.monotonic()
         back = json.loads(lab.on(last, "mms rollback --json"))
         record_property("seconds of a rollback", round(time.monotonic() - began, 2))
         assert (back["seconds"], changes.releases(last)["digits"]) == (0, old)
         load.wait_for_answers(10)
-        assert units(last) == {old, new}
+        assert {old, new} <= units(last)
         timers = lab.on(last, "systemctl list-timers --no-legend 'mms-retire-*'")
         assert f"mms-retire-{new}" in timers
         changes.wait_until(lambda: units(last) == {old}, f"{new} ends", WARM_S + 30)
