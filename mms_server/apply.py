@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from mms_server import generations, links
+from mms_server import generations, links, unit_file
 from mms_server.conf import read
 from mms_server.errors import MMSError, ReleaseFailedError, SupervisorError
 from mms_server.generations import Generation
@@ -110,6 +110,7 @@ class _Transaction:
     def run(self, outcome: Outcome) -> Outcome:
         """Carry out the plan; return the outcome with the new generation and warnings."""
         try:
+            self._configure()
             for model, release in self._plan.to_start():
                 self._start(model, self._wanted.releases[model], release)
             self._switch()
@@ -125,6 +126,16 @@ class _Transaction:
     def _enter(self, model: str, step: str) -> None:
         self._model, self._step = model, step
         self._host.report(f"model {model}: {step}")
+
+    def _configure(self) -> None:
+        """Write the units' drop-ins, all at once: systemd reads its files anew only once."""
+        started = [self._wanted.releases[model] for model, _release in self._plan.to_start()]
+        if started:
+            self._enter(", ".join(row.model for row in started), "write what the units need")
+            layout = self._host.layout
+            self._host.supervisor.configure(
+                {row.id: unit_file.text(layout, row) for row in started}
+            )
 
     def _start(self, model: str, release: Release, release_id: str) -> None:
         host, settings = self._host, self._host.settings

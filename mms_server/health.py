@@ -39,7 +39,7 @@ def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealt
 
 
 def _one(layout: Layout, model: str, release: str) -> ModelHealth:
-    slots = holders(layout.alive_file(release))
+    slots = _holders(layout, release)
     link = layout.live_link(model)
     try:
         linked = (link.parent / link.readlink()).resolve() == layout.socket(release).resolve()
@@ -47,6 +47,19 @@ def _one(layout: Layout, model: str, release: str) -> ModelHealth:
         linked = False
     master = MASTER_SLOT in slots
     return ModelHealth(master, len(slots) - master, linked)
+
+
+def has_processes(layout: Layout, release: str) -> bool:
+    """Return whether any process of a release lives."""
+    return bool(_holders(layout, release))
+
+
+def _holders(layout: Layout, release: str) -> tuple[int, ...]:
+    try:
+        return holders(layout.alive_file(release))
+    except OSError:
+        # The model's code can have put anything there: it takes nobody but itself out of service.
+        return ()
 
 
 class NewestGeneration:

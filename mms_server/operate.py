@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mms_server import generations, health, links
+from mms_server import generations, health, links, unit_file
 from mms_server.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
 from mms_server.generations import Generation
 from mms_server.health import ModelHealth
@@ -108,9 +108,11 @@ def _restart(host: Host, model: str, release: str) -> None:
     host.report(f"model {model}: restart {release}")
     settings = host.settings
     try:
+        described = host.release(release)
+        if described:
+            host.supervisor.configure({release: unit_file.text(host.layout, described)})
         host.supervisor.open_socket(release)
         host.supervisor.restart(release, settings.start_timeout_s + settings.stop_timeout_s)
-        described = host.release(release)
         on_gpu = described is not None and described.on_gpu
         wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
         host.probe(host.layout.socket(release), model, wait_s)

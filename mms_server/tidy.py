@@ -15,7 +15,7 @@ from mms_server.release import Release
 def tidy(host: Host) -> None:
     """Remove old generations, then what else nobody needs: releases, store entries, downloads.
 
-    What a removed release has counted is added to the past.
+    What a removed release has counted is added to the past, before its instance directory goes.
 
     When a kept generation or release cannot be read, nothing that it may need is removed.
 
@@ -30,38 +30,32 @@ def tidy(host: Host) -> None:
     except (MMSError, OSError) as error:
         host.report(f"nothing is cleaned up: {error}")
         return
-    for release in sorted(_on_disk(host) - kept):
+    for release in sorted(_names(host.layout.releases) - kept):
         shutil.rmtree(host.layout.releases / release, ignore_errors=False)
-    for path in _lock_files(host):
-        if path.name.removesuffix(".lock") not in kept:
-            path.unlink(missing_ok=True)
-    metrics = _metrics(host)
-    metrics.add_to_past(metrics.releases() - kept)
+    gone = _names(host.layout.instances) - kept
+    MetricsFiles(host.layout, lambda _name: False).add_to_past(gone)
+    for release in sorted(gone):
+        shutil.rmtree(host.layout.instance(release))
+    for release in sorted(_names(host.layout.roots) - kept):
+        shutil.rmtree(host.layout.root(release))
+    for release in sorted(host.supervisor.configured() - kept):
+        host.supervisor.forget(release)
     host.store.remove_all_but(needed)
     host.archives.fetcher.tidy(host.now().timestamp())
 
 
-def _on_disk(host: Host) -> set[str]:
-    directory = host.layout.releases
+def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-
-
-def _lock_files(host: Host) -> list[Path]:
-    directory = host.layout.alive
-    return sorted(directory.glob("*.lock")) if directory.is_dir() else []
-
-
-def _metrics(host: Host) -> MetricsFiles:
-    return MetricsFiles(host.layout.metrics, lambda _name: False)
 
 
 def _kept_releases(host: Host) -> set[str]:
     kept: set[str] = set()
     for number in generations.numbers(host.layout):
         kept.update(generations.load(host.layout, number).models.values())
-    doubtful = _on_disk(host) | {path.name.removesuffix(".lock") for path in _lock_files(host)}
-    doubtful |= _metrics(host).releases()
-    doubtful -= kept
+    layout = host.layout
+    doubtful = host.supervisor.configured() - kept
+    for directory in (layout.releases, layout.instances, layout.roots):
+        doubtful |= _names(directory) - kept
     if doubtful:
         states = host.supervisor.states(doubtful)
         kept.update(name for name in doubtful if not states[name].gone)
@@ -70,7 +64,7 @@ def _kept_releases(host: Host) -> set[str]:
 
 def _needed_entries(host: Host, kept: set[str]) -> set[str]:
     needed: set[str] = set()
-    for name in kept & _on_disk(host):
+    for name in kept & _names(host.layout.releases):
         release = Release.from_json(host.layout.release_file(name).read_text("utf-8"))
         needed.add(release.archive_sha256)
         if release.service:

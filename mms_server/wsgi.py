@@ -32,7 +32,7 @@ def _application() -> Any:
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    observer = PredictionMetrics(layout.metrics / release.id, [release.model])
+    observer = PredictionMetrics(layout.counts(release.id), [release.model])
     model_routes(app, make_ready([model], limits, observer))
     return app
 

@@ -34,7 +34,7 @@ time.sleep(60)
 
 @contextmanager
 def _alive(layout: Layout, release: str, *slots: int) -> Iterator[None]:
-    layout.alive.mkdir(parents=True, exist_ok=True)
+    layout.instance(release).mkdir(parents=True, exist_ok=True)
     words = [str(layout.alive_file(release)), *map(str, slots)]
     process = subprocess.Popen([sys.executable, "-c", _HOLDER, *words], stdout=subprocess.PIPE)
     assert process.stdout is not None
