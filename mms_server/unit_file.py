@@ -29,6 +29,8 @@ def text(layout: Layout, release: Release) -> str:
         MMSError: a path cannot stand in a unit file.
     """
     lines = [f"# Written by mms: what release {release.id} has of its own.", "[Service]"]
+    # Each release has its own; a user's name takes no dot and no more than 31 characters.
+    lines.append(f"User=mms-{release.version}")
     lines += [f"BindReadOnlyPaths={path}" for path in _plain(_seen(layout, release))]
     if release.log.file:
         # One log file of all models, as MXNet Model Server had it.
@@ -81,6 +83,11 @@ def releases(layout: Layout) -> set[str]:
     return {name for name in names if any(layout.drop_in(name).parent.glob("*release.conf*"))}
 
 
+def is_plain(path: Path) -> bool:
+    """Return whether an absolute path can stand in a unit file as it is."""
+    return _PLAIN.fullmatch(str(path)) is not None and ".." not in path.parts
+
+
 def _seen(layout: Layout, release: Release) -> Iterator[Path]:
     yield layout.store / release.archive_sha256
     if release.service:
@@ -90,7 +97,7 @@ def _seen(layout: Layout, release: Release) -> Iterator[Path]:
 
 def _plain(paths: Iterator[Path]) -> Iterator[Path]:
     for path in paths:
-        if not _PLAIN.fullmatch(str(path)) or ".." in path.parts:
+        if not is_plain(path):
             raise MMSError(
                 f"the path {str(path)!r} cannot stand in a unit of systemd.",
                 fix="use a path of letters, digits and . _ / + @ ~ = , - only.",

@@ -29,7 +29,8 @@ def directives(release: Release) -> list[str]:
     lines = unit_file.text(LAYOUT, release).split("\n")
     assert lines[1:2] == ["[Service]"]
     assert lines[-1] == ""
-    return [line for line in lines[2:-1] if not line.startswith("#")]
+    assert lines[2] == f"User=mms-{release.version}"
+    return [line for line in lines[3:-1] if not line.startswith("#")]
 
 
 def test_a_release_sees_its_own_files() -> None:
