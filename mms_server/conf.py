@@ -17,6 +17,7 @@ from mms_server.errors import ConfError
 from mms_server.gunicorn_args import GunicornArg
 from mms_server.mms_flags import ModelSpec
 from mms_server.model_settings import ModelSettings
+from mms_server.patience import patiently
 
 __all__ = ["GunicornArg", "MmsConf", "ModelSpec", "parse", "read"]
 
@@ -80,10 +81,10 @@ def read(file: Path) -> MmsConf:
 
     Raises:
         ConfError: it is missing, unreadable, too large, not UTF-8, or wrong.
+        SilentFileSystemError: its file system does not answer.
     """
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = patiently(lambda: _beginning(file), file)
     except OSError as error:
         cause = f"cannot be read: {error.strerror}."
         raise ConfError(file, 0, cause, fix="give the path of an mms.conf.") from error
@@ -95,6 +96,11 @@ def read(file: Path) -> MmsConf:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfError(file, line, "is not UTF-8 text.", fix="save it as UTF-8.") from error
     return parse(text, file)
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def parse(text: str, file: Path) -> MmsConf:

@@ -70,6 +70,24 @@ class FetchError(MMSError):
         return f"{self.place}: {self.location}" if self.place else self.location
 
 
+class SilentFileSystemError(MMSError):
+    """A file system did not answer within ``limit_s`` seconds, as that of a lost NFS server."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, path: Path, limit_s: float) -> None:
+        self.path = path
+        self.limit_s = limit_s
+        super().__init__(
+            f"the file system did not answer within {limit_s:g} s.",
+            fix="see that its server can be reached (findmnt tells which), then run it again.",
+        )
+
+    def where(self) -> str:
+        """Return the path that was looked at."""
+        return str(self.path)
+
+
 class ServiceError(MMSError):
     """A model's service class cannot be loaded, or the model cannot be bound."""
 

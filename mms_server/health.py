@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mms_server import generations
+from mms_server import generations, links
 from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import MASTER_SLOT, holders
@@ -21,32 +21,39 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True)
 class ModelHealth:
-    """One model: is its master alive, how many workers are, does its link point at it."""
+    """One model: is its master alive, and how many workers are.
+
+    ``serving`` is the release that its link points at, whose processes count; None if it has no
+    link, and then they are those of the wanted release. ``linked`` is whether it is the wanted one:
+    in the midst of a change it may be another.
+    """
 
     master: bool
     workers: int
     linked: bool
+    serving: str | None = None
 
     @property
     def ready(self) -> bool:
         """Return whether a request would be answered."""
-        return self.master and self.workers > 0 and self.linked
+        return self.master and self.workers > 0 and self.serving is not None
 
 
 def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
     """Return the health of each model; ``models`` maps endpoint names to release ids."""
-    return {model: _one(layout, model, release) for model, release in models.items()}
+    serving = {
+        model: release
+        for model, release in links.read(layout).items()
+        # A link that leads to another model serves nobody.
+        if release.rpartition(".")[0] == model
+    }
+    return {model: _one(layout, name, serving.get(model)) for model, name in models.items()}
 
 
-def _one(layout: Layout, model: str, release: str) -> ModelHealth:
-    slots = _holders(layout, release)
-    link = layout.live_link(model)
-    try:
-        linked = (link.parent / link.readlink()).resolve() == layout.socket(release).resolve()
-    except OSError:
-        linked = False
+def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
+    slots = _holders(layout, serving or wanted)
     master = MASTER_SLOT in slots
-    return ModelHealth(master, len(slots) - master, linked)
+    return ModelHealth(master, len(slots) - master, serving == wanted, serving)
 
 
 def has_processes(layout: Layout, release: str) -> bool:

@@ -12,6 +12,7 @@ from mms_server.archives import Found
 from mms_server.conf import MmsConf, ModelSpec
 from mms_server.errors import ArchiveError, ConfError
 from mms_server.locations import Location
+from mms_server.patience import patiently
 
 _ONNX: Final = (".onnx", ".pb2")
 
@@ -37,17 +38,18 @@ def path_of(location: Location, base: Path, archives: Path | None = None) -> Pat
 
     Raises:
         ArchiveError: nothing is there, or it is of a kind that cannot be served.
+        SilentFileSystemError: its file system does not answer.
     """
     name = location.name
     if name.lower().endswith(_ONNX):
         fix = "Convert ONNX model using mxnet-model-export before serving."
         raise ArchiveError(location.shown, f"{name} is an ONNX file.", fix=fix)
-    if archives is not None and name and (archives / name).exists():
+    if archives is not None and name and _there(archives / name):
         return archives / name
     if location.remote:
         return None
     path = _local(location, base)
-    if not path.exists():
+    if not _there(path):
         besides = f", and {archives} has no {name}" if archives is not None else ""
         cause = f"archive {path} does not exist{besides}."
         raise ArchiveError(location.shown, cause, fix="put it there, or correct the location.")
@@ -64,13 +66,18 @@ def locate_service(conf: MmsConf, archives: Path | None = None) -> Path | None:
         return None
     text, line = conf.arguments["--service"]
     path = conf.file.parent / text
-    if archives is not None and (archives / path.name).is_file():
-        return archives / path.name
-    if not path.is_file():
+    beside = archives / path.name if archives is not None else None
+    if beside and patiently(beside.is_file, beside):
+        return beside
+    if not patiently(path.is_file, path):
         cause = f"service file {path} does not exist."
         fix = "put the file there, or write `optional` to use the archives' own."
         raise ConfError(conf.file, line, cause, fix=fix)
     return path
+
+
+def _there(path: Path) -> bool:
+    return patiently(path.exists, path)
 
 
 def _local(location: Location, base: Path) -> Path:

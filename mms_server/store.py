@@ -2,6 +2,9 @@
 
 An entry appears by one rename, so it is whole or absent. Names never become paths: two archives
 with equal names are two entries, and an archive that changed under its name is a new one.
+
+Sources may lie on a shared file system: all methods raise SilentFileSystemError when it does not
+answer.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from typing import Final
 from mms_server import archive
 from mms_server.archive import UnpackLimits
 from mms_server.errors import ArchiveError
+from mms_server.patience import chunks, patiently
 
-_CHUNK: Final = 1024 * 1024
 _TEMPORARY: Final = ".new-"
 _MAX_FILES: Final = 4096
 
@@ -46,7 +49,7 @@ class Store:
             ArchiveError: it cannot be read, or is larger than the limit.
         """
         with _explained(source):
-            if source.is_dir():
+            if _is_directory(source):
                 return self._digest_directory(source)
             return self._copy(source, None)
 
@@ -56,7 +59,7 @@ class Store:
         Raises:
             ArchiveError: it cannot be read or unpacked, or is not a model; nothing is left behind.
         """
-        if source.is_dir():
+        if _is_directory(source):
             return self._add(source, self._copy_directory, archive.check)
         return self._add(source, self._unpack, archive.check)
 
@@ -150,13 +153,13 @@ class Store:
         # The word in front keeps the digest of a directory apart from that of any file.
         total = hashlib.sha256(b"directory\0")
         room = self._max_bytes
-        for path in _files(source):
+        for path in patiently(lambda: list(_files(source)), source):
             name = path.relative_to(source)
             target = None
             if copy_to is not None:
                 target = copy_to / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-            room -= path.stat().st_size
+            room -= patiently(path.stat, path).st_size
             if room < 0:
                 raise self._too_large(source)
             total.update(os.fsencode(name) + b"\0" + self._copy(path, target).encode() + b"\0")
@@ -164,11 +167,11 @@ class Store:
 
     def _copy(self, source: Path, target: Path | None) -> str:
         """Return the SHA-256 of a file; with a target, of what was copied there."""
-        if not source.is_file():
+        if not patiently(source.is_file, source):
             raise ArchiveError(source, "it is not a file.", fix="give the path of a .model file.")
         digest, size = hashlib.sha256(), 0
-        with source.open("rb") as stream, (target or Path(os.devnull)).open("wb") as copy:
-            while chunk := stream.read(_CHUNK):
+        with (target or Path(os.devnull)).open("wb") as copy:
+            for chunk in chunks(source):
                 size += len(chunk)
                 if size > self._max_bytes:
                     raise self._too_large(source)
@@ -184,6 +187,10 @@ class Store:
     def _too_large(self, source: Path) -> ArchiveError:
         cause = f"it is larger than {self._max_bytes} bytes."
         return ArchiveError(source, cause, fix="make it smaller, or raise max_archive_bytes.")
+
+
+def _is_directory(source: Path) -> bool:
+    return patiently(source.is_dir, source)
 
 
 def _files(directory: Path) -> Iterator[Path]:

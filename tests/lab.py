@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +84,15 @@ def predict(machine: Machine, image: Path = SEVEN, model: str = "digits") -> dic
     return best
 
 
+# A login takes a host a second or more: commands of one run share a connection.
+_CONNECTIONS = Path(tempfile.mkdtemp(prefix="mms-ssh-"))
+atexit.register(shutil.rmtree, _CONNECTIONS, ignore_errors=True)
+
 _SSH_OPTIONS = {
     "BatchMode": "yes",
+    "ControlMaster": "auto",
+    "ControlPath": str(_CONNECTIONS / "%C"),
+    "ControlPersist": "60",
     "ConnectTimeout": "10",
     "LogLevel": "ERROR",
     "ServerAliveCountMax": "6",
@@ -109,11 +119,24 @@ def copy(machine: Machine, file: Path, destination: str) -> None:
     subprocess.run(command, timeout=60, check=True)
 
 
-def on(machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
-    """Run a command as root on a host; return what it printed."""
+def run(
+    machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as root on a host, to its end or until ``timeout_s``."""
     line = ["ssh", "-i", str(KEY), *SSH_ARGUMENTS, f"admin@{machine.address}", f"sudo {command}"]
-    done = subprocess.run(
+    return subprocess.run(
         line, input=stdin, timeout=timeout_s, text=True, check=False, capture_output=True
     )
+
+
+def on(machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
+    """Run a command as root on a host; return what it printed."""
+    done = run(machine, command, stdin=stdin, timeout_s=timeout_s)
     assert done.returncode == 0, f"{command} on {machine.name}: {done.stderr}"
     return done.stdout.strip()
+
+
+def disconnect(machine: Machine) -> None:
+    """Forget the shared connection to a host whose power is about to be taken away."""
+    command = ["ssh", "-O", "exit", *SSH_ARGUMENTS, f"admin@{machine.address}"]
+    subprocess.run(command, timeout=10, check=False, capture_output=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -28,6 +29,9 @@ def main(argv: Sequence[str]) -> None:
         answer = {"refused": [kind, error.where(), error.cause, error.fix]}
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump(answer, stream)
+    if sys.__stdout__:
+        with contextlib.suppress(OSError, ValueError):
+            sys.__stdout__.flush()
     # Threads that an import has started would keep the process.
     os._exit(0)
 

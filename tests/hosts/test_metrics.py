@@ -128,8 +128,9 @@ def test_places(host: Any, path: str, user: str, mode: int) -> None:
     assert (place.user, place.group, place.mode) == (user, user, mode)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def as_before() -> Iterator[None]:
+    """Let the hosts write to the journal again: the tests of the next host look for it there."""
     yield
     done = lab.playbook("playbooks/update_models.yml")
     assert done.returncode == 0, done.stdout
