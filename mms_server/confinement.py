@@ -71,9 +71,13 @@ class Confinement:
     def as_text(self) -> str:
         """Return it for a plan: empty if there is nothing to say."""
         words = [f"{name}={value}" for name, value in self.limits().items()]
-        if self.lifted:
-            words.append(f"without protection of {', '.join(self.lifted)} ({self.reason})")
-        return ", ".join(words)
+        return ", ".join([*words, self.lifted_text()] if self.lifted else words)
+
+    def lifted_text(self) -> str:
+        """Return what the release runs without, and why: empty if it has all protections."""
+        if not self.lifted:
+            return ""
+        return f"without protection of {', '.join(self.lifted)} ({self.reason})"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from mms_server.generations import Generation
 from mms_server.health import ModelHealth
 from mms_server.host import Host
 from mms_server.host_lock import locked
+from mms_server.release import Release
 from mms_server.supervisor import UnitState
 
 _LOCK_WAIT_S: Final = 60.0
@@ -19,13 +20,14 @@ _LOCK_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model of the newest generation."""
+    """One model of the newest generation; ``unconfined`` is what it runs without, and why."""
 
     model: str
     release: str
     socket: str
     units: UnitState
     health: ModelHealth
+    unconfined: str = ""
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
@@ -40,10 +42,21 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
     states = host.supervisor.states(list(generation.models.values()))
     found = health.of_models(host.layout, generation.models)
     rows = [
-        ModelStatus(model, name, str(host.layout.socket(name)), states[name], found[model])
+        ModelStatus(
+            model,
+            name,
+            str(host.layout.socket(name)),
+            states[name],
+            found[model],
+            _unconfined(host.release(name)),
+        )
         for model, name in generation.models.items()
     ]
     return generation, rows
+
+
+def _unconfined(release: Release | None) -> str:
+    return release.confinement.lifted_text() if release else ""
 
 
 def relink(host: Host) -> list[str]:

@@ -75,6 +75,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "serving": row.health.serving,
                 "ready": row.health.ready,
                 "socket": row.socket,
+                "unconfined": row.unconfined,
             }
             for row in rows
         ],
@@ -92,7 +93,9 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
         state = row.units.service
         workers = str(row.health.workers)
         cells.append((row.model, row.release, state, ready, workers, row.socket))
-    return f"{head} from {generation.conf}\n{table(cells)}"
+    lines = [f"{head} from {generation.conf}", table(cells)]
+    lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
+    return "\n".join(lines)
 
 
 def releases_json(kept: list[Generation], on_disk: list[tuple[str, str | None]]) -> dict[str, Any]:

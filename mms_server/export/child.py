@@ -101,7 +101,8 @@ def _value(answer: BinaryIO, where: Path, code: int) -> Any:
         kind, place, cause, fix = data["refused"]
     except (ValueError, KeyError, TypeError) as error:
         number = -code if code < 0 else code - _SIGNALS
-        ending = f"was killed by signal {number}" if number > 0 else f"exited with code {code}"
+        killed = number in signal.valid_signals()
+        ending = f"was killed by signal {number}" if killed else f"exited with code {code}"
         raise ArchiveError(
             where,
             f"the process that ran its code {ending} before it answered.",

@@ -115,7 +115,7 @@ def _by_bubblewrap(task: Task, program: str) -> list[str]:
         words += ["--ro-bind", str(path), str(path)]
     if task.writable:
         words += ["--bind", str(task.writable), str(task.writable)]
-    return [*words, "--", *task.command]
+    return [*words, "--remount-ro", "/", "--", *task.command]
 
 
 @functools.cache
