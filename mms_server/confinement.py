@@ -21,7 +21,13 @@ LIFTS: Final[Mapping[str, tuple[str, ...]]] = {
         "BindReadOnlyPaths=-/etc/resolv.conf -/etc/hosts -/etc/host.conf -/etc/gai.conf",
         "BindReadOnlyPaths=-/etc/ssl -/etc/ca-certificates -/run/systemd/resolve",
     ),
-    "files": ("RootDirectory=", "ProtectHome=read-only"),
+    "files": (
+        "RootDirectory=",
+        # To ProtectSystem=strict, /run is one of the API file systems, which it leaves writable.
+        "ReadOnlyPaths=/run",
+        "ProtectHome=read-only",
+        "InaccessiblePaths=-/run/dbus -/run/systemd/private",
+    ),
     "devices": ("PrivateDevices=no", "DevicePolicy=auto", "DeviceAllow=", "ProcSubset=all"),
     "processes": ("ProtectProc=default", "ProcSubset=all"),
     "system_calls": ("SystemCallFilter=", "SystemCallFilter=@known", "RestrictRealtime=no"),

@@ -54,6 +54,7 @@ SECRETS = (
 WRITES = ("/", "/etc", "/usr/bin", "/opt/mms", "/opt/mms/current", "/var/lib/mms", "/sys/kernel")
 SERVICE = '''
 import json
+import logging
 import os
 
 import reach
@@ -69,6 +70,10 @@ class Reach(MXNetBaseService):
             return reach.swarm(3.0)
         if order == 2:
             return reach.swallow(1024)
+        if order == 3:
+            for number in range(20):
+                logging.getLogger("reach").info("line %d", number)
+            return os.getuid()
         here = os.path.dirname(__file__)
         with open(os.path.join(here, "question.json")) as stream:
             question = json.load(stream)
@@ -265,6 +270,26 @@ def test_memory_is_contained(served: Served, machine: lab.Machine, host: Any) ->
     assert answers[0] >= 500
     assert ask(machine, "reach").status_code == 200
     assert host.check_output(f"systemctl show -P MainPID {unit}") == main, "the master lives"
+
+
+@pytest.mark.timeout(240)
+def test_releases_of_different_users_write_and_rotate_one_log_file(
+    served: Served, machine: lab.Machine
+) -> None:
+    del served
+    head = "[MMS Arguments]\n--models\nreach=reach.model free=reach.model\n"
+    flags = "--log-file\nsandbox/one.log\n--log-rotation-time\n1 S\n"
+    lab.on(machine, "tee /home/admin/logs.conf", stdin=head + flags)
+    lab.on(machine, "rm -rf /var/log/mms/sandbox")
+    lab.on(machine, "mms apply --conf /home/admin/logs.conf", timeout_s=300)
+    users = {ask(machine, model, 3).json()["prediction"] for model in ("reach", "free") * 4}
+    assert len(users) == 2
+    lines = lab.on(machine, "sh -c 'cat /var/log/mms/sandbox/one.log*'").splitlines()
+    assert sum(": line " in line or "] line " in line for line in lines) == 8 * 20
+    found = lab.on(machine, "sh -c 'stat --format=%G:%a /var/log/mms/sandbox/one.log*'").split()
+    assert len(found) > 2, "it was rotated"
+    assert set(found) == {"mms:660"}
+    lab.on(machine, "rm -rf /var/log/mms/sandbox")
 
 
 IMPORT_CHECK = """

@@ -31,10 +31,10 @@ def test_no_unit_failed(host: Any) -> None:
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
 
 
-def test_release_socket_belongs_to_workers_and_proxy_only(host: Any, release: str) -> None:
+def test_release_socket_belongs_to_root_and_proxy_only(host: Any, release: str) -> None:
     socket = host.file(f"/run/mms/{release}.sock")
     assert socket.is_socket
-    assert (socket.user, socket.group, socket.mode) == ("mms", "www-data", 0o660)
+    assert (socket.user, socket.group, socket.mode) == ("root", "www-data", 0o660)
 
 
 def test_live_link_points_at_the_release(host: Any, release: str) -> None:
@@ -77,7 +77,8 @@ SANDBOX = {
     "RestrictAddressFamilies": "AF_UNIX",
     "ProtectKernelTunables": "yes",
     "CapabilityBoundingSet": "",
-    "User": "mms",
+    "PrivateUsers": "yes",
+    "ProcSubset": "pid",
 }
 
 
@@ -88,8 +89,9 @@ def test_sandbox(host: Any, release: str, unit: str, name: str, value: str) -> N
     assert host.check_output(f"systemctl show --property={name} --value {unit}") == value
 
 
-def test_workers_run_as_their_user_and_see_no_network(host: Any, release: str) -> None:
+def test_workers_run_as_a_user_of_their_own_and_see_no_network(host: Any, release: str) -> None:
     pid = host.check_output(f"systemctl show --property=MainPID --value mms@{release}.service")
-    assert host.check_output(f"stat --format=%U /proc/{pid}") == "mms"
+    user = f"mms-{release.rpartition('.')[2]}"
+    assert host.check_output(f"stat --format=%U:%G /proc/{pid}") == f"{user}:mms"
     interfaces = host.file(f"/proc/{pid}/net/dev").content_string.splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
