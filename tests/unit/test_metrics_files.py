@@ -168,6 +168,20 @@ def test_a_file_that_is_not_sound_costs_no_other(tmp_path: Path) -> None:
     assert total(files_of(tmp_path, "a.1"))["c_total"] == 1
 
 
+def test_a_release_that_is_removed_while_it_is_looked_at_counts_once(tmp_path: Path) -> None:
+    count(tmp_path, "a.1", "0", 1)
+    count(tmp_path, "b.1", "0", 2)
+    remover = files_of(tmp_path)
+
+    def asked(name: str) -> bool:
+        remover.add_to_past([name])
+        return True
+
+    looker = MetricsFiles(Layout.under(tmp_path), asked)
+    assert total(looker)["c_total"] == 3
+    assert total(files_of(tmp_path))["c_total"] == 3
+
+
 def test_nothing_is_there_yet(tmp_path: Path) -> None:
     files = files_of(tmp_path / "none")
     assert files.counted() == []

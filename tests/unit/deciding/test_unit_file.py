@@ -11,7 +11,7 @@ from fakehost import FakeHost, Killed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_server import unit_file
+from mms_server import operate, render, unit_file
 from mms_server.apply import apply, plan
 from mms_server.confinement import LIFTS, Confinement
 from mms_server.errors import ConfError, MMSError, ReleaseFailedError
@@ -98,6 +98,8 @@ def test_apply_writes_it_first_and_the_plan_shows_it(fake: FakeHost) -> None:
     assert line in planned.after
     assert fake.supervisor.configured() == set()
     apply(fake.host, conf)
+    shown = render.status_text(*operate.status(fake.host))
+    assert "a runs without protection of network (asks a feature store)" in shown
     (release,) = fake.serving()
     content = fake.layout.drop_in(release).read_text()
     assert "PrivateNetwork=no\n" in content
