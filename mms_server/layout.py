@@ -64,6 +64,11 @@ class Layout:
         return self.run / "instances"
 
     @property
+    def warm(self) -> Path:
+        """Until when replaced releases stay loaded, one file per release."""
+        return self.run / "warm"
+
+    @property
     def metrics(self) -> Path:
         """What the host itself counts, and what releases that are gone have counted."""
         return self.run / "metrics"
@@ -96,6 +101,14 @@ class Layout:
     def release_file(self, release_id: str) -> Path:
         """Return the file that describes a release."""
         return self.releases / release_id / "release.json"
+
+    def measured_file(self, release_id: str) -> Path:
+        """Return the file of what a release was measured to need."""
+        return self.releases / release_id / "measured.json"
+
+    def hold_file(self, release_id: str) -> Path:
+        """Return the file while which is there a release's server does not load its model."""
+        return self.instance(release_id) / "hold"
 
     def alive_file(self, release_id: str) -> Path:
         """Return the file whose record locks tell which processes of a release are up."""

@@ -89,9 +89,8 @@ def is_plain(path: Path) -> bool:
 
 
 def _seen(layout: Layout, release: Release) -> Iterator[Path]:
-    yield layout.store / release.archive_sha256
-    if release.service:
-        yield Path(release.service).parent
+    for entry in release.entries:
+        yield layout.store / entry
     yield Path(release.runtime)
 
 

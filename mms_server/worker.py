@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from mms_server import holds
 from mms_server.errors import MMSError
 from mms_server.layout import Layout
 from mms_server.release import Release
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         release = read_release(layout, options.release)
         check_socket(os.environ, os.getpid())
+        holds.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
         _become(arguments(release), environment(release, os.environ, root))
     except MMSError as error:
         print(f"mms_server.worker: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it

@@ -1,4 +1,4 @@
-"""The application of a release; importing this module loads the model and runs it once."""
+"""The application of a release; importing this module loads the model, runs it and checks it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
+from mms_server import golden, start_steps
 from mms_server.devices import SLOT_VARIABLE, device_of
 from mms_server.errors import MMSError
 from mms_server.model_routes import model_routes
@@ -33,7 +34,8 @@ def _application() -> Any:
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
     observer = PredictionMetrics(layout.counts(release.id), [release.model])
-    model_routes(app, make_ready([model], limits, observer))
+    samples = golden.read(layout.store / (release.golden or release.archive_sha256))
+    model_routes(app, make_ready([model], limits, observer, {model.name: samples}))
     return app
 
 
@@ -41,7 +43,7 @@ try:
     application = _application()
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
-    print(f"mms_server.wsgi: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    print(start_steps.line(error), file=sys.stderr, flush=True)  # noqa: T201
     # A worker that loads by itself has to end the master as well: it would only be made again.
     in_worker = SLOT_VARIABLE in os.environ
     sys.exit(Arbiter.WORKER_BOOT_ERROR if in_worker else error.exit_code)
