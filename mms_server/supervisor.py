@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mms_server import commands
+from mms_server import commands, unit_file
 from mms_server.errors import SupervisorError
+from mms_server.layout import Layout
 
 _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
@@ -81,6 +82,15 @@ class Supervisor(Protocol):
     def collect_later(self, release: str, after_s: float) -> None:
         """Run ``mms gc`` in so many seconds, when a release is not to be kept any longer."""
 
+    def configure(self, contents: Mapping[str, str]) -> None:
+        """Give releases, by id, the drop-ins of these contents."""
+
+    def configured(self) -> set[str]:
+        """Return the releases that have a drop-in."""
+
+    def forget(self, release: str) -> None:
+        """Remove the drop-in of a release that is gone."""
+
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
 
@@ -125,9 +135,11 @@ class Systemd:
     def __init__(
         self,
         cgroups: Path = Path("/sys/fs/cgroup"),
+        layout: Layout | None = None,
         properties: Path = Path("/run/systemd/system.control"),
     ) -> None:
         self._cgroups = cgroups
+        self._layout = layout or Layout()
         self._properties = properties
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
@@ -188,6 +200,36 @@ class Systemd:
         if done.returncode:
             detail = " ".join(done.stderr.split())
             raise SupervisorError(name, f"systemd-run failed: {detail}")
+
+    def configure(self, contents: Mapping[str, str]) -> None:
+        """Give releases, by id, the drop-ins of these contents, and tell systemd once.
+
+        Raises:
+            OSError: one cannot be written.
+        """
+        written = [unit_file.write(self._layout, name, text) for name, text in contents.items()]
+        if any(written) or self._outdated(list(contents)):
+            self.systemctl("mms@*", "daemon-reload")
+
+    def _outdated(self, releases: Sequence[str]) -> bool:
+        """Return whether one who wrote such files was killed before systemd knew them."""
+        if not releases:
+            return False
+        units = [service_unit(release) for release in releases]
+        shown = self.systemctl("mms@*", "show", "--property=NeedDaemonReload", "--value", *units)
+        return "yes" in shown.split()
+
+    def configured(self) -> set[str]:
+        """Return the releases that have a drop-in."""
+        return unit_file.releases(self._layout)
+
+    def forget(self, release: str) -> None:
+        """Remove the drop-in of a release that is gone; a unit that is not loaded needs no more.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        unit_file.remove(self._layout, release)
 
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""

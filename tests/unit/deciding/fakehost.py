@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mms_server import generations, links, warm
+from mms_server import generations, links, unit_file, warm
 from mms_server.errors import ProbeError, SupervisorError
 from mms_server.host import Host
 from mms_server.host_usage import HostMemory
@@ -99,6 +99,19 @@ class FakeSupervisor:
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         return {**dict.fromkeys(releases, UnitState()), **self.units}
 
+    def configure(self, contents: Mapping[str, str]) -> None:
+        for release, content in contents.items():
+            self._clockwork.tick(f"before configure {release}")
+            unit_file.write(self._layout, release, content)
+        self._clockwork.tick("after configure")
+
+    def configured(self) -> set[str]:
+        return unit_file.releases(self._layout)
+
+    def forget(self, release: str) -> None:
+        self._clockwork.tick(f"before forget {release}")
+        unit_file.remove(self._layout, release)
+
     def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
         return {name: Usage(self.used(name) or None) for name in releases}
 
@@ -146,6 +159,7 @@ class FakeSupervisor:
     def _run(self, act: str, release: str) -> None:
         described = Release.from_json(self._layout.release_file(release).read_text())
         assert self.units[release].socket == "active", "a service needs its socket"
+        assert described.archive_sha256 in self._layout.drop_in(release).read_text()
         assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
         hold = self._layout.hold_file(release)
         assert not hold.exists(), "a release that is held does not get ready"
@@ -305,6 +319,7 @@ class FakeHost:
             for name in generations.load(self.layout, number).models.values()
         }
         assert {path.name for path in self.layout.releases.iterdir()} == kept
+        assert self.supervisor.configured() == kept
         texts = [self.layout.release_file(name).read_text() for name in kept]
         entries = {entry for text in texts for entry in Release.from_json(text).entries}
         assert {path.name for path in self.layout.store.iterdir()} == entries
