@@ -46,9 +46,9 @@ def exit_status(end: SystemExit) -> int:
 
 def gunicorn() -> None:
     """Run gunicorn's command line: ``python -m mms_server.ending [OPTIONS] [APP_MODULE]``."""
-    from gunicorn.app.wsgiapp import run  # noqa: PLC0415 - other users of this module need it not
+    from mms_server.arbiter import ReleaseServer  # noqa: PLC0415 - others here need it not
 
-    run()
+    ReleaseServer("%(prog)s [OPTIONS] [APP_MODULE]").run()
 
 
 if __name__ == "__main__":

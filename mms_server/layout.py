@@ -66,6 +66,25 @@ class Layout:
         """What the host's processes count, one directory per release and one of the host itself."""
         return self.run / "metrics"
 
+    @property
+    def instances(self) -> Path:
+        """What the processes of releases write, one directory per release."""
+        return self.run / "instances"
+
+    @property
+    def deaths(self) -> Path:
+        """Death certificates, one file each."""
+        return self.state / "deaths"
+
+    @property
+    def quarantine(self) -> Path:
+        """Bodies of requests in which a release died twice, for root alone."""
+        return self.state / "quarantine"
+
+    def instance(self, release_id: str) -> Path:
+        """Return the one directory that the processes of a release can write."""
+        return self.instances / release_id
+
     def socket(self, release_id: str) -> Path:
         """Return the socket that systemd holds for a release."""
         return self.run / f"{release_id}.sock"

@@ -26,7 +26,8 @@ class Release:
     ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
     environment that the release was checked with (an absolute path), and ``service`` overrides the
     archive's service file (an absolute path, or empty). ``gpu`` is one GPU for all workers,
-    ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to.
+    ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to. The others
+    are the settings of their names (:mod:`mms_server.settings`).
     """
 
     model: str
@@ -42,6 +43,8 @@ class Release:
     max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 64_000_000
     log: Log = field(default_factory=Log)
+    watchdog_s: int = 30
+    worker_memory_max_bytes: int = -1
 
     @property
     def id(self) -> str:

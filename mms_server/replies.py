@@ -29,6 +29,7 @@ ERROR_STATUS: dict[type[errors.MMSError], int] = {
     errors.RequestTimeoutError: 408,
     errors.LengthRequiredError: 411,
     errors.BodyTooLargeError: 413,
+    errors.QuarantinedError: 422,
     errors.PredictionError: 500,
     errors.UnavailableError: 503,
     errors.PredictionTimeoutError: 504,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import mxnet as mx
 
+from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
 from mms_server.errors import ServiceError
 from mms_server.servable import Observer, Servable, Silent
@@ -33,23 +35,36 @@ class Limits:
 
 
 def make_ready(
-    models: Sequence[LoadedModel], limits: Limits, observer: Observer | None = None
+    models: Sequence[LoadedModel],
+    limits: Limits,
+    observer: Observer | None = None,
+    guard: Guard | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
     Raises:
         ServiceError: a model cannot compute.
     """
-    engine = Engine(limits.predict_timeout_s, replace_this_process)
+    engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
+    seconds: dict[str, float] = {}
     for model in models:
+        started = time.monotonic()
         warm_up(model)
+        seconds[model.name] = time.monotonic() - started
     # Objects made so far live as long as the process: keeping the collector off them keeps their
     # memory shared with the workers.
     gc.collect()
     gc.freeze()
     return {
         model.name: Servable(
-            model, engine, limits.max_body_bytes, limits.max_pixels, observer or Silent()
+            model,
+            engine,
+            limits.max_body_bytes,
+            limits.max_pixels,
+            observer or Silent(),
+            guard=guard or NoGuard(),
+            warm_up_s=seconds[model.name],
         )
         for model in models
     }

@@ -84,6 +84,8 @@ def resolve(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
             log=log,
+            watchdog_s=settings.watchdog_s,
+            worker_memory_max_bytes=settings.worker_memory_max_bytes,
         )
     return Wanted(
         conf.file,

@@ -1,0 +1,35 @@
+"""Python's stacks of a process that crashes, hangs or is aborted, in a file that survives it."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+
+from mms_server.deaths.places import Places, open_shared
+
+_log = logging.getLogger(__name__)
+
+
+def opened(places: Places, name: str) -> int | None:
+    """Return a descriptor of the emptied file of a process; None, with a log line, if it fails."""
+    try:
+        return open_shared(places.stack(name), os.O_WRONLY | os.O_TRUNC)
+    except OSError as error:
+        _log.warning("a crash will leave no stack: %s", error)
+        return None
+
+
+def start(descriptor: int) -> None:
+    """Write the stacks of all threads when a signal like SIGSEGV or SIGABRT comes."""
+    faulthandler.enable(descriptor, all_threads=True)
+
+
+def stop() -> None:
+    """Leave those signals to whoever handled them before."""
+    faulthandler.disable()
+
+
+def now(descriptor: int) -> None:
+    """Write the stacks of all threads."""
+    faulthandler.dump_traceback(descriptor, all_threads=True)
