@@ -26,6 +26,7 @@ from mms_server.deaths.registrar import End
 
 _SET_CHILD_SUBREAPER: Final = 36
 _KILLED_WAIT_S: Final = 2.0
+_TELL_AGAIN_S: Final = 0.5
 _KIB: Final = 1024
 
 
@@ -64,7 +65,8 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
     def __init__(self, app: Any) -> None:
         self._watchdog = Watchdog(os.environ, lambda text: systemd.sd_notify(text, self.log))
         self._pace = Pace()
-        self._stopping = False
+        self._stop_signal: signal.Signals | None = None
+        self._told_at = 0.0
         super().__init__(app)
 
     def start(self) -> None:
@@ -86,7 +88,8 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Stop the workers, and see all of them end."""
-        self._stopping = True
+        self._stop_signal = signal.SIGTERM if graceful else signal.SIGQUIT
+        self._told_at = time.monotonic()
         super().stop(graceful)
         deadline = time.monotonic() + _KILLED_WAIT_S
         while self.WORKERS and time.monotonic() < deadline:
@@ -101,6 +104,10 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
         """
         # Also called in a loop while the workers are stopped.
         self._watchdog.feed()
+        if self._stop_signal and time.monotonic() - self._told_at > _TELL_AGAIN_S:
+            # A worker that was just forked still has the master's handlers, and heard nothing.
+            self._told_at = time.monotonic()
+            self.kill_workers(self._stop_signal)
         halt = 0
         while (found := _ended_child()) is not None:
             pid, status, peak_bytes = found
@@ -114,9 +121,8 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
     def _bury(self, worker: Any, pid: int, status: int, peak_bytes: int) -> int:
         """Tell all who have to know; return the exit code with which to halt, 0 if not to."""
         lived_s = time.monotonic() - worker.made
-        worker.ended = End(
-            pid, worker.slot, status, peak_bytes, lived_s, worker.aborted, self._stopping
-        )
+        stopping = self._stop_signal is not None
+        worker.ended = End(pid, worker.slot, status, peak_bytes, lived_s, worker.aborted, stopping)
         worker.tmp.close()
         died = self.cfg.child_exit(self, worker)
         if died:

@@ -77,6 +77,12 @@ def post_fork(_server: Any, worker: Any) -> None:
     worker.stack = stacks.opened(_places, str(worker.slot))
 
 
+def worker_abort(worker: Any) -> None:
+    """Add what only the interpreter knows to the stacks of a worker that hangs."""
+    if worker.stack is not None:
+        stacks.now(worker.stack)
+
+
 def worker_exit(_server: Any, worker: Any) -> None:
     """Say that the worker ends by its own will: it got this far."""
     _flights.say_ended(worker.slot)

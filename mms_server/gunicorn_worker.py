@@ -20,6 +20,7 @@ from gevent import monkey, socket
 from gunicorn.workers.ggevent import GeventWorker
 
 from mms_server.deaths import stacks
+from mms_server.ending import end_now
 from mms_server.worker_life import WorkerLife
 
 # A Unix socket takes about 200 kB at once (net.core.wmem_default); a larger answer cannot be whole.
@@ -129,6 +130,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
             super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.flush()
+            if self.life and self.life.stuck:
+                # It could only fail other requests; they are sent again, to another worker.
+                end_now(0)
             if self.life and self.alive and self.life.has_to_go():
                 self.alive = False
 

@@ -50,6 +50,11 @@ class Pulse:
         self._proven = clock()
         self._probe: Any = None
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the engine is stuck."""
+        return self._engine.stuck
+
     def begin(self) -> None:
         """Count from now: a worker calls it after the fork."""
         self._proven = self._clock()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
@@ -83,14 +84,28 @@ def warm_up(model: LoadedModel) -> None:
         return
     shapes = [bound_shape(list(row.data_shape)) for row in model.signature.inputs]
     try:
-        for output in _outputs_for([mx.nd.zeros(shape) for shape in shapes], model.service):
-            output.asnumpy()
+        outputs = _outputs_for([mx.nd.zeros(shape) for shape in shapes], model.service)
+        numbers = [output.asnumpy() for output in outputs]
     except (mx.base.MXNetError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ServiceError(
             f"model {model.name} fails in a first run on zeros: {reason}.",
             fix="check the network and the shapes in signature.json.",
         ) from error
+    # Zeros alone may give NaN in a sound network; with such parameters, everything does.
+    if any(np.isnan(row).any() for row in numbers) and _nan_parameters(model.service):
+        raise ServiceError(
+            f"model {model.name} has parameters that are no numbers (NaN).",
+            fix="train it again, or export an earlier epoch.",
+        )
+
+
+def _nan_parameters(service: Any) -> bool:
+    module = getattr(service, "mx_model", None)
+    if not isinstance(module, mx.mod.Module):
+        return False
+    rows = [row for group in module.get_params() for row in group.values()]
+    return any(bool(np.isnan(row.asnumpy()).any()) for row in rows)
 
 
 def _outputs_for(inputs: list[Any], service: Any) -> list[Any]:

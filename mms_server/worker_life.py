@@ -42,6 +42,11 @@ class WorkerLife:
         """Return when the engine was last proven alive, in monotonic seconds."""
         return self._pulse.proof(limit_s)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the engine computes beyond its time limit, for nobody."""
+        return self._pulse.stuck
+
     def has_to_go(self) -> bool:
         """Return whether the worker has outgrown its memory, and it is its turn to be replaced.
 

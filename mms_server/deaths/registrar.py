@@ -100,7 +100,7 @@ class Registrar:
             cause = Cause.TIMEOUT
         elif end.stopping and killed == signal.SIGKILL:
             cause = Cause.STOP
-        elif code == 0 and trace.ended:
+        elif trace.ended and (code == 0 or killed == signal.SIGTERM):
             cause = None
         elif killed == signal.SIGTERM and end.lived_s < 1:
             # It was told to end before it could know how to.

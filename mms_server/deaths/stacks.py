@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
+
+from gevent.util import format_run_info
 
 from mms_server.deaths.places import Places, open_shared
 
@@ -31,5 +34,8 @@ def stop() -> None:
 
 
 def now(descriptor: int) -> None:
-    """Write the stacks of all threads."""
+    """Write the stacks of all threads, and of the greenlets that wait in them."""
     faulthandler.dump_traceback(descriptor, all_threads=True)
+    text = "\n".join(["", *format_run_info(thread_stacks=False)])
+    with contextlib.suppress(OSError):
+        os.write(descriptor, text.encode("utf-8", "replace"))
