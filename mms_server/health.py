@@ -5,12 +5,14 @@ No model's queue is involved, so the answer comes at once whatever the load.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mms_server import generations
+from mms_server.deaths.lookup import trouble
 from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import MASTER_SLOT, holders
@@ -21,16 +23,31 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True)
 class ModelHealth:
-    """One model: is its master alive, how many workers are, does its link point at it."""
+    """One model: is its master alive, how many workers are, does its link point at it.
+
+    ``trouble`` says what else is known of a model that is not ready.
+    """
 
     master: bool
     workers: int
     linked: bool
+    trouble: str = ""
 
     @property
     def ready(self) -> bool:
         """Return whether a request would be answered."""
         return self.master and self.workers > 0 and self.linked
+
+    @property
+    def reason(self) -> str:
+        """Return why no request would be answered, an empty text if one would."""
+        if self.ready:
+            return ""
+        if self.trouble:
+            return self.trouble
+        if not self.master:
+            return "its server is not running, or still loads the model"
+        return "it has no worker" if not self.workers else "its link points elsewhere"
 
 
 def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
@@ -46,7 +63,11 @@ def _one(layout: Layout, model: str, release: str) -> ModelHealth:
     except OSError:
         linked = False
     master = MASTER_SLOT in slots
-    return ModelHealth(master, len(slots) - master, linked)
+    workers = len(slots) - master
+    serves = master and workers > 0
+    return ModelHealth(
+        master, workers, linked, "" if serves else trouble(layout, release, time.time())
+    )
 
 
 class NewestGeneration:

@@ -73,6 +73,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "workers": row.health.workers,
                 "linked": row.health.linked,
                 "ready": row.health.ready,
+                "reason": row.health.reason,
                 "socket": row.socket,
             }
             for row in rows
@@ -91,7 +92,8 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
         state = row.units.service
         workers = str(row.health.workers)
         cells.append((row.model, row.release, state, ready, workers, row.socket))
-    return f"{head} from {generation.conf}\n{table(cells)}"
+    reasons = [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
+    return "\n".join([f"{head} from {generation.conf}", table(cells), *reasons])
 
 
 def releases_json(kept: list[Generation], on_disk: list[tuple[str, str | None]]) -> dict[str, Any]:

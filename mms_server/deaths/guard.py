@@ -17,12 +17,9 @@ from mms_server.body import BODY_KEY
 from mms_server.deaths import recent as recent_file
 from mms_server.deaths import stacks
 from mms_server.deaths.flights import Flight, Flights
-from mms_server.deaths.places import Places, open_shared
+from mms_server.deaths.places import MAX_BODY_BYTES, Places, open_shared
 from mms_server.deaths.recent import Recent
 from mms_server.errors import QuarantinedError
-
-MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""Largest body that is kept for replay."""
 
 MAX_BODIES: Final = 8
 """Bodies that a release keeps at a time."""

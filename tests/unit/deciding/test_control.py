@@ -60,7 +60,10 @@ def _ask(
 def _ping(app: Any) -> tuple[int, Any]:
     status, _headers, body = _ask(app, "/ping")
     assert _ask(app, "/")[0] == status
-    return status, json.loads(body)
+    found = json.loads(body)
+    # Why models are not ready has tests of its own.
+    found.pop("models", None)
+    return status, found
 
 
 _HEALTHY = (200, {"health": "healthy!"})
