@@ -72,6 +72,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "master": row.health.master,
                 "workers": row.health.workers,
                 "linked": row.health.linked,
+                "serving": row.health.serving,
                 "ready": row.health.ready,
                 "reason": row.health.reason,
                 "socket": row.socket,

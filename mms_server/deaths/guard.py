@@ -109,6 +109,10 @@ class ReleaseGuard:
         finally:
             self._flights.end(self._slot)
 
+    def leave(self) -> None:
+        """Say that the worker ends by its own will."""
+        self._flights.say_ended(self._slot)
+
     def stuck(self) -> None:
         """Say that the worker ends because its engine is stuck, and where it is stuck."""
         self._flights.say_stuck(self._slot)

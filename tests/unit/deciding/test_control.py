@@ -89,6 +89,10 @@ def test_health_follows_the_processes_and_the_links(fake: FakeHost) -> None:
             assert _ping(app) == _HEALTHY
             links.point(fake.layout, "b", live["a"])
             assert _ping(app) == _UNHEALTHY, "requests for b would go elsewhere"
+            links.point(fake.layout, "b", "b.0000abcd")
+            assert _ping(app) == _UNHEALTHY, "no process of that release is alive"
+            with _alive(fake.layout, "b.0000abcd", 0, 3):
+                assert _ping(app) == _HEALTHY, "a change is between its switch and its end"
             links.remove(fake.layout, "b")
             assert _ping(app) == _UNHEALTHY
             links.point(fake.layout, "b", live["b"])
