@@ -192,11 +192,14 @@ def _regular(place: int | None, name: str, limit: int) -> bytes:
         descriptor = os.open(name, flags, dir_fd=place)
     except OSError as error:
         raise RecordError(f"it cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
             raise RecordError(f"it is no regular file of up to {limit} bytes")
-        return stream.read(limit)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(place: int | None, name: str) -> None:
