@@ -143,12 +143,15 @@ def digest_of(environ: dict[str, Any]) -> str:
     data: bytes = environ.get(BODY_KEY, b"")
     kind = str(environ.get("CONTENT_TYPE", ""))
     found = _BOUNDARY.search(kind) if kind.lower().startswith("multipart/") else None
+    parts = [data]
     if found:
         kind = "multipart"
-        data = data.replace(b"--" + found[1].encode("latin-1"), b"--")
+        parts = data.split(b"--" + found[1].encode("latin-1", "replace"))
     head = f"{kind}\n{environ.get('QUERY_STRING', '')}\n".encode("utf-8", "replace")
     made = hashlib.sha256(head)
-    made.update(data)
+    for part in parts:
+        made.update(b"%d\n" % len(part))
+        made.update(part)
     return made.hexdigest()
 
 
