@@ -4,6 +4,9 @@ The rule's figures are those of the reference engine on a CPU: 136 MB once it is
 a half times the archive once a network is loaded and has run (its parameters, the copy that the
 executor holds, and its workspace), 50 MB that each forked worker does not share with the master. A
 worker on a GPU shares nothing. A start takes 5 s for the engine and 1 s for 100 MB of archive.
+
+A release that replaces one that was measured is expected to be off the rule by as much as that one:
+the rule then only says what another archive or another number of workers changes.
 """
 
 from __future__ import annotations
@@ -58,13 +61,37 @@ def write(file: Path, measured: Measured) -> None:
     write_atomically(file, json.dumps(asdict(measured), sort_keys=True) + "\n")
 
 
-def need(release: Release, archive_bytes: int, measured: Measured | None) -> Need:
+@dataclass(frozen=True)
+class Known:
+    """A release that was measured, and the bytes of its unpacked archive."""
+
+    release: Release
+    archive_bytes: int
+    measured: Measured
+
+
+def need(
+    release: Release, archive_bytes: int, measured: Measured | None, replaces: Known | None = None
+) -> Need:
     """Return what a release needs whose unpacked archive has so many bytes."""
     if measured is not None:
         return Need(measured.memory_bytes, measured.peak_bytes, measured.ready_s, measured=True)
+    memory, ready_s = _by_rule(release, archive_bytes)
+    if replaces is None or replaces.release.on_gpu != release.on_gpu:
+        return Need(memory, memory, ready_s)
+    old, old_s = _by_rule(replaces.release, replaces.archive_bytes)
+    seen = replaces.measured
+    return Need(
+        max(archive_bytes, memory - old + seen.memory_bytes),
+        max(archive_bytes, memory - old + seen.peak_bytes),
+        max(0.0, ready_s - old_s + seen.ready_s),
+    )
+
+
+def _by_rule(release: Release, archive_bytes: int) -> tuple[int, float]:
     model = round(ARCHIVE_FACTOR * archive_bytes)
     if release.on_gpu:
         memory = (1 + release.workers) * ENGINE_BYTES + release.workers * model
     else:
         memory = ENGINE_BYTES + model + release.workers * WORKER_BYTES
-    return Need(memory, memory, ENGINE_S + archive_bytes / LOAD_BYTES_PER_S)
+    return memory, ENGINE_S + archive_bytes / LOAD_BYTES_PER_S

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from mms_server.errors import NoRoomError
 from mms_server.forecast import Facts, Forecast, forecast
 from mms_server.host import Host
-from mms_server.measured import need, read
+from mms_server.measured import Known, Measured, need, read
 from mms_server.plan import ModelAction, Observed, Plan, as_text
 from mms_server.release import Release
+from mms_server.supervisor import Usage
 from mms_server.texts import size
 from mms_server.wanted import Wanted
 
@@ -65,12 +66,27 @@ def gather(host: Host, wanted: Wanted, observed: Observed) -> Facts:
             release,
             wanted.contents[model].size_bytes,
             read(host.layout.measured_file(release.id)),
+            _known(host, observed.models.get(model), usage),
         )
         for model, release in wanted.releases.items()
     }
     loaded = {name: found.memory_bytes or 0 for name, found in usage.items()}
     reserve = host.settings.memory_reserve
     return Facts(memory.total, memory.available, reserve, needs, loaded)
+
+
+def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> Known | None:
+    """Return what is known of the release that serves a model now; it may have grown since."""
+    release = host.release(name) if name else None
+    if name is None or release is None or not host.store.has(release.archive_sha256):
+        return None
+    seen, now = read(host.layout.measured_file(name)), usage.get(name, Usage())
+    if seen is None:
+        return None
+    memory = max(seen.memory_bytes, now.memory_bytes or 0)
+    peak = max(seen.peak_bytes, now.peak_bytes or 0, memory)
+    size_bytes = host.store.content(release.archive_sha256).size_bytes
+    return Known(release, size_bytes, Measured(memory, peak, seen.ready_s))
 
 
 def outcome_of(

@@ -131,11 +131,13 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "linked": row.health.linked,
                 "serving": row.health.serving,
                 "ready": row.health.ready,
+                "reason": row.health.reason,
                 "socket": row.socket,
                 "memory_bytes": row.memory_bytes,
                 "up_s": row.up_s,
                 "restarts": row.restarts,
                 "warm": dict(row.warm),
+                "unconfined": row.unconfined,
             }
             for row in rows
         ],
@@ -163,7 +165,10 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
                 warm or "-",
             )
         )
-    return f"{head}{_origin(generation)}\n{table(cells)}"
+    lines = [f"{head}{_origin(generation)}", table(cells)]
+    lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
+    lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
+    return "\n".join(lines)
 
 
 def _origin(generation: Generation) -> str:

@@ -24,6 +24,7 @@ from mms_server.exposition import metrics_route
 from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
 from mms_server.host_usage import HostUsage
+from mms_server.layout import Layout
 from mms_server.metrics_files import MetricsFiles
 from mms_server.metrics_sinks import sink_for
 from mms_server.metrics_writer import MetricsWriter
@@ -101,11 +102,15 @@ def _application(options: Options, slot: int = 0) -> Any:
 
 
 def _directory(options: Options) -> Path:
-    return options.scratch / "metrics" / _SELF
+    return _layout(options).counts(_SELF)
 
 
 def _files(options: Options) -> MetricsFiles:
-    return MetricsFiles(options.scratch / "metrics", lambda _name: True)
+    return MetricsFiles(_layout(options), lambda _name: True)
+
+
+def _layout(options: Options) -> Layout:
+    return Layout(run=options.scratch)
 
 
 class StandaloneCatalogue:
@@ -118,6 +123,11 @@ class StandaloneCatalogue:
     def healthy(self) -> bool:
         """Return whether all models are well."""
         return all(servable.healthy() for servable in self._servables.values())
+
+    def troubles(self) -> dict[str, str]:
+        """Return the models that are not well, with what can be said of them."""
+        unwell = (name for name, row in self._servables.items() if not row.healthy())
+        return dict.fromkeys(unwell, "its ping fails, or its engine is stuck")
 
     def models(self) -> dict[str, ModelFacts]:
         """Return the models by endpoint name."""

@@ -12,21 +12,19 @@ waits in its socket. A failure goes the same way back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
-from mms_server import generations, holds, links, measured, retire, start_steps, warm
-from mms_server.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
+from mms_server import generations, holds, links, measured, retire, unit_file, warm
+from mms_server.errors import MMSError
 from mms_server.forecast import Forecast
 from mms_server.generations import Generation
 from mms_server.host import Host
 from mms_server.measured import Measured
 from mms_server.plan import Observed, Plan, model_of
 from mms_server.release import write_atomically
+from mms_server.undo import Progress, explained, hold, put_back
 from mms_server.wanted import Wanted
-
-_HOLD_MARGIN_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,6 @@ class Done:
     generation: int | None
     warnings: tuple[str, ...]
     gap_s: dict[str, float]
-
-
-@dataclass
-class _Progress:
-    """How far a change is; ``model`` and ``step`` are for messages, the rest is to be undone."""
-
-    model: str = ""
-    step: str = ""
-    release: str = ""
-    made: list[str] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    switched: bool = False
-    written: int = 0
 
 
 class Transaction:
@@ -63,7 +48,7 @@ class Transaction:
         self._observed = observed
         self._plan = plan
         self._forecast = forecast
-        self._at = _Progress()
+        self._at = Progress()
         self._gap_s: dict[str, float] = {}
 
     def run(self) -> Done:
@@ -74,6 +59,7 @@ class Transaction:
         """
         try:
             self._make_room()
+            self._configure()
             for model, release in self._plan.to_start():
                 if model not in self._forecast.gap:
                     self._start(model, release)
@@ -82,9 +68,9 @@ class Transaction:
             self._switch(list(self._ids))
             number = self._commit()
         except (Exception, KeyboardInterrupt) as error:
-            self._put_back()
+            put_back(self._host, self._observed, self._ids, self._at)
             if isinstance(error, MMSError | OSError):
-                raise self._failed(error) from error
+                raise explained(self._host, error, self._at) from error
             raise
         return Done(number, tuple(self._settle()), self._gap_s)
 
@@ -99,11 +85,20 @@ class Transaction:
                 self._host.supervisor.disable(release)
             retire.stop(self._host, release)
 
+    def _configure(self) -> None:
+        """Write what the units have of their own, all at once: systemd reads its files once."""
+        wanted = [self._wanted.releases[model] for model, _release in self._plan.to_start()]
+        if wanted:
+            self._enter(", ".join(row.model for row in wanted), "write what its unit needs")
+            layout = self._host.layout
+            contents = {row.id: unit_file.text(layout, row) for row in wanted}
+            self._host.supervisor.configure(contents)
+
     def _prepare(self, model: str, release: str) -> None:
         """Write what the release is, before anything of it starts."""
         observed, self._at.release = self._observed, release
         if release not in observed.models.values() and not observed.is_warm(release):
-            self._at.made.append(release)
+            self._at.made[release] = model in self._forecast.gap
         self._enter(model, f"write release {release}")
         text = self._wanted.releases[model].to_json()
         write_atomically(self._host.layout.release_file(release), text)
@@ -133,6 +128,7 @@ class Transaction:
         on_gpu = self._wanted.releases[model].on_gpu
         wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
         self._host.probe(self._host.layout.socket(release), model, wait_s)
+        self._host.supervisor.give_processor(release)
 
     def _measure(self, release: str, ready_s: float) -> None:
         host = self._host
@@ -144,6 +140,12 @@ class Transaction:
                 measured.write(host.layout.measured_file(release), found)
         except (MMSError, OSError) as error:
             host.report(f"release {release} is not measured: {error}")
+
+    def _measure_again(self, release: str) -> None:
+        """Note what a release has grown to while it served: that is what it needs another time."""
+        seen = measured.read(self._host.layout.measured_file(release))
+        if seen:
+            self._measure(release, seen.ready_s)
 
     def _change_with_gap(self) -> None:
         """Let what is ready take over, and end what it replaces; then change the rest in turn."""
@@ -163,7 +165,7 @@ class Transaction:
             return
         self._prepare(model, release)
         self._enter(model, "open the socket and hold the release")
-        self._hold(release)
+        hold(host, release)
         host.supervisor.open_socket(release)
         began = host.uptime()
         self._switch([model])
@@ -178,11 +180,6 @@ class Transaction:
         self._gap_s[model] = host.uptime() - began
         self._measure(release, host.uptime() - began_start)
 
-    def _hold(self, release: str) -> None:
-        settings = self._host.settings
-        longest_s = settings.drain_timeout_s + settings.stop_timeout_s + _HOLD_MARGIN_S
-        holds.place(self._host.layout, release, self._host.uptime() + longest_s)
-
     def _leftovers(self) -> list[str]:
         return [name for name in self._plan.leftovers if name not in self._forecast.evicted]
 
@@ -190,6 +187,7 @@ class Transaction:
         """End a release before the change is done: it is started again if that fails."""
         self._enter(model_of(release), f"end release {release}, to make room")
         if self._observed.state(release).up:
+            self._measure_again(release)
             notes: list[str] = []
             retire.attempt(notes, partial(retire.drain, self._host, release))
             for note in notes:
@@ -256,67 +254,10 @@ class Transaction:
     def _retire(self, release: str, warnings: list[str]) -> None:
         host, drained = self._host, False
         if self._observed.state(release).up:
+            self._measure_again(release)
             drained = retire.attempt(warnings, partial(retire.drain, host, release))
         seconds = self._plan.keep_warm.get(release, 0)
         if drained and seconds:
             retire.attempt(warnings, partial(retire.keep, host, release, seconds))
         else:
             retire.attempt(warnings, partial(retire.stop, host, release))
-
-    def _put_back(self) -> None:
-        """Serve what the newest generation wants; stop what this run started."""
-        at, notes, layout = self._at, list[str](), self._host.layout
-        before = self._observed.models
-        ended = [name for name in at.ended if name in before.values()]
-        if at.written:
-            # It may be there although writing it raised: a boot must not start what failed.
-            retire.attempt(notes, partial(generations.remove, layout, at.written))
-        for release in ended:
-            # Its socket takes what the others' sockets lose; it loads once they have ended.
-            retire.attempt(notes, partial(self._hold, release))
-            retire.attempt(notes, partial(self._host.supervisor.open_socket, release))
-        if at.switched:
-            for name in self._ids.keys() - before.keys():
-                retire.attempt(notes, partial(links.remove, layout, name))
-            for name, release in before.items():
-                self._host.report(f"model {name}: put the link back to {release}")
-                retire.attempt(notes, partial(links.point, layout, name, release))
-        for release in at.made:
-            if at.switched and model_of(release) not in self._forecast.gap:
-                retire.attempt(notes, partial(retire.drain, self._host, release))
-            retire.attempt(notes, partial(retire.stop, self._host, release))
-            retire.attempt(notes, partial(holds.lift, layout, release))
-        for release in ended:
-            retire.attempt(notes, partial(self._start_again, release))
-        for note in notes:
-            self._host.report(f"while putting back: {note}")
-
-    def _start_again(self, release: str) -> None:
-        host, model = self._host, model_of(release)
-        host.report(f"model {model}: start release {release} again")
-        holds.lift(host.layout, release)
-        host.supervisor.restart(release, host.settings.start_timeout_s)
-        host.probe(host.layout.socket(release), model, host.settings.probe_timeout_s)
-
-    def _failed(self, error: MMSError | OSError) -> ReleaseFailedError:
-        fix, cause, step = "correct the cause, then run `mms apply` again.", str(error), ""
-        if isinstance(error, MMSError):
-            fix, cause = error.fix or fix, f"{error.where()}: {error.cause}".removeprefix(": ")
-        journal = self._journal(error)
-        said = start_steps.last_in(journal)
-        if said:
-            step, cause, fix = said.step, said.cause, said.fix or fix
-        cause += " The host serves what it served before."
-        if journal:
-            cause += f" The last lines of its journal:\n{journal}\n"
-        return ReleaseFailedError(self._at.model, step or self._at.step, cause, fix=fix)
-
-    def _journal(self, error: Exception) -> str:
-        if isinstance(error, SupervisorError):
-            return error.journal
-        # A worker on a GPU loads after the service is said to be ready: only its journal knows.
-        return (
-            self._host.supervisor.journal(self._at.release)
-            if (isinstance(error, ProbeError) and self._at.release)
-            else ""
-        )

@@ -11,7 +11,7 @@ import pytest
 from mms_server import measured
 from mms_server.forecast import Facts, Forecast, forecast
 from mms_server.generations import Generation
-from mms_server.measured import ENGINE_BYTES, WORKER_BYTES, Measured, Need, need
+from mms_server.measured import ENGINE_BYTES, WORKER_BYTES, Known, Measured, Need, need
 from mms_server.plan import ModelAction, Observed, Plan
 from mms_server.release import Release
 from mms_server.supervisor import UnitState
@@ -120,6 +120,19 @@ def test_the_rule_for_what_was_never_measured() -> None:
     assert (small.ready_s, large.ready_s) == (5, 6)
     on_gpu = need(replace(RELEASE, gpu=0), 10**8, None)
     assert on_gpu.memory_bytes == 3 * ENGINE_BYTES + 700_000_000, "workers share nothing"
+
+
+def test_a_release_is_expected_to_be_off_the_rule_like_the_one_before() -> None:
+    old = Known(RELEASE, 10**8, Measured(100_000_000, 120_000_000, 2.0))
+    same = need(RELEASE, 10**8, None, old)
+    assert same == Need(100_000_000, 120_000_000, 2.0)
+    larger = need(replace(RELEASE, workers=3), 2 * 10**8, None, old)
+    assert larger.memory_bytes == 100_000_000 + 350_000_000 + WORKER_BYTES
+    assert larger.ready_s == 3.0
+    smaller = need(RELEASE, 10**6, None, old)
+    assert (smaller.memory_bytes, smaller.ready_s) == (10**6, pytest.approx(1.01))
+    on_gpu = replace(RELEASE, gpu=0)
+    assert need(on_gpu, 10**8, None, old) == need(on_gpu, 10**8, None), "another kind"
 
 
 def test_resnet18_as_it_was_measured() -> None:

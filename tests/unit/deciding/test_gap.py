@@ -31,7 +31,7 @@ def test_without_leave_nothing_is_touched(small: FakeHost) -> None:
     outcome = plan(small.host, conf)
     assert isinstance(outcome.refusal, NoRoomError)
     assert outcome.refusal.models == ("a",)
-    assert any("a gap of about 5 s" in text for text in outcome.risks)
+    assert any("a gap of about 0 s" in text for text in outcome.risks)
     with pytest.raises(NoRoomError, match="model a: it does not fit beside"):
         apply(small.host, conf)
     assert small.supervisor.acts == []

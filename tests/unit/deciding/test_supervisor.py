@@ -9,7 +9,8 @@ import pytest
 
 from mms_server import supervisor as module
 from mms_server.errors import SupervisorError
-from mms_server.supervisor import Systemd, UnitState
+from mms_server.layout import Layout
+from mms_server.supervisor import Systemd, UnitState, Usage
 
 _SCRIPT = """\
 #!/bin/sh
@@ -34,7 +35,7 @@ class Scripted:
 
     def answer(self, cases: dict[str, str]) -> None:
         lines = "\n".join(f"{pattern}) {action} ;;" for pattern, action in cases.items())
-        for name in ("systemctl", "journalctl"):
+        for name in ("systemctl", "journalctl", "systemd-run"):
             file = self._directory / name
             file.write_text(_SCRIPT.format(log=self._log, cases=lines or "x) ;;"))
             file.chmod(0o755)
@@ -62,6 +63,7 @@ def test_the_commands(scripted: Scripted) -> None:
     systemd.stop("m.1", 5)
     assert scripted.asked() == [
         "systemctl start mms@m.1.socket",
+        "systemctl set-property --runtime mms@m.1.service CPUWeight=10",
         "systemctl start mms@m.1.service",
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
@@ -70,6 +72,43 @@ def test_the_commands(scripted: Scripted) -> None:
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
+
+
+def test_a_release_that_loads_has_little_of_the_processor(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    systemd = Systemd(properties=tmp_path)
+    written = tmp_path / "mms@m.1.service.d"
+    written.mkdir()
+    (written / "50-CPUWeight.conf").touch()
+    systemd.give_processor("m.1")
+    assert not written.exists()
+    assert scripted.asked() == ["systemctl daemon-reload"]
+    systemd.give_processor("m.1")
+    scripted.answer({})
+    written.mkdir()
+    systemd.stop("m.1", 5)
+    assert not written.exists(), "nothing is left of a release that ended before it was ready"
+    assert "systemctl daemon-reload" not in scripted.asked()
+
+
+def test_systemd_reads_its_files_once_and_only_if_they_changed(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    systemd = Systemd(layout=Layout.under(tmp_path))
+    systemd.configure({})
+    show = "systemctl show --property=NeedDaemonReload --value mms@a.1.service mms@b.1.service"
+    contents = {"a.1": "one", "b.1": "one"}
+    systemd.configure(contents)
+    assert scripted.asked() == ["systemctl daemon-reload"]
+    assert systemd.configured() == {"a.1", "b.1"}
+    systemd.configure(contents)
+    assert scripted.asked() == [show]
+    scripted.answer({"*show*": r"printf 'no\n\nyes\n'"})
+    systemd.configure(contents)
+    assert scripted.asked() == [show, "systemctl daemon-reload"]
+    systemd.forget("a.1")
+    assert systemd.configured() == {"b.1"}
 
 
 def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -> None:
@@ -91,6 +130,52 @@ def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -
         "b.3": UnitState("inactive", "inactive"),
         "old.2": UnitState("failed", "inactive", half_enabled=True),
     }
+
+
+_SHOWN = """\
+MemoryCurrent=300
+ControlGroup=/system.slice/a.1
+NRestarts=2
+ActiveEnterTimestampMonotonic=5500000
+
+MemoryCurrent=[not set]
+ControlGroup=
+NRestarts=0
+ActiveEnterTimestampMonotonic=0
+
+MemoryCurrent=18446744073709551615
+ControlGroup=/system.slice/c.1
+"""
+
+
+def test_what_releases_use(scripted: Scripted, tmp_path: Path) -> None:
+    groups = tmp_path / "groups"
+    (groups / "system.slice/a.1").mkdir(parents=True)
+    (groups / "system.slice/a.1/memory.peak").write_text("400\n")
+    (tmp_path / "shown").write_text(_SHOWN)
+    scripted.answer({"*show*": f"cat {tmp_path / 'shown'}"})
+    assert Systemd(groups).usage(["c.1", "a.1", "b.1"]) == {
+        "a.1": Usage(300, 400, 5.5, 2),
+        "b.1": Usage(None, None, None, 0),
+        "c.1": Usage(None, None, None, 0),
+    }
+    assert scripted.asked()[0].endswith("mms@a.1.service mms@b.1.service mms@c.1.service")
+    assert Systemd(groups).usage([]) == {}
+    scripted.answer({"*show*": "echo MemoryCurrent=1"})
+    with pytest.raises(SupervisorError, match="show answered for 1 of 2"):
+        Systemd(groups).usage(["a.1", "b.1"])
+
+
+def test_the_end_of_a_warm_release_is_a_transient_timer(scripted: Scripted) -> None:
+    Systemd().collect_later("a.1", 61.0)
+    stopped, run = scripted.asked()
+    assert stopped == "systemctl stop mms-retire-a.1.timer"
+    assert run.startswith("systemd-run --quiet --no-ask-password --collect --unit=mms-retire-a.1")
+    assert "--on-active=61s" in run
+    assert run.endswith("/opt/mms/current/bin/mms gc")
+    scripted.answer({"*--on-active*": "echo 'no bus' >&2; exit 1"})
+    with pytest.raises(SupervisorError, match="systemd-run failed: no bus"):
+        Systemd().collect_later("a.1", 61.0)
 
 
 def test_a_failure_carries_the_journal(scripted: Scripted) -> None:
