@@ -1,0 +1,85 @@
+"""The filters of the role give Ansible what was decided."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from tests.unit.roles.modules import ROOT
+from tests.unit.roles.test_roles import read
+
+
+def load() -> dict[str, Any]:
+    file = ROOT / "roles" / "mms_fleet" / "filter_plugins" / "mms_fleet.py"
+    spec = importlib.util.spec_from_file_location("mms_fleet_filters", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    filters: dict[str, Any] = module.FilterModule().filters()
+    return filters
+
+
+FILTERS = load()
+DEFAULTS = read(ROOT / "roles" / "mms_fleet" / "defaults" / "main.yml")
+STEP = {"number": 1, "of": 1, "hosts": ["a"], "soaks": True}
+
+
+@pytest.mark.parametrize(
+    ("serial", "sizes"), [("1,50%", [1, 2, 1]), ("50%", [2, 2]), (3, [3, 1]), ([1, "100%"], [1, 3])]
+)
+def test_steps_come_from_a_list_or_a_text_of_the_command_line(
+    serial: Any, sizes: list[int]
+) -> None:
+    steps = FILTERS["mms_steps"](list("abcd"), serial, [], 1)
+    assert [len(step["hosts"]) for step in steps] == sizes
+
+
+def test_what_is_refused_names_its_cause() -> None:
+    with pytest.raises(AnsibleFilterError, match="neither a number of hosts"):
+        FILTERS["mms_steps"](["a"], "x", [], 1)
+
+
+def test_a_step_is_judged_by_what_became_of_its_hosts() -> None:
+    judge = FILTERS["mms_step_failure"]
+    assert judge(STEP, {"a": {"changed": True, "error": "", "put_back": None}}) == ""
+    assert judge(STEP, {"a": {"error": "boom"}}) == "a: boom"
+    assert "lost during the change" in judge(STEP, {"b": {"error": ""}})
+    # What has not begun has no outcome yet.
+    assert "lost during the change" in judge(STEP, {"a": {}})
+
+
+def test_the_gate_reads_the_variables_of_the_role_and_skips_hosts_without_metrics() -> None:
+    limits = {
+        name: str(DEFAULTS[f"mms_fleet_gate_{name}"])
+        for name in ("errors", "p99_ratio", "p99_slack_s", "min_requests", "restarts")
+    }
+    bad = (
+        "# TYPE mms_predictions counter\n"
+        'mms_predictions_total{model="m",code="200"} 90\n'
+        'mms_predictions_total{model="m",code="500"} 10\n'
+    )
+    looks = {
+        "past": {"a": {}},
+        "start": {"a": {"metrics": "", "status": {}}},
+        "now": {"a": {"metrics": bad, "status": {}}, "b": {"metrics": "", "status": {}}},
+    }
+    verdict = FILTERS["mms_gate"](["a"], looks, limits)
+    assert "10.0% of 100 answers" in verdict["reasons"][0]
+
+
+def test_this_run_is_alive_and_no_lease_is_no_dead_run() -> None:
+    run = FILTERS["mms_run"]("")
+    assert FILTERS["mms_run_is_gone"](run) is False
+    assert FILTERS["mms_run_is_gone"](None) is False
+
+
+def test_hosts_without_an_answer_are_in_the_table() -> None:
+    states = FILTERS["mms_states"]([{"inventory_hostname": "a", "__mms_fleet_now": {"rc": 4}}])
+    assert FILTERS["mms_table"](states, ["a", "b"])[1:] == [
+        "a     unreachable",
+        "b     unreachable",
+    ]
