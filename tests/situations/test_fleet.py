@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +33,17 @@ class Degrading(mxnet_vision_service.MXNetVisionService):
 """
 
 
+HOOK = """\
+- name: Remember the hosts of the step
+  ansible.builtin.copy:
+    content: "{{ __mms_fleet_step.hosts | join(' ') }}"
+    dest: "{{ mms_fleet_hooks }}/step-{{ __mms_fleet_step.number }}"
+  delegate_to: localhost
+  become: false
+  run_once: true
+"""
+
+
 def add_a_note(members: changes.Members) -> None:
     members["note.txt"] = b"another archive, the same model\n"
 
@@ -47,6 +62,28 @@ def fleet(machine: lab.Machine, *words: str) -> dict[str, Any]:
     return answer
 
 
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield a URL on loopback, and what is sent to it."""
+    told: list[dict[str, Any]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/run", told
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
 def archive_on_the_share(machine: lab.Machine) -> str:
     return lab.on(machine, "sha256sum /efs/models/digits.model").split()[0]
 
@@ -58,7 +95,10 @@ def assert_all_answered(report: Report) -> None:
 
 @pytest.mark.timeout(1200)
 def test_an_update_that_was_killed_is_completed_and_rolled_back(
-    load: Load, machines: list[lab.Machine], variant: Callable[[Variant], list[str]]
+    load: Load,
+    machines: list[lab.Machine],
+    variant: Callable[[Variant], list[str]],
+    tmp_path: Path,
 ) -> None:
     canary, last = machines[0], machines[-1]
     before = [changes.live(machine) for machine in machines]
@@ -74,7 +114,14 @@ def test_an_update_that_was_killed_is_completed_and_rolled_back(
             first.communicate(timeout=60)
         # What was not brought to an end is not what hosts come to by themselves.
         interrupted = fleet(last, "state")
-        updated = lab.playbook("playbooks/update_models.yml", *arguments)
+        (tmp_path / "before_step.yml").write_text(HOOK)
+        with webhook() as (url, told):
+            updated = lab.playbook(
+                "playbooks/update_models.yml",
+                *arguments,
+                f"--extra-vars=mms_fleet_hooks={tmp_path}",
+                f"--extra-vars=mms_fleet_webhook={url}",
+            )
         after = [changes.live(machine) for machine in machines]
         state = fleet(canary, "state")
         rolled_back = lab.playbook("playbooks/rollback.yml")
@@ -83,6 +130,10 @@ def test_an_update_that_was_killed_is_completed_and_rolled_back(
     assert updated.returncode == 0, updated.stdout
     assert f"publication {state['approved']} is served" in updated.stdout
     assert state["lease"] is None
+    steps = [(tmp_path / f"step-{number}").read_text() for number in (1, len(machines))]
+    assert steps == [canary.name, last.name]
+    assert [(row["what"], row["result"]) for row in told] == [("update", "done")]
+    assert url not in updated.stdout
     assert all(new != old for new, old in zip(after, before, strict=True))
     assert rolled_back.returncode == 0, rolled_back.stdout
     assert [changes.live(machine) for machine in machines] == before
