@@ -139,8 +139,12 @@ def show_journal(_host: Host, share: Share, options: argparse.Namespace) -> Answ
     """Show the newest records of the journal."""
     records = journal.read(share.journal, options.last)
     keys = ("at", "who", "what", "result", "summary")
-    rows = [tuple(str(each.get(key, "")) for key in keys) for each in records]
+    rows = [tuple(_first_line(each.get(key)) for key in keys) for each in records]
     return {"records": records}, table([tuple(key.upper() for key in keys), *rows])
+
+
+def _first_line(value: object) -> str:
+    return next(iter(str(value or "").splitlines()), "")
 
 
 def hold(_host: Host, share: Share, options: argparse.Namespace) -> Answer:

@@ -84,11 +84,8 @@ def after_update(
     changed = [host for host in hosts if outcomes.get(host, {}).get("changed")]
     back = [host for host in hosts if outcomes.get(host, {}).get("put_back")]
     stuck = [host for host in hosts if outcomes.get(host, {}).get("put_back") is False]
-    absent = (
-        [f"unreachable: {', '.join(away)}; they come to it by themselves when they are back"]
-        if away
-        else []
-    )
+    later = "with mms_service_self_heal they come to it by themselves, else with the next run"
+    absent = [f"Unreachable: {', '.join(away)}; {later}."] if away else []
     if not cause:
         what = f"{len(changed)} of {len(hosts)} hosts changed" if changed else "nothing to change"
         summary = f"publication {number} is served: {what}"
@@ -113,7 +110,8 @@ def after_update(
     untouched = [host for host in outcomes if host not in (*changed, *back, *stuck, *failed)]
     if untouched:
         lines.append(f"Not touched: {_few(untouched)}.")
-    lines += absent
+    if away:
+        lines.append(f"Unreachable: {', '.join(away)}; not changed by this run, or lost during it.")
     lines.append("Next: correct the cause and run the playbook again.")
     result = "failed, not all put back" if stuck else "failed, put back"
     return {"result": result, "summary": cause, "lines": lines, "changed": changed}

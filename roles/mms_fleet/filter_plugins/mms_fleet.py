@@ -97,7 +97,7 @@ def summary(
     """Return the result of a run in words."""
     from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
 
-    known = {host: row for host, row in outcomes.items() if row}
+    known = {host: row or {} for host, row in outcomes.items()}
     return wording.after_update(
         list(hosts), known, cause=cause, number=number or None, restored=restored or None
     )

@@ -83,3 +83,10 @@ def test_hosts_without_an_answer_are_in_the_table() -> None:
         "a     unreachable",
         "b     unreachable",
     ]
+
+
+def test_hosts_that_were_reached_and_not_begun_are_not_touched() -> None:
+    outcomes = {"a": {"changed": False, "error": "boom", "put_back": True}, "b": {}}
+    done = FILTERS["mms_summary"](outcomes, ["a", "b", "c"], "a: boom", 7, 6)
+    assert "Not touched: b." in done["lines"]
+    assert any(line.startswith("Unreachable: c;") for line in done["lines"])

@@ -61,7 +61,7 @@ def test_a_good_run_names_who_was_away() -> None:
     )
     assert done["result"] == "done"
     assert done["summary"] == "publication 7 is served: 2 of 3 hosts changed; unreachable: c"
-    assert "c; they come to it by themselves" in done["lines"][1]
+    assert "Unreachable: c; with mms_service_self_heal they come" in done["lines"][1]
 
 
 def test_nothing_to_do_is_said_so() -> None:
@@ -87,7 +87,7 @@ def test_a_failed_run_says_what_serves_what_and_what_to_do() -> None:
             "or `mms apply` with the mms.conf of the share."
         ),
         "Not touched: c.",
-        "unreachable: e; they come to it by themselves when they are back",
+        "Unreachable: e; not changed by this run, or lost during it.",
         "Next: correct the cause and run the playbook again.",
     ]
 
