@@ -27,9 +27,10 @@ from mms_server.release import write_atomically
 from mms_server.sources import local_path
 
 KEPT: Final = 10
-"""Publications that stay, beside the current and the approved one."""
+"""Publications that stay of those that the fleet served."""
 
 _FILE: Final = "publication.json"
+_APPROVED: Final = "approved"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,12 @@ def linked(link: Path) -> int | None:
 
 
 def before(share: Share, number: int) -> int | None:
-    """Return the newest publication older than ``number``, None if there is none."""
-    return next((each for each in numbers(share) if each < number), None)
+    """Return the newest publication older than ``number`` that the fleet ever served, if any.
+
+    One that was put back is none to go back to.
+    """
+    older = (each for each in numbers(share) if each < number)
+    return next((each for each in older if _was_approved(share, each)), None)
 
 
 def places_of(text: str, share: Share) -> list[str]:
@@ -181,13 +186,15 @@ def differences(share: Share, publication: Publication) -> list[str]:
 
 def approve(share: Share, number: int) -> None:
     """Say that the fleet serves a publication: hosts that were away come to it by themselves."""
+    (share.publication(number) / _APPROVED).touch()
     _point(share.approved, number)
 
 
 def prune(share: Share, keep: int = KEPT) -> list[int]:
-    """Remove all publications but the newest ``keep``, the current and the approved one."""
+    """Remove all publications but the newest ``keep`` that were served, the newest and the current."""
     known = numbers(share)
-    needed = {*known[:keep], linked(share.current), linked(share.approved)}
+    served = [number for number in known if _was_approved(share, number)]
+    needed = {*known[:1], *served[:keep], linked(share.current), linked(share.approved)}
     gone = [number for number in known if number not in needed]
     for number in gone:
         shutil.rmtree(share.publication(number))
@@ -201,6 +208,11 @@ def prune(share: Share, keep: int = KEPT) -> list[int]:
         if path.name not in used:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return gone
+
+
+def _was_approved(share: Share, number: int) -> bool:
+    file = share.publication(number) / _APPROVED
+    return patiently(file.exists, file)
 
 
 def _inside(path: Path, share: Share) -> Iterator[str]:
