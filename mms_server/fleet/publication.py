@@ -191,7 +191,7 @@ def approve(share: Share, number: int) -> None:
 
 
 def prune(share: Share, keep: int = KEPT) -> list[int]:
-    """Remove all publications but the newest ``keep`` that were served, the newest and the current."""
+    """Remove all publications but the newest ``keep`` served ones, the newest and the current."""
     known = numbers(share)
     served = [number for number in known if _was_approved(share, number)]
     needed = {*known[:1], *served[:keep], linked(share.current), linked(share.approved)}
