@@ -148,10 +148,10 @@ def children(parent: int, proc: Path = _PROC) -> Iterator[int]:
         if entry.name.isdigit():
             try:
                 # The name, in parentheses, may hold anything.
-                fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+                stat = (entry / "stat").read_text("utf-8", "replace")
             except OSError:
                 continue
-            if int(fields[1]) == parent:
+            if int(stat.rpartition(")")[2].split()[1]) == parent:
                 yield int(entry.name)
 
 
