@@ -143,7 +143,7 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
 
 
 def children(parent: int, proc: Path = _PROC) -> Iterator[int]:
-    """Yield the ids of a process's children: a sandbox shows processes, and little else of /proc."""
+    """Yield a process's children; a sandbox shows processes, and little else of /proc."""
     for entry in proc.iterdir():
         if entry.name.isdigit():
             try:
