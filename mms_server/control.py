@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +27,6 @@ from mms_server.health import NewestGeneration
 from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
 from mms_server.layout import Layout
-from mms_server.liveness import holders
 from mms_server.metrics_files import HOST, MetricsFiles
 from mms_server.release import Release
 from mms_server.signature import Signature
@@ -126,7 +126,7 @@ def create_app(root: str = "/") -> Any:
     catalogue, directory = Control(layout), layout.metrics / HOST
     counters.use(directory, HOST)
     host_routes(app, catalogue, HostCounts(directory).count)
-    files = MetricsFiles(layout.metrics, lambda name: bool(holders(layout.alive_file(name))))
+    files = MetricsFiles(layout, partial(health.has_processes, layout))
     metrics_route(app, catalogue, files.counted)
     return app
 

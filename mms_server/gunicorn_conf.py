@@ -24,15 +24,20 @@ _alive_file = _layout.alive_file(proc_name)
 try:
     _release = read_release(_layout, proc_name)
     logs.set_up(_release.log, logs.JOURNAL)
-    _files = WorkerFiles(_layout.metrics / proc_name, [_release.model])
+    _files = WorkerFiles(_layout.counts(proc_name), [_release.model])
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
     print(f"mms_server.gunicorn_conf: {error}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code)
 
 
+# Whoever looks at a release shares its group only: files that a model's code would close stay open.
+_UMASK = 0o007
+
+
 def when_ready(_server: Any) -> None:
     """Tell, by a lock that dies with the process, that the master is up."""
+    os.umask(_UMASK)
     liveness.hold(_alive_file, liveness.MASTER_SLOT)
 
 
@@ -44,6 +49,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_server: Any, worker: Any) -> None:
     """Count under the worker's slot, and tell it: one on a GPU takes its device by it."""
+    os.umask(_UMASK)
     _files.post_fork(worker)
     os.environ[SLOT_VARIABLE] = str(worker.slot)
 
@@ -56,4 +62,5 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Tell, by a lock that dies with the process, that this worker is up."""
+    os.umask(_UMASK)
     liveness.hold(_alive_file, worker.age)

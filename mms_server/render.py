@@ -136,6 +136,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "up_s": row.up_s,
                 "restarts": row.restarts,
                 "warm": dict(row.warm),
+                "unconfined": row.unconfined,
             }
             for row in rows
         ],
@@ -163,7 +164,9 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
                 warm or "-",
             )
         )
-    return f"{head}{_origin(generation)}\n{table(cells)}"
+    lines = [f"{head}{_origin(generation)}", table(cells)]
+    lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
+    return "\n".join(lines)
 
 
 def _origin(generation: Generation) -> str:

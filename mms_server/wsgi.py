@@ -33,7 +33,7 @@ def _application() -> Any:
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    observer = PredictionMetrics(layout.metrics / release.id, [release.model])
+    observer = PredictionMetrics(layout.counts(release.id), [release.model])
     samples = golden.read(layout.store / (release.golden or release.archive_sha256))
     model_routes(app, make_ready([model], limits, observer, {model.name: samples}))
     return app

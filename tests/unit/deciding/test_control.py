@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ time.sleep(60)
 
 @contextmanager
 def _alive(layout: Layout, release: str, *slots: int) -> Iterator[None]:
-    layout.alive.mkdir(parents=True, exist_ok=True)
+    layout.instance(release).mkdir(parents=True, exist_ok=True)
     words = [str(layout.alive_file(release)), *map(str, slots)]
     process = subprocess.Popen([sys.executable, "-c", _HOLDER, *words], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -95,6 +96,30 @@ def test_health_follows_the_processes_and_the_links(fake: FakeHost) -> None:
             links.point(fake.layout, "b", live["b"])
             assert _ping(app) == _HEALTHY
     assert _ping(app) == _UNHEALTHY
+
+
+@pytest.mark.parametrize("trick", ["link", "pipe", "directory"])
+def test_a_model_that_spoils_its_lock_file_takes_out_only_itself(
+    fake: FakeHost, trick: str
+) -> None:
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
+    live = links.read(fake.layout)
+    app = control.create_app(str(fake.root))
+    file = fake.layout.alive_file(live["b"])
+    file.parent.mkdir(parents=True)
+    if trick == "link":
+        file.symlink_to("/dev/zero")
+    elif trick == "pipe":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    with _alive(fake.layout, live["a"], 0, 1):
+        assert _ping(app) == _UNHEALTHY
+        found = json.loads(_ask(app, "/models")[2])
+        assert "a" in json.dumps(found)
+        text = _ask(app, "/metrics")[2].decode()
+        assert 'mms_model_ready{model="a"} 1.0' in text
+        assert 'mms_model_ready{model="b"} 0.0' in text
 
 
 def test_a_new_generation_counts_at_once(fake: FakeHost) -> None:
