@@ -14,6 +14,9 @@ from mms_server import errors
 
 Environ = dict[str, Any]
 
+BODY_KEY = "mms.body"
+"""Where the environment keeps a body that was read."""
+
 DRAIN_BYTES = 1024 * 1024 * 1024
 READ_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 5.0
@@ -48,6 +51,7 @@ def read(environ: Environ, limit: int, timeout_s: float = READ_TIMEOUT_S) -> byt
         data = b""
     if len(data) < length:
         raise errors.BadInputError("The request body ended before its Content-Length.")
+    environ[BODY_KEY] = bytes(data)
     return bytes(data)
 
 

@@ -17,6 +17,8 @@ from mms_server import cli_changes, conf, operate, render, settings, wanted
 from mms_server import edge as edges
 from mms_server.archives import Archives
 from mms_server.cli_changes import Answer, RefusedPlanError
+from mms_server.deaths.why import find as find_deaths
+from mms_server.deaths.why import text as deaths_text
 from mms_server.errors import MMSError
 from mms_server.host import Host
 from mms_server.host_lock import locked
@@ -86,6 +88,12 @@ def relink(host: Host, _options: argparse.Namespace) -> Answer:
     return {"changed": bool(done), "done": done}, "\n".join(done) or "Nothing to do."
 
 
+def why(host: Host, options: argparse.Namespace) -> Answer:
+    """Show why processes died: of a model or a release, in a request, or by a certificate's id."""
+    found = find_deaths(host.layout, options.name)
+    return {"deaths": [asdict(row) for row in found]}, deaths_text(options.name, found)
+
+
 def show_settings(host: Host, options: argparse.Namespace) -> Answer:
     """Show the server's settings, or check a settings file."""
     values = settings.read(options.file) if options.file else host.settings
@@ -105,6 +113,7 @@ _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "relink": (relink, "mms relink"),
     "releases": (cli_changes.releases, "mms releases --json"),
     "gc": (cli_changes.gc, "mms gc --check"),
+    "why": (why, "mms why digits"),
     "settings": (show_settings, "mms settings --format markdown"),
 }
 
@@ -142,6 +151,9 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--check", action="store_true", help="only show what would be done")
         if name == "restart":
             sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
+        if name == "why":
+            text = "model, release, X-Request-Id, or id of a certificate"
+            sub.add_argument("name", metavar="NAME", help=text)
         if name == "settings":
             sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
             sub.add_argument("--file", type=Path, help="read this file, not the host's")

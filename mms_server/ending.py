@@ -7,6 +7,7 @@ look like a crash. So the process ends here: after its own code, before the inte
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -28,10 +29,17 @@ def run_and_end(main: Main) -> NoReturn:
         traceback.print_exc()
         status = 1
     finally:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        end_now(status)
+
+
+def end_now(status: int) -> NoReturn:
+    """End the process with this exit code, after what it has to say."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        # A model's code may have closed them.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def exit_status(end: SystemExit) -> int:
@@ -46,9 +54,9 @@ def exit_status(end: SystemExit) -> int:
 
 def gunicorn() -> None:
     """Run gunicorn's command line: ``python -m mms_server.ending [OPTIONS] [APP_MODULE]``."""
-    from gunicorn.app.wsgiapp import run  # noqa: PLC0415 - other users of this module need it not
+    from mms_server.arbiter import ReleaseServer  # noqa: PLC0415 - others here need it not
 
-    run()
+    ReleaseServer("%(prog)s [OPTIONS] [APP_MODULE]").run()
 
 
 if __name__ == "__main__":

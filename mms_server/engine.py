@@ -8,6 +8,7 @@ interpreter's lock in the engine, so the worker goes on answering meanwhile.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,21 +23,25 @@ _log = logging.getLogger(__name__)
 
 
 class _Job:
-    """A piece of work and what became of it; ``done`` is written by the engine's thread."""
+    """A piece of work and what became of it, written by the engine's thread.
 
-    def __init__(self, work: Callable[[], Any]) -> None:
+    ``began`` and ``ended`` are times of ``clock``, None before.
+    """
+
+    def __init__(self, work: Callable[[], Any], clock: Callable[[], float]) -> None:
         self.work = work
-        self.started = False
-        self.done = False
+        self.began: float | None = None
+        self.ended: float | None = None
+        self._clock = clock
 
     def __call__(self) -> tuple[Any, BaseException | None]:
-        self.started = True
+        self.began = self._clock()
         try:
             return self.work(), None
         except BaseException as error:  # noqa: BLE001 - a service that exits must not end the worker
             return None, error
         finally:
-            self.done = True
+            self.ended = self._clock()
 
 
 class Engine:
@@ -46,11 +51,18 @@ class Engine:
     interrupted, so the process has to be replaced.
     """
 
-    def __init__(self, timeout_s: float, on_stuck: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        timeout_s: float,
+        on_stuck: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._timeout_s = timeout_s
         self._on_stuck = on_stuck
+        self._clock = clock
         self._pool: Any = None
         self._waiting = 0
+        self._job: _Job | None = None
         self._stuck_job: _Job | None = None
 
     @property
@@ -61,7 +73,38 @@ class Engine:
     @property
     def stuck(self) -> bool:
         """Whether work that passed its time limit is still running."""
-        return self._stuck_job is not None and not self._stuck_job.done
+        return self._stuck_job is not None and self._stuck_job.ended is None
+
+    @property
+    def computed_at(self) -> float | None:
+        """When it was last known to get work done, in the clock's seconds; None if never yet.
+
+        That is now while a request's work is younger than the time limit: the interpreter runs, or
+        nobody could ask.
+        """
+        job = self._job
+        if job is None or job.began is None:
+            return None
+        if job.ended is not None:
+            return job.ended
+        now = self._clock()
+        return now if now - job.began <= self._timeout_s else None
+
+    def probe(self, work: Callable[[], Any], timeout_s: float) -> tuple[float, float]:
+        """Run work that no client waits for; return its begin and end, in the clock's seconds.
+
+        Raises:
+            PredictionTimeoutError: it is not done within the time limit, waiting included.
+            PredictionError: it raised.
+        """
+        late = PredictionTimeoutError("The engine does not get work done.")
+        job = _Job(work, self._clock)
+        with gevent.Timeout(timeout_s, late):
+            _result, error = self._thread().spawn(job).get()
+        if error is not None:
+            raise PredictionError(FAILED) from error
+        now = self._clock()
+        return job.began or now, job.ended or now
 
     def run(self, work: Callable[[], Any]) -> Any:
         """Return what ``work`` returns.
@@ -73,11 +116,11 @@ class Engine:
         late = PredictionTimeoutError(f"The prediction took longer than {self._timeout_s:g} s.")
         if self.stuck:
             raise late
-        job = _Job(work)
+        job = _Job(work, self._clock)
         self._waiting += 1
         try:
             with gevent.Timeout(self._timeout_s, late):
-                result, error = self._thread().spawn(job).get()
+                result, error = self._thread().spawn(self._current, job).get()
         except PredictionTimeoutError:
             self._give_up(job)
             raise
@@ -87,6 +130,10 @@ class Engine:
             raise PredictionError(FAILED) from error
         return result
 
+    def _current(self, job: _Job) -> tuple[Any, BaseException | None]:
+        self._job = job
+        return job()
+
     def _thread(self) -> Any:
         # Made at first use: a thread does not survive the fork of the workers.
         if self._pool is None:
@@ -94,7 +141,7 @@ class Engine:
         return self._pool
 
     def _give_up(self, job: _Job) -> None:
-        if job.started and not job.done:
+        if job.began is not None and job.ended is None:
             self._stuck_job = job
             _log.error("a prediction runs longer than %g s: replacing worker", self._timeout_s)
             self._on_stuck()

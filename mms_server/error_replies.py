@@ -29,6 +29,7 @@ _TYPES: Final = {
     408: "RequestTimeoutException",
     411: "LengthRequiredException",
     413: "RequestEntityTooLargeException",
+    422: "QuarantinedRequestException",
     503: "ServiceUnavailableException",
     504: "PredictionTimeoutException",
 }

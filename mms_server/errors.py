@@ -180,6 +180,17 @@ class RequestTimeoutError(RequestError):
     """The request's body did not arrive in time."""
 
 
+class QuarantinedError(RequestError):
+    """The release has died on this very input twice; ``certificate`` is of the last time."""
+
+    def __init__(self, certificate: str) -> None:
+        self.certificate = certificate
+        super().__init__(
+            f"The model's server died twice on this input ({certificate}): it is refused.",
+            fix=f"send another input; `mms why {certificate}` on the host tells what happened.",
+        )
+
+
 class UnavailableError(RequestError):
     """The model is not ready to answer."""
 

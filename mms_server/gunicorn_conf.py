@@ -3,13 +3,20 @@
 # ruff: noqa: E402 - gevent must replace the standard library before anything imports it
 from gevent import monkey
 
-monkey.patch_all()
+# Not what has to do with children: gevent would reap them, and the master learn less of their ends.
+monkey.patch_all(os=False, signal=False, subprocess=False)
 
 import os
 import sys
+import time
 from typing import Any
 
 from mms_server import liveness, logs
+from mms_server.cgroup import Cgroup
+from mms_server.deaths import stacks, starts
+from mms_server.deaths.flights import Flights
+from mms_server.deaths.places import Places
+from mms_server.deaths.registrar import Registrar
 from mms_server.devices import SLOT_VARIABLE
 from mms_server.errors import MMSError
 from mms_server.prediction_metrics import WorkerFiles
@@ -18,17 +25,36 @@ from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
 
 proc_name = os.environ[RELEASE_VARIABLE]
 _layout = layout_of(os.environ)
+_places = Places(_layout.instance(proc_name))
 _slots = Slots()
 _alive_file = _layout.alive_file(proc_name)
 
 try:
     _release = read_release(_layout, proc_name)
     logs.set_up(_release.log, logs.JOURNAL)
+    _places.prepare()
     _files = WorkerFiles(_layout.counts(proc_name), [_release.model])
+    _flights = Flights(_places.flights)
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
     print(f"mms_server.gunicorn_conf: {error}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code)
+
+_flights.clear()
+_registrar = Registrar(_places, proc_name, _flights, Cgroup.own(), time.time)
+# From here on: also a crash while the model is loaded leaves its stack.
+_stack = stacks.opened(_places, "master")
+if _stack is not None:
+    stacks.start(_stack)
+if starts.read(_places.starts).failures:
+    _files.master_died()
+
+
+def on_starting(server: Any) -> None:
+    """Let all know when the master waits before it starts a worker."""
+    server.on_pause = lambda seconds: _registrar.pause_until(
+        time.time() + seconds if seconds else 0
+    )
 
 
 # Whoever looks at a release shares its group only: files that a model's code would close stay open.
@@ -39,11 +65,13 @@ def when_ready(_server: Any) -> None:
     """Tell, by a lock that dies with the process, that the master is up."""
     os.umask(_UMASK)
     liveness.hold(_alive_file, liveness.MASTER_SLOT)
+    starts.note_ready(_places.starts)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker a slot: the fork takes it along as ``worker.slot``."""
     worker.slot = _slots.take(worker.age)
+    worker.made = time.monotonic()
     _files.pre_fork(server, worker)
 
 
@@ -52,12 +80,36 @@ def post_fork(_server: Any, worker: Any) -> None:
     os.umask(_UMASK)
     _files.post_fork(worker)
     os.environ[SLOT_VARIABLE] = str(worker.slot)
+    worker.stack = stacks.opened(_places, str(worker.slot))
 
 
-def child_exit(_server: Any, worker: Any) -> None:
-    """Free the slot of a worker that has ended, for its successor."""
+def worker_abort(worker: Any) -> None:
+    """Add what only the interpreter knows to the stacks of a worker that hangs."""
+    if worker.stack is not None:
+        stacks.now(worker.stack)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Say that the worker ends by its own will: it got this far."""
+    _flights.say_ended(worker.slot)
+
+
+def child_exit(_server: Any, worker: Any) -> bool:
+    """Certify an end that was not expected; free the slot for a successor.
+
+    Return whether there was something to certify.
+    """
+    certificate = _registrar.died(worker.ended)
+    if certificate:
+        _files.died(certificate.cause)
     _files.child_exit(worker)
     _slots.free(worker.age)
+    return certificate is not None
+
+
+def on_exit(_server: Any) -> None:
+    """Note that the master ends as it was told to."""
+    starts.note_end(_places.starts)
 
 
 def post_worker_init(worker: Any) -> None:

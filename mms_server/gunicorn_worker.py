@@ -1,18 +1,36 @@
-"""Gunicorn's gevent worker, with answers that leave in one piece.
+"""Gunicorn's gevent worker, with answers that leave in one piece and a heartbeat that is true.
 
 Gunicorn sends the head of an answer and then its body. When a worker is killed between the two,
 nginx has passed the head on already and cannot ask another worker. Sent by one system call, an
 answer that fits the socket's buffer has left entirely or not at all.
+
+Gunicorn's heartbeat says that the hub runs. Here it says when the engine was last proven alive, so
+that a worker whose engine hangs is ended as well.
 """
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+from gevent import monkey, socket
 from gunicorn.workers.ggevent import GeventWorker
+
+from mms_server.deaths import stacks
+from mms_server.ending import end_now
+from mms_server.worker_life import WorkerLife
 
 # A Unix socket takes about 200 kB at once (net.core.wmem_default); a larger answer cannot be whole.
 MAX_HELD_BYTES: Final = 128 * 1024
+
+LOAD_LIMIT_S: Final = 600.0
+"""Longest load in a worker that loads its model itself: until then its heartbeat goes on."""
+
+LIFE: Final = "life"
+"""The attribute of an application that holds its :class:`WorkerLife`."""
 
 
 class WholeAnswer:
@@ -57,7 +75,51 @@ class WholeAnswer:
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """The worker class of releases and of the standalone server."""
+    """The worker class of releases and of the standalone server, which has no life."""
+
+    stack: int | None = None
+    """Descriptor of the file for the stack of a crash; set after the fork."""
+
+    life: WorkerLife | None = None
+    slot: int = 0
+    alive: bool
+    worker_connections: int
+    sockets: list[Any]
+
+    def patch(self) -> None:
+        """Let gevent have the rest of the standard library, and the sockets."""
+        # The master has not patched what has to do with children; all else is patched already.
+        monkey.patch_os()
+        monkey.patch_subprocess()
+        monkey.patch_signal()
+        self.sockets = [
+            socket.socket(row.FAMILY, socket.SOCK_STREAM, fileno=row.sock.detach())
+            for row in self.sockets
+        ]
+
+    def init_signals(self) -> None:
+        """Let a crash, and the master's SIGABRT, leave the stacks of all threads."""
+        # Not before gunicorn's: what comes last is asked first, and hands over.
+        stacks.stop()
+        super().init_signals()
+        if self.stack is not None:
+            stacks.start(self.stack)
+
+    def load_wsgi(self) -> None:
+        """Load the application; one that is not preloaded may take longer than a heartbeat."""
+        with _beating(self):
+            super().load_wsgi()
+        self.life = getattr(self.wsgi, LIFE, None)
+        if self.life:
+            self.life.begin(self.slot)
+
+    def notify(self) -> None:
+        """Tell the master when the engine was last proven alive."""
+        super().notify()
+        # While the worker ends, its own limits count.
+        if self.life and self.alive:
+            proof = self.life.proof(float(self.cfg.timeout))
+            os.utime(self.tmp.fileno(), (proof, proof))
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection."""
@@ -69,3 +131,36 @@ class Worker(GeventWorker):  # type: ignore[misc]
             super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.flush()
+            if self.life:
+                self._leave_if_due(self.life)
+
+    def _leave_if_due(self, life: WorkerLife) -> None:
+        """End a worker that is stuck or has outgrown its memory; its answer has left."""
+        if life.stuck:
+            # It could only fail other requests; they are sent again, to another worker.
+            end_now(0)
+        if self.alive and life.has_to_go():
+            self.alive = False
+            if self.worker_connections == 1:
+                # Nothing else is in flight, so nothing is gained by taking more for a while.
+                life.leave()
+                end_now(0)
+
+
+@contextmanager
+def _beating(worker: Any, limit_s: float = LOAD_LIMIT_S) -> Iterator[None]:
+    """Keep a worker's heartbeat going, for a limited time."""
+    done: list[bool] = []
+    until = time.monotonic() + limit_s
+
+    def beat() -> None:
+        while not done and time.monotonic() < until:
+            worker.tmp.notify()
+            monkey.get_original("time", "sleep")(1.0)
+
+    # A native thread: the hub does not run while a model is loaded.
+    monkey.get_original("_thread", "start_new_thread")(beat, ())
+    try:
+        yield
+    finally:
+        done.append(True)

@@ -5,12 +5,14 @@ No model's queue is involved, so the answer comes at once whatever the load.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mms_server import generations, links
+from mms_server.deaths.lookup import trouble
 from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import MASTER_SLOT, holders
@@ -25,18 +27,31 @@ class ModelHealth:
 
     ``serving`` is the release that its link points at, whose processes count; None if it has no
     link, and then they are those of the wanted release. ``linked`` is whether it is the wanted one:
-    in the midst of a change it may be another.
+    in the midst of a change it may be another. ``trouble`` says what else is known of one that has
+    no process to answer.
     """
 
     master: bool
     workers: int
     linked: bool
     serving: str | None = None
+    trouble: str = ""
 
     @property
     def ready(self) -> bool:
         """Return whether a request would be answered."""
         return self.master and self.workers > 0 and self.serving is not None
+
+    @property
+    def reason(self) -> str:
+        """Return why no request would be answered, an empty text if one would."""
+        if self.ready:
+            return ""
+        if self.trouble:
+            return self.trouble
+        if not self.master:
+            return "its server is not running, or still loads the model"
+        return "it has no worker" if not self.workers else "no link leads to it"
 
 
 def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
@@ -53,7 +68,10 @@ def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealt
 def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
     slots = _holders(layout, serving or wanted)
     master = MASTER_SLOT in slots
-    return ModelHealth(master, len(slots) - master, serving == wanted, serving)
+    workers = len(slots) - master
+    answers = master and workers > 0
+    why = "" if answers else trouble(layout, serving or wanted, time.time())
+    return ModelHealth(master, workers, serving == wanted, serving, why)
 
 
 def has_processes(layout: Layout, release: str) -> bool:

@@ -74,6 +74,16 @@ class Layout:
         return self.run / "metrics"
 
     @property
+    def deaths(self) -> Path:
+        """Death certificates, one file each."""
+        return self.state / "deaths"
+
+    @property
+    def quarantine(self) -> Path:
+        """Bodies of requests in which a release died twice, for root alone."""
+        return self.state / "quarantine"
+
+    @property
     def roots(self) -> Path:
         """One empty directory per release, on which what it may see is mounted."""
         return self.run / "roots"

@@ -11,11 +11,15 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mms_server import contract_metrics, counters, stages
+from mms_server.deaths.certificate import Cause
 from mms_server.minutes import Minutes
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms' buckets: a tiny model's forward up to the usual time limit."""
+
+MASTER_CAUSE: Final = "master"
+"""What the death of a master counts as: who counts it does not know why it died."""
 
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -108,6 +112,47 @@ class PredictionMetrics:
             self._told = True
 
 
+class MemoryMetrics:
+    """What a worker tells of its own memory, by endpoint name; made before the fork."""
+
+    def __init__(self, models: Sequence[str]) -> None:
+        registry = CollectorRegistry()
+        self._own = Gauge(
+            "mms_worker_memory_bytes",
+            "Memory that a worker shares with no other, of the largest worker.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._growth = Gauge(
+            "mms_worker_memory_growth_bytes_per_second",
+            "Growth of that memory since the worker's first request, of the fastest worker.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._replaced = Counter(
+            "mms_worker_replacements",
+            "Workers that were replaced because they had outgrown their memory.",
+            ["model"],
+            registry=registry,
+        )
+        self._models = list(models)
+        for model in models:
+            self._replaced.labels(model)
+
+    def told(self, own_bytes: int, growth: float) -> None:
+        """Take note of a worker's own memory and of its growth in bytes per second."""
+        for model in self._models:
+            self._own.labels(model).set(own_bytes)
+            self._growth.labels(model).set(growth)
+
+    def replaced(self) -> None:
+        """Count a worker that is replaced."""
+        for model in self._models:
+            self._replaced.labels(model).inc()
+
+
 class WorkerFiles:
     """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
 
@@ -121,12 +166,31 @@ class WorkerFiles:
             registry=CollectorRegistry(),
         )
         self._restarts = [restarts.labels(model) for model in models]
+        self._models = list(models)
+        self._deaths = Counter(
+            "mms_deaths",
+            "Processes that ended unexpectedly, by cause; `master` is one of a master.",
+            ["model", "cause"],
+            registry=CollectorRegistry(),
+        )
+        for cause in (*Cause, MASTER_CAUSE):
+            for model in models:
+                self._deaths.labels(model, cause)
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         """Count a worker beyond the first ones."""
         if worker.age > server.num_workers:
             for restarts in self._restarts:
                 restarts.inc()
+
+    def died(self, cause: str) -> None:
+        """Count the death of a worker."""
+        for model in self._models:
+            self._deaths.labels(model, cause).inc()
+
+    def master_died(self) -> None:
+        """Count the death of the master before this one."""
+        self.died(MASTER_CAUSE)
 
     def post_fork(self, worker: Any) -> None:
         """Count as this worker from now on."""

@@ -29,7 +29,8 @@ class Release:
     archive's service file (an absolute path, or empty). ``golden`` is the store's entry of samples
     that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
     workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
-    ``confinement`` what they are allowed otherwise than all.
+    ``confinement`` what they are allowed otherwise than all. The others are the settings of their
+    names (:mod:`mms_server.settings`).
     """
 
     model: str
@@ -47,6 +48,8 @@ class Release:
     max_pixels: int = 64_000_000
     log: Log = field(default_factory=Log)
     confinement: Confinement = field(default_factory=Confinement)
+    watchdog_s: int = 30
+    worker_memory_max_bytes: int = -1
 
     @property
     def id(self) -> str:

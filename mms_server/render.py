@@ -131,6 +131,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "linked": row.health.linked,
                 "serving": row.health.serving,
                 "ready": row.health.ready,
+                "reason": row.health.reason,
                 "socket": row.socket,
                 "memory_bytes": row.memory_bytes,
                 "up_s": row.up_s,
@@ -165,6 +166,7 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
             )
         )
     lines = [f"{head}{_origin(generation)}", table(cells)]
+    lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
     lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import bottle
 
@@ -29,10 +29,14 @@ ERROR_STATUS: dict[type[errors.MMSError], int] = {
     errors.RequestTimeoutError: 408,
     errors.LengthRequiredError: 411,
     errors.BodyTooLargeError: 413,
+    errors.QuarantinedError: 422,
     errors.PredictionError: 500,
     errors.UnavailableError: 503,
     errors.PredictionTimeoutError: 504,
 }
+
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+"""Largest answer: beyond, what makes it would take the worker's memory several times over."""
 
 _INTERNAL = (
     "The server encountered an internal error and was unable to complete your request."
@@ -87,6 +91,38 @@ def json_body(answer: object) -> bytes:
     return text.encode() + b"\n"
 
 
+def bounded(answer: Any) -> Any:
+    """Return ``answer``, unless its bytes or its text alone are longer than an answer may be.
+
+    Looked at before it is JSON: to make that would stop the whole worker for seconds.
+
+    Raises:
+        PredictionError: it is too long.
+    """
+    left, pending = MAX_ANSWER_BYTES, [answer]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, str | bytes):
+            left -= len(one)
+        elif isinstance(one, Mapping):
+            pending.extend(one.values())
+        elif isinstance(one, list | tuple) and one:
+            # Of a list of numbers the length says enough.
+            left -= len(one)
+            if not isinstance(one[0], int | float):
+                pending.extend(one)
+        if left < 0:
+            raise _too_large()
+    return answer
+
+
+def _too_large() -> errors.PredictionError:
+    return errors.PredictionError(
+        f"The model's answer is longer than {MAX_ANSWER_BYTES} bytes.",
+        fix="let the model answer less, for instance its best classes only.",
+    )
+
+
 def status_of(error: Exception) -> int:
     """Return the HTTP status that an error becomes; 500 for any that is not in the table."""
     found = [ERROR_STATUS[kind] for kind in type(error).__mro__ if kind in ERROR_STATUS]
@@ -105,7 +141,7 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
         try:
             answer = callback(*args, **kwargs)
             kind = answer.content_type if isinstance(answer, Raw) else "application/json"
-            body = answer.body if isinstance(answer, Raw) else json_body(answer)
+            body = bounded(answer.body) if isinstance(answer, Raw) else json_body(bounded(answer))
         except bottle.HTTPResponse:
             raise
         except errors.RequestError as error:

@@ -13,6 +13,7 @@ import bottle
 import numpy as np
 
 from mms_server import stages, tensors
+from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
 from mms_server.errors import MMSError, PredictionError
 from mms_server.replies import request_id, status_of
@@ -60,7 +61,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Servable:
-    """A loaded model with the engine it runs on, its limits and who observes it."""
+    """A loaded model with the engine it runs on, its limits, who observes it and who guards it."""
 
     model: LoadedModel
     engine: Engine
@@ -68,6 +69,8 @@ class Servable:
     max_pixels: int
     observer: Observer = field(default_factory=Silent)
     clock: stages.Clock = time.perf_counter
+    guard: Guard = field(default_factory=NoGuard)
+    warm_up_s: float = 0.0
 
     def healthy(self) -> bool:
         """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
@@ -89,6 +92,7 @@ class Servable:
         Raises:
             PredictionError: the service raised; the log says what.
             PredictionTimeoutError: it was not ready in time.
+            QuarantinedError: the model's server has died twice on this input.
         """
         return self._run(inputs, lambda: self.model.service.inference(inputs))
 
@@ -101,6 +105,7 @@ class Servable:
         Raises:
             PredictionError: the service raised; the log says what.
             PredictionTimeoutError: it was not ready in time.
+            QuarantinedError: the model's server has died twice on this input.
         """
         result: tuple[Any, bool] = self._run(
             inputs, lambda: forward(self.model.service, inputs, tensors.arrays_of)
@@ -110,11 +115,12 @@ class Servable:
     def _run(self, inputs: Any, compute: Callable[[], Any]) -> Any:
         taken = Stages(self.clock)
         bottle.request.environ[_STAGES_KEY] = taken
-        queued = self.clock()
+        digest = self.guard.admit(bottle.request.environ)
+        request, queued = request_id(), self.clock()
 
         def work() -> Any:
             taken.add(stages.QUEUE, self.clock() - queued)
-            with stages.collecting(taken):
+            with stages.collecting(taken), self.guard.computing(request, digest):
                 return compute()
 
         try:
@@ -122,7 +128,7 @@ class Servable:
         except PredictionError as error:
             _log.error(
                 "request %s: model %s failed",
-                request_id(),
+                request,
                 self.model.name,
                 exc_info=error.__cause__,
             )

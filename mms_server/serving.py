@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ import mxnet as mx
 import numpy as np
 
 from mms_server import golden
+from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
 from mms_server.errors import GoldenError, WarmUpError
 from mms_server.golden import Sample
@@ -40,6 +42,9 @@ def make_ready(
     limits: Limits,
     observer: Observer | None = None,
     samples: Mapping[str, Sequence[Sample]] | None = None,
+    *,
+    guard: Guard | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
@@ -50,11 +55,14 @@ def make_ready(
         WarmUpError: a model cannot compute.
         GoldenError: a model does not answer a sample as expected.
     """
-    engine = Engine(limits.predict_timeout_s, replace_this_process)
+    engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
+    seconds: dict[str, float] = {}
     for model in models:
         expected = (samples or {}).get(model.name, ())
+        started = time.monotonic()
         # Zeros may be no input that a model can take; if so, its samples say what is.
         warm_up(model, finite=not expected)
+        seconds[model.name] = time.monotonic() - started
         _check(model, expected)
     # Objects made so far live as long as the process: keeping the collector off them keeps their
     # memory shared with the workers.
@@ -62,7 +70,13 @@ def make_ready(
     gc.freeze()
     return {
         model.name: Servable(
-            model, engine, limits.max_body_bytes, limits.max_pixels, observer or Silent()
+            model,
+            engine,
+            limits.max_body_bytes,
+            limits.max_pixels,
+            observer or Silent(),
+            guard=guard or NoGuard(),
+            warm_up_s=seconds[model.name],
         )
         for model in models
     }

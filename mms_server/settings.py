@@ -13,7 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server import logs
+from mms_server import logs, memory
 from mms_server.errors import ConfError
 from mms_server.fetching.rules import parse_words
 
@@ -40,6 +40,22 @@ class Settings:
     )
     predict_timeout_s: float = _row(
         60.0, 0.1, 3600, "seconds", "Longest prediction; then the client gets 504."
+    )
+    watchdog_s: int = _row(
+        30,
+        5,
+        3600,
+        "seconds",
+        "Longest time in which a server's main loop, or a worker's engine, shows no life; then it "
+        "is replaced. `--timeout` of mms.conf wins for the engine.",
+    )
+    worker_memory_max_bytes: int = _row(
+        memory.DERIVED,
+        memory.DERIVED,
+        1024 * _GIB,
+        "bytes",
+        "Memory of its own from which a worker is replaced after its request; 0 is off, -1 derives "
+        "it from the release's limit of memory.",
     )
     max_body_bytes: int = _row(
         64 * _MIB, 1024, 4 * _GIB, "bytes", "Largest body of a request; then the client gets 413."

@@ -93,6 +93,8 @@ def resolve(
             log=log,
             confinement=conf.model_settings.get(spec.name, ModelSettings()).confinement(),
             golden=_samples(conf, spec, found, archives.store, take=take),
+            watchdog_s=settings.watchdog_s,
+            worker_memory_max_bytes=settings.worker_memory_max_bytes,
         )
         contents[spec.name] = archives.store.content(digest)
     return Wanted(

@@ -1,12 +1,14 @@
 """Start the server of one release: ``python -m mms_server.worker RELEASE_ID``.
 
 This process only reads ``release.json`` and then becomes gunicorn, in the runtime that the release
-was checked with: the process id stays, so systemd's socket and readiness protocol hold.
+was checked with: the process id stays, so systemd's socket and readiness protocol hold. When the
+servers before it failed, it waits first, longer each time.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -14,13 +16,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from gunicorn.systemd import sd_notify
+
 from mms_server import holds
+from mms_server.deaths import starts
+from mms_server.deaths.places import Places
 from mms_server.errors import MMSError
 from mms_server.layout import Layout
 from mms_server.release import Release
 
 RELEASE_VARIABLE = "MMS_RELEASE_ID"
 ROOT_VARIABLE = "MMS_LAYOUT_ROOT"
+START_TIMEOUT_VARIABLE = "MMS_START_TIMEOUT_S"
+
+_START_TIMEOUT_S = 300.0
 
 # A release's code comes from elsewhere: it sees these variables of ours and no others.
 _PASSED_ON = (
@@ -33,6 +42,8 @@ _PASSED_ON = (
     "LISTEN_FDNAMES",
     "LISTEN_PID",
     "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
     "INVOCATION_ID",
     "JOURNAL_STREAM",
 )
@@ -43,7 +54,6 @@ _FIXED_ARGUMENTS = (
     "--worker-connections=1",
     "--keep-alive=0",
     "--graceful-timeout=60",
-    "--timeout=120",
     "--no-control-socket",
 )
 
@@ -57,10 +67,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         release = read_release(layout, options.release)
         check_socket(os.environ, os.getpid())
         holds.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
+        _wait_for_turn(Places(layout.instance(release.id)))
         _become(arguments(release), environment(release, os.environ, root))
     except MMSError as error:
         print(f"mms_server.worker: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return error.exit_code
+
+
+def _wait_for_turn(places: Places) -> None:
+    """Wait as long as the failures of those before this one ask for, and tell systemd."""
+    places.prepare()
+    begun = starts.read(places.starts).again(time.time())
+    wait_s = begun.next - begun.begun
+    starts.write(places.starts, begun)
+    if wait_s:
+        text = f"{begun.failures} starts in a row failed: trying again in {wait_s:g} s."
+        print(f"mms_server.worker: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the journal
+        extend = int((wait_s + _start_timeout_s(os.environ)) * 1e6)
+        sd_notify(f"STATUS={text}\nEXTEND_TIMEOUT_USEC={extend}", logging.getLogger(__name__))
+        time.sleep(wait_s)
+
+
+def _start_timeout_s(environ: Mapping[str, str]) -> float:
+    """Return how long the unit may take to start: a wait must not count against it."""
+    text = environ.get(START_TIMEOUT_VARIABLE, "")
+    return float(text) if text.isascii() and text.isdigit() else _START_TIMEOUT_S
 
 
 def _become(command: list[str], environ: dict[str, str]) -> NoReturn:
@@ -112,6 +143,7 @@ def arguments(release: Release) -> list[str]:
         # What CUDA has set up does not survive a fork: on a GPU each worker loads its own model.
         *(() if release.on_gpu else ("--preload",)),
         *_FIXED_ARGUMENTS,
+        f"--timeout={release.watchdog_s}",
         *release.gunicorn_args,
         "mms_server.wsgi:application",
     ]

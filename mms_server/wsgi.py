@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from functools import partial
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
 from mms_server import golden, start_steps
+from mms_server.cgroup import Cgroup
+from mms_server.deaths.flights import Flights
+from mms_server.deaths.guard import ReleaseGuard
+from mms_server.deaths.places import Places
 from mms_server.devices import SLOT_VARIABLE, device_of
+from mms_server.engine import Engine
 from mms_server.errors import MMSError
+from mms_server.gunicorn_worker import LIFE
+from mms_server.memory import Memory, limit_of, resident_bytes
 from mms_server.model_routes import model_routes
-from mms_server.prediction_metrics import PredictionMetrics
+from mms_server.prediction_metrics import MemoryMetrics, PredictionMetrics
+from mms_server.pulse import Pulse
+from mms_server.release import Release
 from mms_server.replies import contract_app
 from mms_server.service_loader import load_model
-from mms_server.serving import Limits, make_ready
+from mms_server.serving import Limits, make_ready, replace_this_process, warm_up
 from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
+from mms_server.worker_life import WorkerLife
 
 
 def _application() -> Any:
@@ -35,8 +47,30 @@ def _application() -> Any:
     app = contract_app()
     observer = PredictionMetrics(layout.counts(release.id), [release.model])
     samples = golden.read(layout.store / (release.golden or release.archive_sha256))
-    model_routes(app, make_ready([model], limits, observer, {model.name: samples}))
+    places = Places(layout.instance(release.id))
+    guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
+    engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
+    servables = make_ready(
+        [model], limits, observer, {model.name: samples}, guard=guard, engine=engine
+    )
+    model_routes(app, servables)
+    sample = partial(warm_up, model, finite=False)
+    pulse = Pulse(engine, sample, servables[release.model].warm_up_s)
+    told = MemoryMetrics([release.model])
+    memory = Memory(_memory_limit(release), told.told, time.monotonic)
+    setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced))
     return app
+
+
+def _memory_limit(release: Release) -> int:
+    # What is here before the fork is shared; a worker that loads by itself shares nothing.
+    shared = 0 if release.on_gpu else resident_bytes()
+    return limit_of(release.worker_memory_max_bytes, release.workers, shared, Cgroup.own())
+
+
+def _replace_stuck(guard: ReleaseGuard) -> None:
+    guard.stuck()
+    replace_this_process()
 
 
 try:

@@ -1,0 +1,1 @@
+"""What is known of processes that ended unexpectedly: certificates, quarantine, back-off."""

@@ -1,0 +1,173 @@
+"""A worker's part: say which request the engine computes, and refuse those that killed before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from mms_server.body import BODY_KEY
+from mms_server.deaths import recent as recent_file
+from mms_server.deaths import stacks
+from mms_server.deaths.flights import Flight, Flights
+from mms_server.deaths.places import MAX_BODY_BYTES, Places, open_shared
+from mms_server.deaths.recent import Recent
+from mms_server.errors import QuarantinedError
+
+MAX_BODIES: Final = 8
+"""Bodies that a release keeps at a time."""
+
+_AGAIN_KEY: Final = "HTTP_X_MMS_AGAIN"
+_BOUNDARY: Final = re.compile(r'boundary="?([^";]{1,70})')
+
+_log = logging.getLogger(__name__)
+
+
+class Guard(Protocol):
+    """Who sees each request before the engine does."""
+
+    def admit(self, environ: dict[str, Any]) -> str:
+        """Return the digest of a request's input.
+
+        Raises:
+            QuarantinedError: the release has died on it twice.
+        """
+
+    def computing(self, request_id: str, digest: str) -> Any:
+        """Return a context that lasts as long as the engine computes the request."""
+
+
+class NoGuard:
+    """Lets every request in, and notes none."""
+
+    def admit(self, environ: dict[str, Any]) -> str:
+        """Return no digest."""
+        del environ
+        return ""
+
+    def computing(self, request_id: str, digest: str) -> Any:
+        """Return a context that does nothing."""
+        del request_id, digest
+        return nullcontext()
+
+
+class ReleaseGuard:
+    """The guard of a release's workers: made before the fork, it watches after :meth:`begin`."""
+
+    def __init__(
+        self,
+        places: Places,
+        flights: Flights,
+        resident: Callable[[], int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._places = places
+        self._flights = flights
+        self._resident = resident
+        self._clock = clock
+        self._slot = -1
+        self._epoch = -1
+        self._recent = Recent()
+
+    def begin(self, slot: int) -> None:
+        """Note requests under this slot from now on."""
+        self._slot = slot
+
+    def admit(self, environ: dict[str, Any]) -> str:
+        """Return the digest of a request's input.
+
+        A request that a process died on already, by what the master knows or because nginx sends
+        it again, is kept before it may kill once more.
+
+        Raises:
+            QuarantinedError: the release has died on it twice.
+        """
+        digest = digest_of(environ)
+        if self._flights.epoch != self._epoch:
+            self._epoch = self._flights.epoch
+            self._recent = recent_file.read(self._places.recent)
+        certificate = self._recent.refuses(digest)
+        if certificate:
+            raise QuarantinedError(certificate)
+        if self._recent.suspects(digest) or environ.get(_AGAIN_KEY):
+            self._keep(environ, digest)
+        return digest
+
+    @contextmanager
+    def computing(self, request_id: str, digest: str) -> Iterator[None]:
+        """Note the request for as long as the engine computes it."""
+        self._flights.begin(self._slot, Flight(request_id, digest, self._clock(), self._resident()))
+        try:
+            yield
+        finally:
+            self._flights.end(self._slot)
+
+    def leave(self) -> None:
+        """Say that the worker ends by its own will."""
+        self._flights.say_ended(self._slot)
+
+    def stuck(self) -> None:
+        """Say that the worker ends because its engine is stuck, and where it is stuck."""
+        self._flights.say_stuck(self._slot)
+        descriptor = stacks.opened(self._places, str(self._slot))
+        if descriptor is not None:
+            stacks.now(descriptor)
+            os.close(descriptor)
+
+    def _keep(self, environ: dict[str, Any], digest: str) -> None:
+        data: bytes = environ.get(BODY_KEY, b"")
+        if len(data) > MAX_BODY_BYTES:
+            return
+        try:
+            _make_room(self._places.suspects)
+            descriptor = open_shared(self._places.suspects / digest, os.O_WRONLY | os.O_TRUNC)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(json.dumps(_about(environ)).encode() + b"\n")
+                stream.write(data)
+        except OSError as error:
+            _log.warning("a suspect request cannot be kept: %s", error)
+
+
+def digest_of(environ: dict[str, Any]) -> str:
+    """Return the SHA-256 of a request's input: its body, its query, and how to read it.
+
+    The boundary of a form is left out: a client that sends the form again makes a new one.
+    """
+    data: bytes = environ.get(BODY_KEY, b"")
+    kind = str(environ.get("CONTENT_TYPE", ""))
+    found = _BOUNDARY.search(kind) if kind.lower().startswith("multipart/") else None
+    parts = [data]
+    if found:
+        kind = "multipart"
+        parts = data.split(b"--" + found[1].encode("latin-1", "replace"))
+    head = f"{kind}\n{environ.get('QUERY_STRING', '')}\n".encode("utf-8", "replace")
+    made = hashlib.sha256(head)
+    for part in parts:
+        made.update(b"%d\n" % len(part))
+        made.update(part)
+    return made.hexdigest()
+
+
+def _about(environ: dict[str, Any]) -> dict[str, str]:
+    """Return what a replay needs beside the body."""
+    rows = {
+        "path": "PATH_INFO",
+        "query": "QUERY_STRING",
+        "content_type": "CONTENT_TYPE",
+        "inference_header_content_length": "HTTP_INFERENCE_HEADER_CONTENT_LENGTH",
+    }
+    return {name: str(environ.get(key, "")) for name, key in rows.items()}
+
+
+def _make_room(directory: Path) -> None:
+    """Remove the oldest bodies: nobody has died on them a second time."""
+    kept = sorted(directory.iterdir(), key=lambda path: path.lstat().st_mtime)
+    for path in kept[: max(len(kept) - MAX_BODIES + 1, 0)]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""How fast processes that die again and again are started again.
+
+The first few deaths cost nothing: a worker is forked within milliseconds. When they go on, each
+waits twice as long as the one before, up to half a minute, so that a crash loop leaves the machine
+to the other models.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LONGEST_S: Final = 30.0
+FREE_DEATHS: Final = 3
+"""Early deaths of workers within a window that cost no wait."""
+
+EARLY_S: Final = 10.0
+"""A worker that lived shorter has died early."""
+
+WINDOW_S: Final = 60.0
+_FIRST_S: Final = 0.5
+
+
+class Pace:
+    """When a master may start its next worker; times are in seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._early: list[float] = []
+        self._until = 0.0
+
+    def died(self, now: float, lived_s: float) -> None:
+        """Note a death."""
+        self._early = [at for at in self._early if now - at < WINDOW_S]
+        if lived_s >= EARLY_S:
+            return
+        self._early.append(now)
+        over = len(self._early) - FREE_DEATHS
+        if over > 0:
+            self._until = now + wait_s(over - 1)
+
+    def left(self, now: float) -> float:
+        """Return for how long no worker may be started, 0 if one may."""
+        return max(self._until - now, 0.0)
+
+
+def wait_s(before: int, first_s: float = _FIRST_S) -> float:
+    """Return the wait after ``before`` others: each twice as long, within the limit."""
+    return min(first_s * 2.0 ** min(before, 16), LONGEST_S)
