@@ -30,7 +30,7 @@ def run_is_gone(lease: Mapping[str, str] | None) -> bool:
     """Return whether the run that holds a lease has ended without giving it back."""
     from mms_server.rollout import controller  # noqa: PLC0415 - see above
 
-    return bool(lease) and controller.is_gone(lease["controller"], lease["process"])
+    return lease is not None and controller.is_gone(lease["controller"], lease["process"])
 
 
 def steps(
