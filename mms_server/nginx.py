@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import psutil
 
@@ -23,6 +24,10 @@ _RELOAD_TIMEOUT_S: Final = 20.0
 _PAUSE_S: Final = 0.1
 
 
+Connection = tuple[str, int, str, int]
+"""This side's address and port, and the client's."""
+
+
 class Proxy(Protocol):
     """What routes requests. All methods raise :class:`SupervisorError` and end in time."""
 
@@ -37,6 +42,9 @@ class Proxy(Protocol):
 
     def reload(self) -> None:
         """Let it use its changed configuration; return when it does."""
+
+    def let_go(self, limit_s: float) -> int:
+        """Wait until the clients' connections of now have ended; return how many are left."""
 
     def stop(self) -> None:
         """Stop it after its last request."""
@@ -101,6 +109,19 @@ class Nginx:
                 raise SupervisorError(UNIT, cause, fix=fix)
             self._sleep(_PAUSE_S)
 
+    def let_go(self, limit_s: float) -> int:
+        """Wait until the clients' connections of now have ended; return how many are left.
+
+        They end if nginx says so in its answers: see :mod:`mms_server.edge`.
+        """
+        before = _clients(self.pid())
+        deadline = self._clock() + limit_s
+        while left := before & _clients(self.pid()):
+            if self._clock() >= deadline:
+                return len(left)
+            self._sleep(_PAUSE_S)
+        return 0
+
     def stop(self) -> None:
         """Stop it after its last request."""
         self._systemd.systemctl(UNIT, "stop", UNIT, timeout_s=_STOP_TIMEOUT_S)
@@ -120,6 +141,25 @@ class Nginx:
             return ""
         words = (line.partition("[emerg]")[2].strip() for line in lines)
         return " | ".join(dict.fromkeys(word.partition(": ")[2] for word in words if word))
+
+
+def _clients(pid: int) -> frozenset[Connection]:
+    """Return the TCP connections that processes of nginx have accepted."""
+    found: list[Any] = []
+    try:
+        master = psutil.Process(pid) if pid else None
+    except psutil.NoSuchProcess:
+        return frozenset()
+    for process in [master, *master.children()] if master else ():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            found += process.net_connections(kind="tcp")
+    ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+    return frozenset(
+        (*each.laddr, *each.raddr)
+        for each in found
+        # A connection to what is behind nginx has a port of its own on this side.
+        if each.status == psutil.CONN_ESTABLISHED and each.laddr.port in ports
+    )
 
 
 def _children(pid: int) -> set[int]:
