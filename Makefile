@@ -102,6 +102,11 @@ molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	mkdir -p $(REPORTS)
 	$(BIN)/molecule test --no-command-borders
 
+.PHONY: soak
+soak: $(STAMP) model ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
+	$(TESTHOSTS) prerequisites
+	MMS_SOAK=1 $(BIN)/molecule test --no-command-borders
+
 .PHONY: test-fast
 test-fast: $(STAMP) ## Unit tests but the slow ones, and the quick half of lint, in under a minute
 	$(BIN)/pytest -q -n 2 -m "not slow" tests/unit

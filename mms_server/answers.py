@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 # A row of the vision services' answers (contract, section 10).
 _ROW: Final = {"class", "probability"}
 _SHOWN: Final = 80
+# As the base service's answer, the text of a list, has them: no JSON.
+_NO_NUMBER: Final = re.compile(r"(?<![\w'\"])-?(nan|inf)(?![\w'\"])")
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,59 @@ class Tolerance:
         return math.isclose(one, two, rel_tol=self.relative, abs_tol=self.absolute)
 
 
-def difference(expected: Any, found: Any, tolerance: Tolerance) -> str:
+def difference(expected: Any, found: Any, tolerance: Tolerance | Sequence[Tolerance]) -> str:
     """Return one sentence on the first difference; empty if there is none.
 
-    Text that holds a JSON list, as the base service's answer does, is compared as that list.
-    Classes whose probabilities are within the tolerance of each other may change places.
+    ``tolerance`` is one for the whole answer, or one for each output of a list of outputs. Text
+    that holds a JSON list, as the base service's answer does, is compared as that list. Classes
+    whose probabilities are within the tolerance of each other may change places.
     """
-    return _difference("the answer", expected, found, tolerance)
+    if isinstance(tolerance, Tolerance):
+        return _difference("the answer", expected, found, tolerance)
+    counts = [len(each) if isinstance(each, list) else 0 for each in (expected, found)]
+    if counts != [len(tolerance)] * 2:
+        outputs = f"{counts[0]} outputs expected, {counts[1]} found"
+        return f"it has {len(tolerance)} tolerances, for {outputs}."
+    each = enumerate(zip(expected, found, tolerance, strict=True))
+    ones = (_difference(f"the answer[{n}]", *row) for n, row in each)
+    return next((one for one in ones if one), "")
+
+
+def top_class(answer: Any) -> str | int | None:
+    """Return the likeliest class in the first row of an answer, None if it has no such row.
+
+    It is a name, or the place of the largest number.
+    """
+    value = answer
+    while True:
+        if isinstance(value, str):
+            value = _list_in(value)
+        if not isinstance(value, list) or not value:
+            return None
+        if _is_ranking(value):
+            return str(value[0]["class"])
+        if all(_is_number(each) for each in value):
+            return int(value.index(max(value)))
+        value = value[0]
+
+
+def not_finite(answer: Any) -> str:
+    """Return where an answer has a NaN or an infinite number; empty if it has none."""
+    return _not_finite("the answer", answer)
+
+
+def _not_finite(place: str, value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else place
+    if isinstance(value, str):
+        return place if value.startswith("[") and _NO_NUMBER.search(value) else ""
+    if isinstance(value, dict):
+        pairs = [(f"{place}.{key}", each) for key, each in value.items()]
+    elif isinstance(value, list | tuple):
+        pairs = [(f"{place}[{n}]", each) for n, each in enumerate(value)]
+    else:
+        return ""
+    return next((found for found in (_not_finite(*pair) for pair in pairs) if found), "")
 
 
 def _difference(place: str, expected: Any, found: Any, tolerance: Tolerance) -> str:

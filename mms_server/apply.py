@@ -1,75 +1,117 @@
-"""Make a host serve what ``mms.conf`` says, all of it or nothing.
-
-The order makes it safe to be killed anywhere. New releases get ready beside the old ones, then the
-links move, then the generation is written; until then the old releases run and are what a boot
-starts. Whatever a killed run left is a release that no generation wants: the next run stops it.
-"""
+"""Make a host serve what ``mms.conf`` says, or what it served before: all of it or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mms_server import generations, links
+from mms_server import generations, holds, retire
 from mms_server.conf import read
-from mms_server.errors import MMSError, ReleaseFailedError, SupervisorError
+from mms_server.errors import MMSError
 from mms_server.generations import Generation
 from mms_server.host import Host
 from mms_server.host_lock import locked
-from mms_server.plan import ModelAction, Observed, Plan, as_text, decide
-from mms_server.release import Release, write_atomically
+from mms_server.outcome import Outcome, outcome_of
+from mms_server.plan import decide
+from mms_server.release import Release
 from mms_server.tidy import tidy
+from mms_server.transaction import Transaction
 from mms_server.wanted import Wanted, resolve
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was done, or would be; ``before`` and ``after`` are texts for a diff."""
-
-    changed: bool
-    generation: int | None
-    actions: tuple[ModelAction, ...]
-    leftovers: tuple[str, ...]
-    before: str
-    after: str
-    warnings: tuple[str, ...] = ()
+__all__ = ["Outcome", "apply", "plan", "plan_rollback", "rollback"]
 
 
-def plan(host: Host, conf: Path) -> Outcome:
+def plan(host: Host, conf: Path, *, allow_gap: bool = False) -> Outcome:
     """Return what :func:`apply` would do, and change nothing.
 
     Raises:
-        MMSError: as for :func:`apply`, for what is wrong before anything is started.
+        MMSError: as for :func:`apply`, for what is wrong before anything is started; what would be
+            refused for want of memory is not raised, but the outcome's ``refusal``.
     """
-    wanted = _resolve(host, conf, take=False)
-    observed = host.observe(wanted.ids())
-    return _outcome(host, wanted, observed, decide(wanted, observed))
+    return _planned(host, _resolve(host, conf, take=False), allow_gap=allow_gap)
 
 
-def apply(host: Host, conf: Path) -> Outcome:
+def apply(host: Host, conf: Path, *, allow_gap: bool = False) -> Outcome:
     """Make the host serve what ``conf`` says.
+
+    With ``allow_gap`` (or the host's setting) a release that does not fit beside the one that it
+    replaces is started after its end.
 
     Raises:
         LockHeldError: another process is changing the host.
         ConfError: the file or an archive is wrong; nothing was touched.
         FetchError: a remote archive could not be fetched; nothing was touched.
+        NoRoomError: there is too little memory; nothing was touched.
         ReleaseFailedError: a step failed; the host serves what it served.
         SupervisorError: systemd cannot be asked.
     """
-    with locked(host.layout, f"mms apply --conf {conf}", host.now()):
+    wanted = partial(_resolve, host, conf, take=True)
+    return _change(host, f"mms apply --conf {conf}", wanted, allow_gap=allow_gap)
+
+
+def plan_rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Outcome:
+    """Return what :func:`rollback` would do, and change nothing.
+
+    Raises:
+        MMSError: as for :func:`rollback`, for what is wrong before anything is started.
+    """
+    outcome = _planned(host, _past(host, to), allow_gap=allow_gap)
+    return replace(outcome, command=_rollback_command(to))
+
+
+def rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Outcome:
+    """Make the host serve what generation ``to`` served, by default the one before the live one.
+
+    Nothing is read but the host's own disk.
+
+    Raises:
+        MMSError: there is no such generation, or it cannot be served any more.
+        LockHeldError, NoRoomError, ReleaseFailedError, SupervisorError: as for :func:`apply`.
+    """
+    past = partial(_past, host, to)
+    return _change(host, _rollback_command(to), past, allow_gap=allow_gap)
+
+
+def _rollback_command(to: int | None) -> str:
+    return "mms rollback" if to is None else f"mms rollback --to {to}"
+
+
+def _planned(host: Host, wanted: Wanted, *, allow_gap: bool) -> Outcome:
+    observed = host.observe(wanted.ids())
+    decided = decide(wanted, observed, host.settings.keep_warm_s)
+    allowed = allow_gap or host.settings.allow_gap
+    return outcome_of(host, wanted, observed, decided, allow_gap=allowed)
+
+
+def _change(
+    host: Host, command: str, resolve_wanted: Callable[[], Wanted], *, allow_gap: bool
+) -> Outcome:
+    allowed = allow_gap or host.settings.allow_gap
+    with locked(host.layout, command, host.now()):
         try:
-            wanted = _resolve(host, conf, take=True)
+            wanted = resolve_wanted()
             observed = host.observe(wanted.ids())
-            decided = decide(wanted, observed)
-            outcome = _outcome(host, wanted, observed, decided)
-            if decided.changed:
-                outcome = _Transaction(host, wanted, observed, decided).run(outcome)
+            decided = decide(wanted, observed, host.settings.keep_warm_s)
+            outcome = outcome_of(host, wanted, observed, decided, allow_gap=allowed)
+            _require_room(outcome)
+            if outcome.forecast:
+                done = Transaction(host, wanted, observed, decided, outcome.forecast).run()
+                warnings = outcome.warnings + done.warnings
+                outcome = replace(
+                    outcome, generation=done.generation, warnings=warnings, gap_s=done.gap_s
+                )
         except (Exception, KeyboardInterrupt):
-            _tidy_after_failure(host)
+            for text in _tidied(host):
+                host.report(text)
             raise
         return replace(outcome, warnings=outcome.warnings + _tidied(host))
+
+
+def _require_room(outcome: Outcome) -> None:
+    if outcome.refusal:
+        raise outcome.refusal
 
 
 def _resolve(host: Host, conf: Path, *, take: bool) -> Wanted:
@@ -79,189 +121,52 @@ def _resolve(host: Host, conf: Path, *, take: bool) -> Wanted:
     )
 
 
+def _past(host: Host, to: int | None) -> Wanted:
+    """Return what a generation served, from what is on this host's disk."""
+    kept = generations.numbers(host.layout)
+    number = to if to is not None else next(iter(kept[1:]), None)
+    if number is None or number not in kept:
+        what = (
+            "there is no earlier generation" if number is None else f"generation {number} is gone"
+        )
+        fix = f"use --to with one of {', '.join(map(str, kept))}." if kept else "run `mms apply`."
+        raise MMSError(f"{what}.", fix=fix)
+    past = generations.load(host.layout, number)
+    releases = {model: _kept_release(host, past, name) for model, name in past.models.items()}
+    return Wanted(
+        Path(past.conf),
+        releases,
+        past.host,
+        past.port,
+        metrics_write_to=past.metrics_write_to,
+        contents={
+            model: host.store.content(release.archive_sha256) for model, release in releases.items()
+        },
+        keep_warm_s=past.keep_warm_s,
+        restores=number,
+    )
+
+
+def _kept_release(host: Host, past: Generation, name: str) -> Release:
+    release = host.release(name)
+    fix = "use another generation (`mms releases`), or `mms apply` with the archive."
+    if release is None or release.id != name:
+        raise MMSError(f"release {name} of generation {past.number} cannot be read.", fix=fix)
+    missing = [entry for entry in release.entries if not host.store.has(entry)]
+    if missing:
+        cause = f"release {name}: its content {missing[0][:12]} is not in the store."
+        raise MMSError(cause, fix=fix)
+    if not Path(release.runtime).is_dir():
+        raise MMSError(f"release {name}: its runtime {release.runtime} is not there.", fix=fix)
+    return release
+
+
 def _tidied(host: Host) -> tuple[str, ...]:
     """Clean up; what cannot be removed now is removed next time, so it is no failure."""
     try:
+        holds.lift_all(host.layout)
+        retire.end_overdue(host)
         tidy(host)
     except (MMSError, OSError) as error:
         return (f"not all that is no longer needed could be removed: {error}",)
     return ()
-
-
-def _tidy_after_failure(host: Host) -> None:
-    for text in _tidied(host):
-        host.report(text)
-
-
-class _Transaction:
-    """One change of one host; ``_model`` and ``_step`` are where it is, for messages."""
-
-    def __init__(self, host: Host, wanted: Wanted, observed: Observed, plan: Plan) -> None:
-        self._host = host
-        self._wanted = wanted
-        self._observed = observed
-        self._plan = plan
-        self._made: list[tuple[str, str]] = []
-        self._switched = False
-        self._written = 0
-        self._model = ""
-        self._step = ""
-
-    def run(self, outcome: Outcome) -> Outcome:
-        """Carry out the plan; return the outcome with the new generation and warnings."""
-        try:
-            for model, release in self._plan.to_start():
-                self._start(model, self._wanted.releases[model], release)
-            self._switch()
-            number = self._commit()
-        except (Exception, KeyboardInterrupt) as error:
-            self._put_back()
-            if isinstance(error, MMSError | OSError):
-                raise self._failed(error) from error
-            raise
-        warnings = self._settle()
-        return replace(outcome, generation=number, warnings=outcome.warnings + tuple(warnings))
-
-    def _enter(self, model: str, step: str) -> None:
-        self._model, self._step = model, step
-        self._host.report(f"model {model}: {step}")
-
-    def _start(self, model: str, release: Release, release_id: str) -> None:
-        host, settings = self._host, self._host.settings
-        if self._observed.models.get(model) != release_id:
-            self._made.append((model, release_id))
-        self._enter(model, f"write release {release_id}")
-        write_atomically(host.layout.release_file(release_id), release.to_json())
-        self._enter(model, "open the socket")
-        host.supervisor.open_socket(release_id)
-        self._enter(model, "start")
-        host.supervisor.start(release_id, settings.start_timeout_s)
-        self._enter(model, "ask for a first answer")
-        # On a GPU the workers load the model, after the service is said to be ready.
-        wait_s = settings.start_timeout_s if release.on_gpu else settings.probe_timeout_s
-        host.probe(host.layout.socket(release_id), model, wait_s)
-
-    def _switch(self) -> None:
-        for model, release in self._plan.links.items():
-            self._enter(model, "switch the link")
-            self._switched = True
-            links.point(self._host.layout, model, release)
-        for model in self._plan.stale_links:
-            self._enter(model, "remove the link")
-            self._switched = True
-            links.remove(self._host.layout, model)
-        links.follow_only(self._host.layout)
-
-    def _commit(self) -> int | None:
-        current = self._observed.generation
-        if not self._plan.new_generation:
-            return current.number if current else None
-        wanted = self._wanted
-        number = current.number + 1 if current else 1
-        made_at = self._host.now().isoformat(timespec="seconds")
-        self._enter(", ".join(wanted.releases), f"write generation {number}")
-        generation = Generation(
-            number,
-            made_at,
-            self._host.by,
-            str(wanted.conf.absolute()),
-            wanted.ids(),
-            wanted.host,
-            wanted.port,
-            wanted.metrics_write_to,
-        )
-        self._written = number
-        generations.write(self._host.layout, generation)
-        return number
-
-    def _settle(self) -> list[str]:
-        """Make it last and let the old releases end. The change is done: failures are warnings."""
-        supervisor, warnings = self._host.supervisor, list[str]()
-        for model, release in self._wanted.ids().items():
-            if not self._observed.state(release).enabled:
-                self._enter(model, "start at boot from now on")
-                _try(warnings, partial(supervisor.enable, release))
-        for release in self._plan.leftovers:
-            state = self._observed.state(release)
-            if state.enabled or state.half_enabled:
-                self._enter(_model_of(release), f"release {release} no longer starts at boot")
-                _try(warnings, partial(supervisor.disable, release))
-            if state.up:
-                self._drain(release, warnings)
-            self._stop(release, warnings)
-        return warnings
-
-    def _drain(self, release: str, warnings: list[str]) -> None:
-        model, timeout_s = _model_of(release), self._host.settings.drain_timeout_s
-        self._enter(model, f"drain release {release}")
-        socket = self._host.layout.socket(release)
-        _try(warnings, partial(self._host.probe, socket, model, timeout_s))
-
-    def _stop(self, release: str, warnings: list[str]) -> None:
-        self._enter(_model_of(release), f"stop release {release}")
-        timeout_s = self._host.settings.stop_timeout_s
-        _try(warnings, partial(self._host.supervisor.stop, release, timeout_s))
-
-    def _put_back(self) -> None:
-        """Serve what the newest generation wants; stop what this run started."""
-        model, step = self._model, self._step
-        notes: list[str] = []
-        layout, before = self._host.layout, self._observed.models
-        if self._written:
-            # It may be there although writing it raised: a boot must not start what failed.
-            _try(notes, partial(generations.remove, layout, self._written))
-        if self._switched:
-            for name in self._wanted.ids().keys() - before.keys():
-                _try(notes, partial(links.remove, layout, name))
-            for name, release in before.items():
-                self._enter(name, f"put the link back to {release}")
-                _try(notes, partial(links.point, layout, name, release))
-        for _name, release in self._made:
-            if self._switched:
-                self._drain(release, notes)
-            self._stop(release, notes)
-        for note in notes:
-            self._host.report(f"while putting back: {note}")
-        self._model, self._step = model, step
-
-    def _failed(self, error: MMSError | OSError) -> ReleaseFailedError:
-        fix, cause = "correct the cause, then run `mms apply` again.", str(error)
-        if isinstance(error, MMSError):
-            fix, cause = error.fix or fix, f"{error.where()}: {error.cause}".removeprefix(": ")
-        cause += " The host serves what it served before."
-        if isinstance(error, SupervisorError) and error.journal:
-            cause += f" The last lines of its journal:\n{error.journal}\n"
-        return ReleaseFailedError(self._model, self._step, cause, fix=fix)
-
-
-def _try(notes: list[str], act: Callable[[], None]) -> None:
-    """Do one thing of many that should all be tried; note what failed."""
-    try:
-        act()
-    except (MMSError, OSError) as error:
-        notes.append(str(error))
-
-
-def _model_of(release: str) -> str:
-    return release.rpartition(".")[0]
-
-
-def _outcome(host: Host, wanted: Wanted, observed: Observed, decided: Plan) -> Outcome:
-    repairs = {row.model: ", ".join(row.repairs) for row in decided.actions}
-    before = {
-        model: (release, host.release(release), repairs.get(model, ""))
-        for model, release in observed.models.items()
-    }
-    after = {model: (row.id, row, "") for model, row in wanted.releases.items()}
-    leftovers = "".join(
-        f"leftover: {name}\n" for name in decided.leftovers if name not in observed.models.values()
-    )
-    return Outcome(
-        changed=decided.changed,
-        generation=observed.generation.number if observed.generation else None,
-        actions=decided.actions,
-        leftovers=decided.leftovers,
-        before=as_text(before) + leftovers,
-        after=as_text(after),
-        warnings=wanted.warnings,
-    )

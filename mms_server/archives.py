@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import locations
+from mms_server import golden, locations
 from mms_server.errors import ArchiveError
 from mms_server.fetching.fetcher import Fetcher
 from mms_server.locations import Location
+from mms_server.patience import patiently
 from mms_server.settings import Settings
 from mms_server.store import Store
 
@@ -20,6 +21,14 @@ class Found:
 
     location: Location
     path: Path | None
+
+    @property
+    def samples(self) -> Path | None:
+        """Return the directory of golden samples beside the archive, if there is one."""
+        if self.path is None:
+            return None
+        beside = self.path.with_name(self.path.name + golden.BESIDE)
+        return beside if patiently(beside.is_dir, beside) else None
 
     def __str__(self) -> str:
         """Return the place as messages name it."""
@@ -80,8 +89,10 @@ class Archives:
         return digest
 
 
-def check_beside(text: str, directory: Path) -> tuple[Location, Path | None]:
-    """Return a location, and the archive in ``directory`` with its base name, once it is checked.
+def check_beside(text: str, directory: Path) -> Found:
+    """Return where an archive is if it is in ``directory`` by its base name, once it is checked.
+
+    Golden samples beside it are checked as well.
 
     Raises:
         ArchiveError: the location is malformed, or the archive is bad or not what the pin says.
@@ -89,11 +100,16 @@ def check_beside(text: str, directory: Path) -> tuple[Location, Path | None]:
     location = locations.parse(text)
     path = directory / location.name
     if not location.name or not path.exists():
-        return location, None
+        return Found(location, None)
     # The store is empty: nothing is taken, and nothing is known to be sound.
-    digest = Store(directory / "no-store", Settings().max_archive_bytes).check_archive(path)
-    _check_pin(Found(location, path), digest)
-    return location, path
+    store, found = (
+        Store(directory / "no-store", Settings().max_archive_bytes),
+        Found(location, path),
+    )
+    _check_pin(found, store.check_archive(path))
+    if found.samples:
+        store.check_samples(found.samples)
+    return found
 
 
 def unsafe(found: Found, where: str, digest: str) -> list[str]:

@@ -14,7 +14,8 @@ class ModelFacts:
     """One model: ``version`` names its release; ``signature`` is None for a 1.x handler.
 
     ``ready`` means that a request would be answered; ``workers`` counts living worker processes.
-    A standalone server knows no ``archive_sha256`` and no ``generation``.
+    A standalone server knows no ``archive_sha256`` and no ``generation``. ``trouble`` is why it is
+    not ready, in words, empty if it is.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ModelFacts:
     signature: Signature | None
     archive_sha256: str = ""
     generation: int = 0
+    trouble: str = ""
 
 
 class Catalogue(Protocol):
@@ -32,6 +34,9 @@ class Catalogue(Protocol):
 
     def healthy(self) -> bool:
         """Return whether every wanted model is ready, and at least one is wanted."""
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return why models are not ready, by endpoint name; those that are ready are left out."""
 
     def models(self) -> Mapping[str, ModelFacts]:
         """Return the wanted models by endpoint name."""

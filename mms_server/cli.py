@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from mms_server import api_keys, conf, generations, operate, render, settings, wanted
-from mms_server import apply as engine
+from mms_server import api_keys, cli_changes, conf, operate, render, settings, wanted
 from mms_server import edge as edges
 from mms_server.archives import Archives
+from mms_server.cli_changes import Answer, RefusedPlanError
+from mms_server.deaths.why import find as find_deaths
+from mms_server.deaths.why import text as deaths_text
 from mms_server.errors import MMSError
 from mms_server.host import Host
 from mms_server.host_lock import locked
@@ -26,9 +28,6 @@ from mms_server.supervisor import Supervisor, Systemd
 DEFAULT_CONF: Final = Path("/efs/models/mms.conf")
 _LOCK_WAIT_S: Final = 60.0
 _EXIT_CODES: Final = "exit codes: 0 done or nothing to do, 2 bad input, 3 refused, 4 failed"
-
-Answer = tuple[dict[str, Any], str]
-"""What a command found: for ``--json``, and in words."""
 
 
 def validate(host: Host, options: argparse.Namespace) -> Answer:
@@ -55,18 +54,6 @@ def validate(host: Host, options: argparse.Namespace) -> Answer:
     lines = [f"{row['model']}: {row['archive']} is a sound archive" for row in found]
     lines += [f"warning: {text}" for text in warnings]
     return answer, "\n".join([*lines, f"{options.conf} is good."])
-
-
-def plan(host: Host, options: argparse.Namespace) -> Answer:
-    """Show what apply would do, and change nothing."""
-    outcome = engine.plan(host, options.conf)
-    return render.outcome_json(outcome), render.outcome_text(outcome, done=False)
-
-
-def apply(host: Host, options: argparse.Namespace) -> Answer:
-    """Make this host serve what mms.conf says; a release that fails leaves it as it was."""
-    outcome = engine.apply(host, options.conf)
-    return render.outcome_json(outcome), render.outcome_text(outcome, done=True)
 
 
 def edge(host: Host, options: argparse.Namespace) -> Answer:
@@ -104,15 +91,10 @@ def relink(host: Host, _options: argparse.Namespace) -> Answer:
     return {"changed": bool(done), "done": done}, "\n".join(done) or "Nothing to do."
 
 
-def releases(host: Host, _options: argparse.Namespace) -> Answer:
-    """List the releases on this host and the generations that keep them."""
-    kept = [generations.load(host.layout, n) for n in generations.numbers(host.layout)]
-    directory = host.layout.releases
-    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
-    found = [(name, host.release(name)) for name in names]
-    rows = [(name, release.archive_sha256 if release else None) for name, release in found]
-    answer = render.releases_json(kept, rows)
-    return answer, render.releases_text(answer)
+def why(host: Host, options: argparse.Namespace) -> Answer:
+    """Show why processes died: of a model or a release, in a request, or by a certificate's id."""
+    found = find_deaths(host.layout, options.name)
+    return {"deaths": [asdict(row) for row in found]}, deaths_text(options.name, found)
 
 
 def show_settings(host: Host, options: argparse.Namespace) -> Answer:
@@ -138,13 +120,16 @@ def keys(host: Host, options: argparse.Namespace) -> Answer:
 _Command = Callable[[Host, argparse.Namespace], Answer]
 _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "validate": (validate, "mms validate --conf build/models/mms.conf --archives build/models"),
-    "plan": (plan, "mms plan --conf /efs/models/mms.conf"),
-    "apply": (apply, "mms apply --conf /efs/models/mms.conf --json"),
+    "plan": (cli_changes.plan, "mms plan --conf /efs/models/mms.conf"),
+    "apply": (cli_changes.apply, "mms apply --conf /efs/models/mms.conf --json"),
+    "rollback": (cli_changes.rollback, "mms rollback --to 12"),
     "edge": (edge, "mms edge --conf /efs/models/mms.conf --check"),
     "status": (status, "mms status"),
     "restart": (restart, "mms restart digits"),
     "relink": (relink, "mms relink"),
-    "releases": (releases, "mms releases --json"),
+    "releases": (cli_changes.releases, "mms releases --json"),
+    "gc": (cli_changes.gc, "mms gc --check"),
+    "why": (why, "mms why digits"),
     "keys": (keys, "mms keys --new shop"),
     "settings": (show_settings, "mms settings --format markdown"),
 }
@@ -173,18 +158,32 @@ def parser() -> argparse.ArgumentParser:
         if name == "validate":
             text = "directory to look in first for a location's base name"
             sub.add_argument("--archives", type=Path, metavar="DIR", help=text)
-        if name == "edge":
-            sub.add_argument("--check", action="store_true", help="check it, and change nothing")
-        if name == "restart":
-            sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
-        if name == "keys":
-            text = "print a new key for this client, and its digest"
-            sub.add_argument("--new", metavar="NAME", help=text)
-            sub.add_argument("--file", type=Path, help="read this file, not the host's")
-        if name == "settings":
-            sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
-            sub.add_argument("--file", type=Path, help="read this file, not the host's")
+        if name in ("plan", "apply", "rollback"):
+            text = "let a release that does not fit beside the old one start after its end"
+            sub.add_argument("--allow-gap", action="store_true", help=text)
+        if name == "rollback":
+            text = "number of the generation (default: the one before the live one)"
+            sub.add_argument("--to", type=int, metavar="N", help=text)
+        if name in ("edge", "rollback", "gc"):
+            sub.add_argument("--check", action="store_true", help="only show what would be done")
+        _own_options(sub, name)
     return top
+
+
+def _own_options(sub: argparse.ArgumentParser, name: str) -> None:
+    """Add the options that one command alone has."""
+    if name == "restart":
+        sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
+    if name == "why":
+        text = "model, release, X-Request-Id, or id of a certificate"
+        sub.add_argument("name", metavar="NAME", help=text)
+    if name == "keys":
+        text = "print a new key for this client, and its digest"
+        sub.add_argument("--new", metavar="NAME", help=text)
+        sub.add_argument("--file", type=Path, help="read this file, not the host's")
+    if name == "settings":
+        sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
+        sub.add_argument("--file", type=Path, help="read this file, not the host's")
 
 
 def main(argv: Sequence[str] | None = None, supervisor: Supervisor | None = None) -> int:
@@ -195,6 +194,8 @@ def main(argv: Sequence[str] | None = None, supervisor: Supervisor | None = None
     try:
         host = _host(options, supervisor or Systemd())
         answer, text = _COMMANDS[options.command][0](host, options)
+    except RefusedPlanError as error:
+        return _refuse(error, as_json=options.json)
     except MMSError as error:
         return _fail(error, as_json=options.json)
     except OSError as error:
@@ -228,6 +229,15 @@ def who() -> str:
 def _report(text: str) -> None:
     sys.stderr.write(f"mms: {text}\n")
     sys.stderr.flush()
+
+
+def _refuse(error: RefusedPlanError, *, as_json: bool) -> int:
+    """Show the plan all the same: what was refused should be seen."""
+    answer, text = error.answer
+    answer |= render.error_json(error.refusal)
+    print(json.dumps(answer, indent=2, sort_keys=True) if as_json else text)
+    sys.stderr.write(f"mms: error: {error}\n")
+    return error.exit_code
 
 
 def _fail(error: MMSError, *, as_json: bool, exit_code: int | None = None) -> int:

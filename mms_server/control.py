@@ -7,6 +7,7 @@ gunicorn and keeps its process id, so systemd's socket and readiness protocol ho
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import bottle
 from mms_server import api_keys, archive, counters, health, replies
 from mms_server.catalogue import ModelFacts
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
+from mms_server.deaths.lookup import Lookup
 from mms_server.description import describe
 from mms_server.errors import MMSError
 from mms_server.exposition import metrics_route
@@ -38,6 +40,7 @@ _ARGUMENTS = (
     "--graceful-timeout=10",
     "--log-level=warning",
 )
+_ENDED = "502"
 _PROXY_ERRORS = {
     "413": "The request body is larger than the limit.",
     "502": "The server of the model ended before it answered.",
@@ -65,6 +68,17 @@ class Control:
             return False
         return all(model.ready for model in found.values())
 
+    def troubles(self) -> dict[str, str]:
+        """Return why wanted models are not ready, by endpoint name."""
+        try:
+            generation = self._newest.get()
+            models = generation.models if generation else {}
+            found = health.of_models(self._layout, models)
+        except (MMSError, OSError) as error:
+            _log(f"the host's health cannot be read: {error}")
+            return {}
+        return {name: row.reason for name, row in found.items() if not row.ready}
+
     def models(self) -> dict[str, ModelFacts]:
         """Return the newest generation's models by endpoint name.
 
@@ -88,6 +102,7 @@ class Control:
                 signature,
                 release.archive_sha256,
                 generation.number,
+                state.reason,
             )
         return facts
 
@@ -122,7 +137,7 @@ def create_app(root: str = "/") -> Any:
     """Return the WSGI application for the host below ``root``."""
     layout = Layout.under(Path(root))
     app = replies.contract_app()
-    app.add_hook("before_request", _word_error_of_proxy)
+    app.add_hook("before_request", functools.partial(_word_error_of_proxy, Lookup(layout)))
     catalogue, directory = Control(layout), layout.metrics / HOST
     counters.use(directory, HOST)
     _key_route(app, api_keys.KeyRing(layout.etc / api_keys.FILE_NAME))
@@ -132,11 +147,16 @@ def create_app(root: str = "/") -> Any:
     return app
 
 
-def _word_error_of_proxy() -> None:
+def _word_error_of_proxy(lookup: Lookup) -> None:
     """Word an error that nginx found itself; nginx lets no client send this header."""
     code = bottle.request.environ.get("HTTP_X_MMS_ERROR", "")
-    if code in _PROXY_ERRORS:
-        raise bottle.HTTPError(int(code), _PROXY_ERRORS[code])
+    if code not in _PROXY_ERRORS:
+        return
+    text = _PROXY_ERRORS[code]
+    certificate = lookup.certificate(replies.request_id()) if code == _ENDED else ""
+    if certificate:
+        text += f" Certificate: {certificate}."
+    raise bottle.HTTPError(int(code), text)
 
 
 def _key_route(app: Any, keys: api_keys.KeyRing) -> None:

@@ -6,6 +6,7 @@ said once, in :mod:`mms_server.replies`; which exit code a command ends with is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -89,7 +90,28 @@ class SilentFileSystemError(MMSError):
 
 
 class ServiceError(MMSError):
-    """A model's service class cannot be loaded, or the model cannot be bound."""
+    """A model's service class cannot be loaded, or the model cannot be bound.
+
+    ``step`` is which part of a release's start that is.
+    """
+
+    step: ClassVar[str] = "load"
+
+
+class WarmUpError(ServiceError):
+    """A model cannot compute, or computes what are no numbers."""
+
+    step: ClassVar[str] = "warm-up"
+
+
+class GoldenError(ServiceError):
+    """A model does not answer its golden sample ``number`` (counted from 1) as expected."""
+
+    step: ClassVar[str] = "golden check"
+
+    def __init__(self, number: int, difference: str, *, fix: str = "") -> None:
+        self.number = number
+        super().__init__(f"golden sample {number}: {difference}", fix=fix)
 
 
 class LockHeldError(MMSError):
@@ -102,6 +124,21 @@ class LockHeldError(MMSError):
         super().__init__(
             f"this host is being changed by {owner}.", fix="wait until it is done, then run again."
         )
+
+
+class NoRoomError(MMSError):
+    """A change needs more memory than the host has; nothing was touched."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, models: Sequence[str], lacking_bytes: int, cause: str, *, fix: str) -> None:
+        self.models = tuple(models)
+        self.lacking_bytes = lacking_bytes
+        super().__init__(cause, fix=fix)
+
+    def where(self) -> str:
+        """Return the models."""
+        return f"model {', '.join(self.models)}"
 
 
 class ReleaseFailedError(MMSError):

@@ -21,6 +21,8 @@ class Generation:
 
     ``made_at`` is UTC in ISO 8601, ``conf`` the path of the ``mms.conf`` it came from; ``host``
     and ``port`` are what the API description shows; ``metrics_write_to`` is where 0.4's metrics go.
+    ``keep_warm_s`` is, by model, how long a release that is replaced stays loaded. ``restores`` is
+    the number of the generation that this one went back to, None if it came from the file.
     """
 
     number: int
@@ -31,6 +33,8 @@ class Generation:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     metrics_write_to: str = METRICS[0]
+    keep_warm_s: Mapping[str, int] = field(default_factory=dict)
+    restores: int | None = None
 
     @classmethod
     def from_json(cls, text: str, file: Path) -> Generation:
@@ -73,6 +77,17 @@ def load(layout: Layout, number: int) -> Generation:
     """
     file = file_of(layout, number)
     return Generation.from_json(file.read_text("utf-8"), file)
+
+
+def readable(layout: Layout) -> list[Generation]:
+    """Return the generations that are kept and can be read, newest first."""
+    found = []
+    for number in numbers(layout):
+        try:
+            found.append(load(layout, number))
+        except (MMSError, OSError):
+            continue
+    return found
 
 
 def newest(layout: Layout) -> Generation | None:

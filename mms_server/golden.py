@@ -2,6 +2,7 @@
 
 They are flat files that a server without them ignores: ``mms-golden.json``, and one file for each
 input that is a picture. An answer is compared as a client gets it, numbers within a tolerance.
+Samples may also lie beside an archive, in a directory with its name and ``.golden``.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.answers import Tolerance, difference
-from mms_server.errors import ArchiveError, ServiceError
+from mms_server.answers import Tolerance, difference, not_finite, top_class
+from mms_server.errors import ArchiveError, GoldenError, ServiceError
 from mms_server.signature import parse_object
 
 PREFIX: Final = "mms-golden"
 FILE_NAME: Final = f"{PREFIX}.json"
+BESIDE: Final = ".golden"
+"""What a directory of samples is called, after the archive's whole name."""
+
 MAX_SAMPLES: Final = 64
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 MAX_INPUT_BYTES: Final = 64 * 1024 * 1024
@@ -32,12 +36,15 @@ class Sample:
     """One request and its answer.
 
     ``inputs`` has one element per input of the signature: bytes of a picture, or a list.
-    ``expected`` is the answer as JSON; None until the model has been asked.
+    ``expected`` is the answer as JSON; None until the model has been asked. ``tolerance`` is one
+    for the whole answer, or one for each output. With ``top1`` the likeliest class of the first row
+    must be the expected one as well.
     """
 
     inputs: tuple[bytes | list[Any], ...]
     expected: Any = None
-    tolerance: Tolerance = field(default_factory=Tolerance)
+    tolerance: Tolerance | tuple[Tolerance, ...] = field(default_factory=Tolerance)
+    top1: bool = False
 
 
 def encode(samples: Sequence[Sample]) -> dict[str, bytes]:
@@ -57,11 +64,13 @@ def encode(samples: Sequence[Sample]) -> dict[str, bytes]:
                 inputs.append({"file": name})
             else:
                 inputs.append({"value": value})
-        tolerance = {
-            "relative": sample.tolerance.relative,
-            "absolute": sample.tolerance.absolute,
-        }
-        rows.append({"inputs": inputs, "expected": sample.expected, "tolerance": tolerance})
+        tolerance: object = (
+            asdict(sample.tolerance)
+            if isinstance(sample.tolerance, Tolerance)
+            else [asdict(each) for each in sample.tolerance]
+        )
+        row = {"inputs": inputs, "expected": sample.expected, "tolerance": tolerance}
+        rows.append({**row, "top1": True} if sample.top1 else row)
     text = json.dumps({"format": _FORMAT, "samples": rows}, sort_keys=True, allow_nan=False)
     _require(len(rows) <= MAX_SAMPLES, FILE_NAME, f"there are more than {MAX_SAMPLES} samples.")
     _require_size(FILE_NAME, len(text), MAX_FILE_BYTES)
@@ -71,7 +80,7 @@ def encode(samples: Sequence[Sample]) -> dict[str, bytes]:
 
 
 def read(directory: Path) -> tuple[Sample, ...]:
-    """Return the samples of the unpacked archive in ``directory``; none if it brings none.
+    """Return the samples in ``directory``, an unpacked archive or one beside it; perhaps none.
 
     Raises:
         ArchiveError: they are damaged, or over a limit.
@@ -97,19 +106,27 @@ def check(model: Any, samples: Iterable[Sample]) -> None:
     ``model`` is a service object, a LoadedModel, or a Servable: then it is asked on its engine.
 
     Raises:
-        ServiceError: an answer differs, or there is none; it names the sample, counted from 1.
+        GoldenError: an answer differs, holds a NaN or an infinite number, or there is none.
     """
     for number, sample in enumerate(samples, 1):
         try:
-            found = difference(sample.expected, answer_of(model, sample), sample.tolerance)
+            found = _fault(sample, answer_of(model, sample))
         except ServiceError as error:
             found = error.cause
         if found:
-            raise ServiceError(
-                f"golden sample {number}: {found}",
-                fix="check model, parameters and service class; if the answer is the right one, "
-                + _FIX,
-            )
+            fix = "check model, parameters and service class; if the answer is the right one, "
+            raise GoldenError(number, found, fix=fix + _FIX)
+
+
+def _fault(sample: Sample, answer: Any) -> str:
+    place = not_finite(answer)
+    if place:
+        return f"{place} holds a NaN or an infinite number."
+    found = difference(sample.expected, answer, sample.tolerance)
+    if found or not sample.top1:
+        return found
+    best, wanted = top_class(answer), top_class(sample.expected)
+    return "" if best == wanted else f"the likeliest class is {best}; expected is {wanted}."
 
 
 def answer_of(model: Any, sample: Sample) -> Any:
@@ -141,7 +158,20 @@ def _copy(value: Any) -> Any:
 def _sample(file: Path, row: Any) -> Sample:
     _require(isinstance(row, dict) and isinstance(row.get("inputs"), list), file, "it is damaged.")
     inputs = tuple(_input(file, value) for value in row["inputs"])
-    return Sample(inputs, row.get("expected"), _tolerance(file, row.get("tolerance")))
+    expected, top1 = row.get("expected"), row.get("top1", False)
+    _require(isinstance(top1, bool), file, "top1 in it is not true or false.")
+    _require(
+        not top1 or top_class(expected) is not None,
+        file,
+        "a sample with top1 has no row of numbers or classes first in its expected answer.",
+    )
+    return Sample(inputs, expected, _tolerances(file, row.get("tolerance")), top1)
+
+
+def _tolerances(file: Path, row: Any) -> Tolerance | tuple[Tolerance, ...]:
+    if isinstance(row, list):
+        return tuple(_tolerance(file, each) for each in row)
+    return _tolerance(file, row)
 
 
 def _tolerance(file: Path, row: Any) -> Tolerance:

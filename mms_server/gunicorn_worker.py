@@ -83,6 +83,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     life: WorkerLife | None = None
     slot: int = 0
     alive: bool
+    worker_connections: int
     sockets: list[Any]
 
     def patch(self) -> None:
@@ -130,11 +131,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
             super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.flush()
-            if self.life and self.life.stuck:
-                # It could only fail other requests; they are sent again, to another worker.
+            if self.life:
+                self._leave_if_due(self.life)
+
+    def _leave_if_due(self, life: WorkerLife) -> None:
+        """End a worker that is stuck or has outgrown its memory; its answer has left."""
+        if life.stuck:
+            # It could only fail other requests; they are sent again, to another worker.
+            end_now(0)
+        if self.alive and life.has_to_go():
+            self.alive = False
+            if self.worker_connections == 1:
+                # Nothing else is in flight, so nothing is gained by taking more for a while.
+                life.leave()
                 end_now(0)
-            if self.life and self.alive and self.life.has_to_go():
-                self.alive = False
 
 
 @contextmanager

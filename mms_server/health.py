@@ -5,12 +5,14 @@ No model's queue is involved, so the answer comes at once whatever the load.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mms_server import generations
+from mms_server import generations, links
+from mms_server.deaths.lookup import trouble
 from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import MASTER_SLOT, holders
@@ -21,32 +23,55 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True)
 class ModelHealth:
-    """One model: is its master alive, how many workers are, does its link point at it."""
+    """One model: is its master alive, and how many workers are.
+
+    ``serving`` is the release that its link points at, whose processes count; None if it has no
+    link, and then they are those of the wanted release. ``linked`` is whether it is the wanted one:
+    in the midst of a change it may be another. ``trouble`` says what else is known of one that has
+    no process to answer.
+    """
 
     master: bool
     workers: int
     linked: bool
+    serving: str | None = None
+    trouble: str = ""
 
     @property
     def ready(self) -> bool:
         """Return whether a request would be answered."""
-        return self.master and self.workers > 0 and self.linked
+        return self.master and self.workers > 0 and self.serving is not None
+
+    @property
+    def reason(self) -> str:
+        """Return why no request would be answered, an empty text if one would."""
+        if self.ready:
+            return ""
+        if self.trouble:
+            return self.trouble
+        if not self.master:
+            return "its server is not running, or still loads the model"
+        return "it has no worker" if not self.workers else "no link leads to it"
 
 
 def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
     """Return the health of each model; ``models`` maps endpoint names to release ids."""
-    return {model: _one(layout, model, release) for model, release in models.items()}
+    serving = {
+        model: release
+        for model, release in links.read(layout).items()
+        # A link that leads to another model serves nobody.
+        if release.rpartition(".")[0] == model
+    }
+    return {model: _one(layout, name, serving.get(model)) for model, name in models.items()}
 
 
-def _one(layout: Layout, model: str, release: str) -> ModelHealth:
-    slots = holders(layout.alive_file(release))
-    link = layout.live_link(model)
-    try:
-        linked = (link.parent / link.readlink()).resolve() == layout.socket(release).resolve()
-    except OSError:
-        linked = False
+def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
+    slots = holders(layout.alive_file(serving or wanted))
     master = MASTER_SLOT in slots
-    return ModelHealth(master, len(slots) - master, linked)
+    workers = len(slots) - master
+    answers = master and workers > 0
+    why = "" if answers else trouble(layout, serving or wanted, time.time())
+    return ModelHealth(master, workers, serving == wanted, serving, why)
 
 
 class NewestGeneration:

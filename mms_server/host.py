@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mms_server import generations, links
+from mms_server import generations, links, warm
 from mms_server.archives import Archives
 from mms_server.drain import Probe, probe
 from mms_server.errors import MMSError
 from mms_server.fetching.fetcher import Fetcher, Limits
 from mms_server.fetching.rules import parse_words
+from mms_server.host_usage import HostMemory, host_memory
 from mms_server.layout import Layout
 from mms_server.nginx import Nginx, Proxy
 from mms_server.plan import Observed
@@ -28,7 +30,10 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Host:
-    """``report`` is told each step before it is taken; ``by`` is who acts, for the record."""
+    """``report`` is told each step before it is taken; ``by`` is who acts, for the record.
+
+    ``uptime`` is in seconds: Linux counts them from the boot, alike in every process.
+    """
 
     layout: Layout
     settings: Settings
@@ -38,6 +43,8 @@ class Host:
     probe: Probe = probe
     now: Callable[[], datetime] = field(default=_utc_now)
     proxy: Proxy = field(default_factory=lambda: Nginx(Systemd()))
+    uptime: Callable[[], float] = time.monotonic
+    memory: Callable[[], HostMemory] = host_memory
 
     @property
     def store(self) -> Store:
@@ -63,7 +70,17 @@ class Host:
             *linked.values(),
             *(generation.models if generation else {}).values(),
         }
-        return Observed(generation, self.supervisor.states(known), linked)
+        served = frozenset(
+            name for each in generations.readable(self.layout) for name in each.models.values()
+        )
+        return Observed(
+            generation,
+            self.supervisor.states(known),
+            linked,
+            warm.read(self.layout),
+            self.uptime(),
+            served,
+        )
 
     def release(self, release_id: str) -> Release | None:
         """Return a release that is on this host, None if it cannot be read."""

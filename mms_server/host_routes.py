@@ -70,10 +70,14 @@ class _Host:
         self._count(DESCRIPTIONS)
         return {"description": self._catalogue.description()}
 
-    def ping(self) -> dict[str, str]:
+    def ping(self) -> dict[str, Any]:
         self._count(PINGS)
         # The original said 200 here too, and balancers sent traffic to hosts that could not serve.
-        return _health(ready=self._catalogue.healthy())
+        answer: dict[str, Any] = _health(ready=self._catalogue.healthy())
+        if bottle.response.status_code != _UNAVAILABLE:
+            return answer
+        troubles = self._catalogue.troubles()
+        return {**answer, "models": dict(troubles)} if troubles else answer
 
     def model_ping(self, name: str) -> dict[str, str]:
         return _health(ready=self._model(name).ready)
@@ -98,6 +102,7 @@ class _Host:
         facts = self._model(name)
         return {
             **_short(facts),
+            **({"reason": facts.trouble} if facts.trouble else {}),
             "minWorkers": facts.workers_wanted,
             "maxWorkers": facts.workers_wanted,
             "batchSize": 1,

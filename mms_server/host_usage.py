@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import psutil
@@ -15,6 +16,20 @@ PERIOD_S: Final = 5.0
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
 _FIRST_S: Final = 0.1
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """Bytes of memory: all, and what can be had without swapping."""
+
+    total: int
+    available: int
+
+
+def host_memory() -> HostMemory:
+    """Return the memory of this host, from ``/proc/meminfo``."""
+    memory = psutil.virtual_memory()
+    return HostMemory(memory.total, memory.available)
 
 
 def measure() -> dict[str, float]:

@@ -62,14 +62,19 @@ class Layout:
         return self.run / "alive"
 
     @property
+    def instances(self) -> Path:
+        """What a release's processes may write at run time, one directory per release."""
+        return self.run / "instances"
+
+    @property
+    def warm(self) -> Path:
+        """Until when replaced releases stay loaded, one file per release."""
+        return self.run / "warm"
+
+    @property
     def metrics(self) -> Path:
         """What the host's processes count, one directory per release and one of the host itself."""
         return self.run / "metrics"
-
-    @property
-    def instances(self) -> Path:
-        """What the processes of releases write, one directory per release."""
-        return self.run / "instances"
 
     @property
     def deaths(self) -> Path:
@@ -96,6 +101,14 @@ class Layout:
     def release_file(self, release_id: str) -> Path:
         """Return the file that describes a release."""
         return self.releases / release_id / "release.json"
+
+    def measured_file(self, release_id: str) -> Path:
+        """Return the file of what a release was measured to need."""
+        return self.releases / release_id / "measured.json"
+
+    def hold_file(self, release_id: str) -> Path:
+        """Return the file while which is there a release's server does not load its model."""
+        return self.instances / release_id / "hold"
 
     def alive_file(self, release_id: str) -> Path:
         """Return the lock file of a release's processes."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from mms_server import generations, health, links
@@ -12,6 +12,7 @@ from mms_server.generations import Generation
 from mms_server.health import ModelHealth
 from mms_server.host import Host
 from mms_server.host_lock import locked
+from mms_server.plan import Observed, model_of
 from mms_server.supervisor import UnitState
 
 _LOCK_WAIT_S: Final = 60.0
@@ -19,13 +20,22 @@ _LOCK_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model of the newest generation."""
+    """One model of the newest generation.
+
+    ``memory_bytes``, ``up_s`` (seconds since it got ready) and ``restarts`` (by systemd) are its
+    service's. ``warm`` are the releases of the model that are still loaded after their replacement,
+    with the seconds that they have left.
+    """
 
     model: str
     release: str
     socket: str
     units: UnitState
     health: ModelHealth
+    memory_bytes: int | None = None
+    up_s: float | None = None
+    restarts: int = 0
+    warm: Mapping[str, float] = field(default_factory=dict)
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
@@ -37,13 +47,38 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
     generation = generations.newest(host.layout)
     if generation is None:
         return None, []
-    states = host.supervisor.states(list(generation.models.values()))
+    observed = host.observe(generation.models)
+    usage = host.supervisor.usage(list(generation.models.values()))
     found = health.of_models(host.layout, generation.models)
-    rows = [
-        ModelStatus(model, name, str(host.layout.socket(name)), states[name], found[model])
-        for model, name in generation.models.items()
-    ]
+    left = warm_releases(observed)
+    rows = []
+    for model, name in generation.models.items():
+        used, units = usage[name], observed.state(name)
+        since = used.active_since_s if units.service == "active" else None
+        rows.append(
+            ModelStatus(
+                model,
+                name,
+                str(host.layout.socket(name)),
+                units,
+                found[model],
+                used.memory_bytes,
+                None if since is None else max(0.0, observed.uptime_s - since),
+                used.restarts,
+                {each: seconds for each, seconds in left.items() if model_of(each) == model},
+            )
+        )
     return generation, rows
+
+
+def warm_releases(observed: Observed) -> dict[str, float]:
+    """Return the releases that are kept warm, with the seconds that they have left."""
+    live = observed.models.values()
+    return {
+        name: until - observed.uptime_s
+        for name, until in observed.warm.items()
+        if observed.is_warm(name) and name not in live
+    }
 
 
 def relink(host: Host) -> list[str]:
@@ -74,8 +109,7 @@ def relink(host: Host) -> list[str]:
                 host.supervisor.start_soon(release)
                 done.append(f"model {model}: {release} is asked to start")
         links.follow_only(host.layout)
-        unwanted = set(observed.states) - set(models.values())
-        for release in sorted(name for name in unwanted if not observed.state(name).gone):
+        for release in observed.unwanted(models.values()):
             host.supervisor.disable(release)
             host.supervisor.stop(release, host.settings.stop_timeout_s)
             done.append(f"release {release}: nobody wants it; stopped")

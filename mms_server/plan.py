@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mms_server.generations import Generation
@@ -15,11 +15,18 @@ _DOWN = UnitState()
 
 @dataclass(frozen=True)
 class Observed:
-    """A host as it is: ``links`` and ``generation`` name release ids, by endpoint name."""
+    """A host as it is: ``links`` and ``generation`` name release ids, by endpoint name.
+
+    ``warm`` says at which uptime replaced releases end that are still loaded, ``uptime_s`` is the
+    uptime now. ``served`` are the releases of all generations that are kept.
+    """
 
     generation: Generation | None = None
     states: Mapping[str, UnitState] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    warm: Mapping[str, float] = field(default_factory=dict)
+    uptime_s: float = 0.0
+    served: frozenset[str] = frozenset()
 
     @property
     def models(self) -> Mapping[str, str]:
@@ -29,6 +36,15 @@ class Observed:
     def state(self, release: str) -> UnitState:
         """Return the state of a release's units."""
         return self.states.get(release, _DOWN)
+
+    def is_warm(self, release: str) -> bool:
+        """Return whether a release that was replaced is loaded and may stay so for now."""
+        return self.warm.get(release, 0.0) > self.uptime_s and self.state(release).up
+
+    def unwanted(self, wanted: Collection[str]) -> list[str]:
+        """Return the releases that have to end: neither wanted nor kept warm, and still there."""
+        names = sorted(set(self.states) - set(wanted))
+        return [name for name in names if not (self.state(name).gone or self.is_warm(name))]
 
 
 @dataclass(frozen=True)
@@ -50,13 +66,15 @@ class Plan:
     """What has to be done, in the order of ``mms.conf``.
 
     ``leftovers`` are releases that nobody wants and that are still there: replaced and unloaded
-    ones, and those of an apply that was killed. ``stale_links`` are models whose link has to go.
+    ones, and those of an apply that was killed. ``keep_warm`` are those of them that have served,
+    with the seconds for which they stay loaded. ``stale_links`` are models whose link has to go.
     """
 
     actions: tuple[ModelAction, ...]
     links: Mapping[str, str] = field(default_factory=dict)
     stale_links: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
+    keep_warm: Mapping[str, int] = field(default_factory=dict)
     new_generation: bool = False
 
     @property
@@ -76,8 +94,11 @@ class Plan:
         )
 
 
-def decide(wanted: Wanted, observed: Observed) -> Plan:
-    """Return how a host that is as ``observed`` comes to serve what is ``wanted``."""
+def decide(wanted: Wanted, observed: Observed, keep_warm_s: int = 0) -> Plan:
+    """Return how a host that is as ``observed`` comes to serve what is ``wanted``.
+
+    ``keep_warm_s`` is for models that are not wanted any more.
+    """
     ids = wanted.ids()
     actions = [_action(model, release, observed) for model, release in ids.items()]
     actions += [
@@ -85,17 +106,33 @@ def decide(wanted: Wanted, observed: Observed) -> Plan:
         for model, previous in observed.models.items()
         if model not in ids
     ]
-    unwanted = set(observed.states) - set(ids.values())
+    leftovers = observed.unwanted(ids.values())
+    seconds = {name: wanted.keep_warm_s.get(model_of(name), keep_warm_s) for name in leftovers}
     return Plan(
         actions=tuple(actions),
         links={
             model: release for model, release in ids.items() if observed.links.get(model) != release
         },
         stale_links=tuple(sorted(set(observed.links) - set(ids))),
-        leftovers=tuple(sorted(name for name in unwanted if not observed.state(name).gone)),
+        leftovers=tuple(leftovers),
+        keep_warm={
+            name: seconds[name] for name in leftovers if seconds[name] and _may_stay(name, observed)
+        },
         new_generation=_facts(observed.generation)
         != (ids, wanted.host, wanted.port, wanted.metrics_write_to),
     )
+
+
+def model_of(release: str) -> str:
+    """Return the model that a release is of."""
+    return release.rpartition(".")[0]
+
+
+def _may_stay(release: str, observed: Observed) -> bool:
+    """Return whether a release has served, and its time afterwards is not yet over."""
+    live = release in observed.models.values()
+    over = release in observed.warm and not live
+    return observed.state(release).up and release in observed.served and not over
 
 
 def _action(model: str, release: str, observed: Observed) -> ModelAction:

@@ -25,9 +25,10 @@ class Release:
     ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
     ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
     environment that the release was checked with (an absolute path), and ``service`` overrides the
-    archive's service file (an absolute path, or empty). ``gpu`` is one GPU for all workers,
-    ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to. The others
-    are the settings of their names (:mod:`mms_server.settings`).
+    archive's service file (an absolute path, or empty). ``golden`` is the store's entry of samples
+    that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
+    workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to. The
+    others are the settings of their names (:mod:`mms_server.settings`).
     """
 
     model: str
@@ -37,6 +38,7 @@ class Release:
     environment: Mapping[str, str] = field(default_factory=dict)
     gunicorn_args: tuple[str, ...] = ()
     service: str = ""
+    golden: str = ""
     gpu: int | None = None
     num_gpu: int = 0
     predict_timeout_s: float = 60.0
@@ -60,6 +62,12 @@ class Release:
     def on_gpu(self) -> bool:
         """Return whether the workers compute on GPUs."""
         return self.gpu is not None or self.num_gpu > 0
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Return the entries of the store that the release reads."""
+        service = Path(self.service).parent.name if self.service else ""
+        return tuple(filter(None, (self.archive_sha256, self.golden, service)))
 
     def _digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mms_server.apply import Outcome
 from mms_server.errors import MMSError
 from mms_server.generations import Generation
 from mms_server.operate import ModelStatus
+from mms_server.outcome import Outcome
+from mms_server.plan import model_of
+from mms_server.texts import duration, size, table
+from mms_server.tidy import Rubbish
 
 _WORDS = {"keep": "keeps", "load": "loads", "replace": "replaces", "unload": "unloads"}
 
@@ -21,37 +24,90 @@ def error_json(error: MMSError) -> dict[str, Any]:
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Return the result of plan and apply."""
+    """Return the result of plan, apply and rollback."""
+    costs = outcome.forecast
     return {
         "changed": outcome.changed,
         "generation": outcome.generation,
-        "models": [asdict(action) for action in outcome.actions],
+        "models": [
+            {
+                **asdict(action),
+                "changes": [asdict(row) for row in outcome.changes.get(action.model, ())],
+                "gap_s": outcome.gap_s.get(action.model),
+            }
+            for action in outcome.actions
+        ],
         "leftovers": list(outcome.leftovers),
+        "keep_warm": dict(outcome.keep_warm),
+        "memory": asdict(costs.memory) if costs else None,
+        "seconds": costs.seconds if costs else 0.0,
+        "gap": list(costs.gap) if costs else [],
+        "evicted": list(costs.evicted) if costs else [],
+        "risks": list(outcome.risks),
         "before": outcome.before,
         "after": outcome.after,
         "warnings": list(outcome.warnings),
+        "plan": outcome_text(outcome, done=False),
     }
 
 
 def outcome_text(outcome: Outcome, *, done: bool) -> str:
-    """Return the result of plan (not ``done``) or apply in words."""
-    lines = []
-    for row in outcome.actions:
-        line = f"{_WORDS[row.action]:9} {row.model}"
-        change = " -> ".join(name for name in (row.previous, row.release) if name)
-        line += f"  {row.release if row.action == 'keep' else change}"
-        lines.append(line + (f"  (repairs: {', '.join(row.repairs)})" if row.repairs else ""))
-    replaced = {row.previous for row in outcome.actions}
-    lines += [f"stops     {name}" for name in outcome.leftovers if name not in replaced]
+    """Return the result of plan (not ``done``), or of apply and rollback, in words."""
+    lines = [table([("ACTION", "MODEL", "RELEASE", "NOTE"), *_actions(outcome, done=done)])]
+    lines += [
+        f"{model}: {row.name}: {row.before or 'none'} -> {row.after or 'none'}"
+        for model, rows in outcome.changes.items()
+        for row in rows
+    ]
+    lines += _costs(outcome, done=done)
     number = outcome.generation
     if not outcome.changed:
-        lines.append(f"Nothing to do: generation {number} is what the file says.")
+        lines.append(f"Nothing to do: generation {number} is what is wanted.")
     elif done:
         lines.append(f"Done: generation {number} is live.")
-    else:
-        lines.append("Nothing was changed; `mms apply` does this.")
+    elif not outcome.refusal:
+        lines.append(f"Nothing was changed; `{outcome.command}` does this.")
     lines += [f"warning: {text}" for text in outcome.warnings]
     return "\n".join(lines)
+
+
+def _actions(outcome: Outcome, *, done: bool) -> list[tuple[str, ...]]:
+    cells: list[tuple[str, ...]] = []
+    gap = outcome.forecast.gap if outcome.forecast else ()
+    for row in outcome.actions:
+        change = " -> ".join(name for name in (row.previous, row.release) if name)
+        notes = [f"repairs: {', '.join(row.repairs)}"] if row.repairs else []
+        if row.model in outcome.gap_s:
+            notes.append(f"gap of {outcome.gap_s[row.model]:.1f} s")
+        elif row.model in gap and not done:
+            notes.append("with a gap")
+        release = str(row.release) if row.action == "keep" else change
+        cells.append((_WORDS[row.action], row.model, release, "; ".join(notes)))
+    replaced = {row.previous for row in outcome.actions}
+    for name in outcome.leftovers:
+        seconds = outcome.keep_warm.get(name)
+        if seconds:
+            note = f"stays loaded for {duration(seconds)}"
+            cells.append(("keeps warm", model_of(name), name, note))
+        elif name not in replaced:
+            cells.append(("stops", model_of(name), name, ""))
+    return cells
+
+
+def _costs(outcome: Outcome, *, done: bool) -> list[str]:
+    costs = outcome.forecast
+    if costs is None or done:
+        return []
+    memory = costs.memory
+    levels = f"at most {size(memory.during)} during the change, {size(memory.after)} afterwards"
+    free = f"of {size(memory.total)}, {size(memory.reserve)} stay free"
+    lines = [f"memory: {size(memory.before)} in use, {levels} ({free})"]
+    for model, needs in costs.starts.items():
+        how = "measured" if needs.measured else "estimated"
+        needed = f"{size(needs.memory_bytes)}, ready in {duration(needs.ready_s)} ({how})"
+        lines.append(f"model {model}: needs {needed}")
+    lines.append(f"expected: {duration(costs.seconds)}")
+    return lines + [f"risk: {text}" for text in outcome.risks]
 
 
 def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[str, Any]:
@@ -62,6 +118,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
         "made_at": generation.made_at if generation else None,
         "by": generation.by if generation else None,
         "conf": generation.conf if generation else None,
+        "restores": generation.restores if generation else None,
         "models": [
             {
                 "model": row.model,
@@ -72,8 +129,14 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "master": row.health.master,
                 "workers": row.health.workers,
                 "linked": row.health.linked,
+                "serving": row.health.serving,
                 "ready": row.health.ready,
+                "reason": row.health.reason,
                 "socket": row.socket,
+                "memory_bytes": row.memory_bytes,
+                "up_s": row.up_s,
+                "restarts": row.restarts,
+                "warm": dict(row.warm),
             }
             for row in rows
         ],
@@ -85,39 +148,83 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
     if generation is None:
         return "This host has never served a model. `mms apply --conf FILE` starts."
     head = f"Generation {generation.number}, made {generation.made_at} by {generation.by}"
-    cells = [("MODEL", "RELEASE", "STATE", "READY", "WORKERS", "SOCKET")]
+    cells = [("MODEL", "RELEASE", "STATE", "READY", "WORKERS", "MEMORY", "UP", "RESTARTS", "WARM")]
     for row in rows:
-        ready = "yes" if row.health.ready else "no"
-        state = row.units.service
-        workers = str(row.health.workers)
-        cells.append((row.model, row.release, state, ready, workers, row.socket))
-    return f"{head} from {generation.conf}\n{table(cells)}"
+        warm = ", ".join(f"{name} ({duration(left)})" for name, left in row.warm.items())
+        cells.append(
+            (
+                row.model,
+                row.release,
+                row.units.service,
+                "yes" if row.health.ready else "no",
+                str(row.health.workers),
+                "-" if row.memory_bytes is None else size(row.memory_bytes),
+                "-" if row.up_s is None else duration(row.up_s),
+                str(row.restarts),
+                warm or "-",
+            )
+        )
+    reasons = [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
+    return "\n".join([f"{head}{_origin(generation)}", table(cells), *reasons])
 
 
-def releases_json(kept: list[Generation], on_disk: list[tuple[str, str | None]]) -> dict[str, Any]:
+def _origin(generation: Generation) -> str:
+    if generation.restores is not None:
+        return f", back to generation {generation.restores}"
+    return f" from {generation.conf}"
+
+
+def releases_json(
+    kept: list[Generation],
+    on_disk: list[tuple[str, str | None]],
+    warm: Mapping[str, float],
+) -> dict[str, Any]:
     """Return the result of releases; ``on_disk`` holds (release id, archive's SHA-256)."""
     rows = []
     for name, archive in on_disk:
         numbers = [g.number for g in kept if name in g.models.values()]
         live = bool(kept) and name in kept[0].models.values()
-        rows.append({"release": name, "archive": archive, "generations": numbers, "live": live})
+        rows.append(
+            {
+                "release": name,
+                "archive": archive,
+                "generations": numbers,
+                "live": live,
+                "warm_s": warm.get(name),
+            }
+        )
     return {"generations": [asdict(g) for g in kept], "releases": rows}
 
 
 def releases_text(answer: dict[str, Any]) -> str:
-    """Return the result of releases as a table."""
-    cells = [("RELEASE", "LIVE", "GENERATIONS", "ARCHIVE")]
+    """Return the result of releases as two tables."""
+    if not answer["releases"]:
+        return "There are no releases on this host."
+    rows = [("GENERATION", "MADE", "BY", "FROM", "RELEASES")]
+    for made in answer["generations"]:
+        back = made["restores"]
+        origin = made["conf"] if back is None else f"generation {back}"
+        names = ", ".join(made["models"].values())
+        rows.append((str(made["number"]), made["made_at"], made["by"], origin, names))
+    cells = [("RELEASE", "STATE", "GENERATIONS", "ARCHIVE")]
     for row in answer["releases"]:
         numbers = ", ".join(str(number) for number in row["generations"])
-        live = "yes" if row["live"] else "no"
-        cells.append((row["release"], live, numbers, (row["archive"] or "unknown")[:12]))
-    return table(cells) if answer["releases"] else "There are no releases on this host."
+        warm = row["warm_s"]
+        state = (
+            "live" if row["live"] else "kept" if warm is None else f"warm, {duration(warm)} left"
+        )
+        cells.append((row["release"], state, numbers, (row["archive"] or "unknown")[:12]))
+    return f"{table(rows)}\n\n{table(cells)}"
 
 
-def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows of cells, aligned."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+def gc_text(ended: Sequence[str], found: Rubbish, *, done: bool) -> str:
+    """Return what was removed, or would be, in words."""
+    cells = [("end", name) for name in ended]
+    cells += [("generation", str(number)) for number in found.generations]
+    cells += [("release", name) for name in found.releases]
+    cells += [("store entry", name[:12]) for name in found.entries]
+    cells += [("download", name) for name in found.downloads]
+    if not cells:
+        return "Nothing to do: all that is here is needed."
+    words = "Removed" if done else "Nothing was changed; `mms gc` removes"
+    return f"{table(cells)}\n{words} {size(found.size_bytes)}."

@@ -1,7 +1,7 @@
-"""Make a loaded model ready to serve: one forward before the workers are forked.
+"""Make a loaded model ready to serve: one forward, and its golden samples, before the fork.
 
-Workers share the memory that the master has touched, and a model that cannot compute is found out
-before anything is told that it is ready.
+Workers share the memory that the master has touched, and a model that cannot compute, or computes
+something else, is found out before anything is told that it is ready.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 
+from mms_server import golden
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
-from mms_server.errors import ServiceError
+from mms_server.errors import GoldenError, WarmUpError
+from mms_server.golden import Sample
 from mms_server.servable import Observer, Servable, Silent
 from mms_server.service_loader import LoadedModel
 from mms_server.services.gluon_vision_service import GluonVisionService
@@ -39,20 +41,29 @@ def make_ready(
     models: Sequence[LoadedModel],
     limits: Limits,
     observer: Observer | None = None,
+    samples: Mapping[str, Sequence[Sample]] | None = None,
+    *,
     guard: Guard | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
+    ``samples`` are golden samples by endpoint name; they run on the model itself, in this thread:
+    the engine's own thread would not survive the fork.
+
     Raises:
-        ServiceError: a model cannot compute.
+        WarmUpError: a model cannot compute.
+        GoldenError: a model does not answer a sample as expected.
     """
     engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
     seconds: dict[str, float] = {}
     for model in models:
+        expected = (samples or {}).get(model.name, ())
         started = time.monotonic()
-        warm_up(model)
+        # Zeros may be no input that a model can take; if so, its samples say what is.
+        warm_up(model, finite=not expected)
         seconds[model.name] = time.monotonic() - started
+        _check(model, expected)
     # Objects made so far live as long as the process: keeping the collector off them keeps their
     # memory shared with the workers.
     gc.collect()
@@ -71,41 +82,45 @@ def make_ready(
     }
 
 
-def warm_up(model: LoadedModel) -> None:
+def _check(model: LoadedModel, samples: Sequence[Sample]) -> None:
+    if samples and model.signature is None:
+        cause = "a handler of 1.x reads whole requests, which a sample cannot hold."
+        raise GoldenError(1, cause, fix="remove the samples.")
+    golden.check(model, samples)
+
+
+def warm_up(model: LoadedModel, *, finite: bool = True) -> None:
     """Run one forward on zeros, if it is known what the model takes.
 
     That is so of a bound Module, and of a vision service's network; a first forward on anything
     else could give the network's parameters wrong shapes.
 
     Raises:
-        ServiceError: the forward fails.
+        WarmUpError: the forward fails; with ``finite``, also if an output has a NaN or an infinite
+            number in it.
     """
     if model.signature is None:
         return
     shapes = [bound_shape(list(row.data_shape)) for row in model.signature.inputs]
     try:
-        outputs = _outputs_for([mx.nd.zeros(shape) for shape in shapes], model.service)
-        numbers = [output.asnumpy() for output in outputs]
+        arrays = [
+            output.asnumpy()
+            for output in _outputs_for([mx.nd.zeros(shape) for shape in shapes], model.service)
+        ]
     except (mx.base.MXNetError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise ServiceError(
+        raise WarmUpError(
             f"model {model.name} fails in a first run on zeros: {reason}.",
             fix="check the network and the shapes in signature.json.",
         ) from error
-    # Zeros alone may give NaN in a sound network; with such parameters, everything does.
-    if any(np.isnan(row).any() for row in numbers) and _nan_parameters(model.service):
-        raise ServiceError(
-            f"model {model.name} has parameters that are no numbers (NaN).",
-            fix="train it again, or export an earlier epoch.",
+    bad = [n for n, array in enumerate(arrays) if not np.isfinite(array).all()]
+    if finite and bad:
+        raise WarmUpError(
+            f"model {model.name}: in a first run on zeros, output {bad[0]} has a NaN or an "
+            "infinite number in it.",
+            fix="check the parameters; if the model cannot take zeros, add golden samples, which "
+            "are asked instead.",
         )
-
-
-def _nan_parameters(service: Any) -> bool:
-    module = getattr(service, "mx_model", None)
-    if not isinstance(module, mx.mod.Module):
-        return False
-    rows = [row for group in module.get_params() for row in group.values()]
-    return any(bool(np.isnan(row.asnumpy()).any()) for row in rows)
 
 
 def _outputs_for(inputs: list[Any], service: Any) -> list[Any]:

@@ -82,6 +82,25 @@ class Settings:
     keep_generations: int = _row(
         5, 1, 100, "generations", "Past states of the host whose releases stay on its disk."
     )
+    keep_warm_s: int = _row(
+        300,
+        0,
+        86_400,
+        "seconds",
+        "How long a replaced release stays loaded, for an instant rollback; [Model Settings] of "
+        "mms.conf may say otherwise for a model.",
+    )
+    memory_reserve: int = _row(
+        128 * _MIB, 0, 1024 * _GIB, "bytes", "Memory of the host that a change must leave free."
+    )
+    allow_gap: bool = _row(
+        False,  # noqa: FBT003 - the default
+        0,
+        1,
+        "yes or no",
+        "Whether a release that does not fit beside the old one may be started after its end; its "
+        "requests wait meanwhile.",
+    )
     max_archive_bytes: int = _row(
         16 * _GIB, 1024, 1024 * _GIB, "bytes", "Largest archive, packed or unpacked."
     )
@@ -165,6 +184,8 @@ def _checked(row: Field[Any], value: object, file: Path, line: int) -> Any:
     if type(value) is not kind:
         cause = f"{row.name} must be a {_word(kind)}, not {value!r}."
         raise ConfError(file, line, cause, fix=f"write it like the default, {_toml(row.default)}.")
+    if isinstance(value, bool):
+        return value
     if isinstance(value, str):
         _check_text(row, value, file, line)
         return value
@@ -189,7 +210,7 @@ def _check_text(row: Field[Any], value: str, file: Path, line: int) -> None:
 
 
 def _word(kind: type) -> str:
-    return {int: "whole number", float: "number", str: "string"}[kind]
+    return {int: "whole number", float: "number", str: "string", bool: "truth value"}[kind]
 
 
 def _toml(value: object) -> str:

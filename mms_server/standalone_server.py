@@ -119,6 +119,11 @@ class StandaloneCatalogue:
         """Return whether all models are well."""
         return all(servable.healthy() for servable in self._servables.values())
 
+    def troubles(self) -> dict[str, str]:
+        """Return the models that are not well, with what can be said of them."""
+        unwell = (name for name, row in self._servables.items() if not row.healthy())
+        return dict.fromkeys(unwell, "its ping fails, or its engine is stuck")
+
     def models(self) -> dict[str, ModelFacts]:
         """Return the models by endpoint name."""
         alive = len(psutil.Process(os.getppid()).children())

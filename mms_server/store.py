@@ -15,10 +15,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mms_server import archive
+from mms_server import archive, golden
 from mms_server.archive import UnpackLimits
 from mms_server.errors import ArchiveError
 from mms_server.patience import chunks, patiently
@@ -27,12 +28,27 @@ _TEMPORARY: Final = ".new-"
 _MAX_FILES: Final = 4096
 
 
+@dataclass(frozen=True)
+class Content:
+    """What is known of an unpacked archive: size in bytes, and whether it has golden samples."""
+
+    size_bytes: int
+    golden: bool
+
+    @classmethod
+    def of(cls, directory: Path) -> Content:
+        """Look at an unpacked archive."""
+        size = sum(path.stat().st_size for path in _files(directory))
+        return cls(size, (directory / golden.FILE_NAME).is_file())
+
+
 class Store:
     """Entries below one directory; sizes are in bytes."""
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root
         self._max_bytes = max_bytes
+        self._seen: dict[str, Content] = {}
 
     def entry(self, digest: str) -> Path:
         """Return the directory of an entry, which need not exist."""
@@ -41,6 +57,16 @@ class Store:
     def has(self, digest: str) -> bool:
         """Return whether an entry is there."""
         return self.entry(digest).is_dir()
+
+    def content(self, digest: str) -> Content:
+        """Return what is in an archive that is here, or that this object has checked.
+
+        Raises:
+            KeyError: it is neither.
+        """
+        if digest not in self._seen and self.has(digest):
+            self._seen[digest] = Content.of(self.entry(digest))
+        return self._seen[digest]
 
     def digest(self, source: Path) -> str:
         """Return the digest of an archive, of an unpacked one (a directory) or of a service file.
@@ -76,6 +102,25 @@ class Store:
 
         return self._add(source, take, lambda _directory: None)
 
+    def add_samples(self, directory: Path) -> str:
+        """Put a directory of golden samples into the store.
+
+        Raises:
+            ArchiveError: it cannot be read, is larger than the limit, or holds no sound samples.
+        """
+        return self._add(directory, self._copy_directory, _check_samples)
+
+    def check_samples(self, directory: Path) -> str:
+        """Return the digest of a directory of golden samples after the checks of its taking.
+
+        Raises:
+            ArchiveError: as for :meth:`add_samples`.
+        """
+        digest = self.digest(directory)
+        with _explained(directory):
+            patiently(lambda: _check_samples(directory), directory)
+        return digest
+
     def check_archive(self, source: Path) -> str:
         """Return the digest of an archive after the checks of :meth:`add_archive`; store nothing.
 
@@ -88,19 +133,25 @@ class Store:
         with _explained(source):
             if source.is_dir():
                 archive.check(source)
+                self._seen[digest] = patiently(lambda: Content.of(source), source)
                 return digest
             with tempfile.TemporaryDirectory(prefix="mms-check-") as scratch:
                 content = Path(scratch) / "content"
                 archive.unpack(source, content, self._limits())
                 with _named(source, content):
                     archive.check(content)
+                self._seen[digest] = Content.of(content)
         return digest
+
+    def others(self, kept: Collection[str]) -> list[str]:
+        """Return the names of what is not in ``kept``, with what a killed process left."""
+        if not self._root.is_dir():
+            return []
+        return sorted(path.name for path in self._root.iterdir() if path.name not in kept)
 
     def remove_all_but(self, kept: Collection[str]) -> list[str]:
         """Remove every entry not in ``kept`` and what a killed process left; return their names."""
-        if not self._root.is_dir():
-            return []
-        gone = sorted(path.name for path in self._root.iterdir() if path.name not in kept)
+        gone = self.others(kept)
         for name in gone:
             # A rename first: an entry that is only half removed must not look whole.
             trash = self._root / name
@@ -187,6 +238,12 @@ class Store:
     def _too_large(self, source: Path) -> ArchiveError:
         cause = f"it is larger than {self._max_bytes} bytes."
         return ArchiveError(source, cause, fix="make it smaller, or raise max_archive_bytes.")
+
+
+def _check_samples(directory: Path) -> None:
+    if not golden.read(directory):
+        fix = f"write {golden.FILE_NAME} there, or remove the directory."
+        raise ArchiveError(directory, "it holds no golden samples.", fix=fix)
 
 
 def _is_directory(source: Path) -> bool:

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from mms_server import commands
@@ -16,6 +17,9 @@ _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
+_SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
+_NOT_SET: Final = 2**64 - 1
+_MMS: Final = Path("/opt/mms/current/bin/mms")
 _UNIT: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.(?P<kind>service|socket)")
 
 
@@ -40,7 +44,26 @@ class UnitState:
     def gone(self) -> bool:
         """Return whether nothing is left of the release."""
         down = (self.service, self.socket) == ("inactive", "inactive")
-        return down and not (self.enabled or self.half_enabled)
+        return down and not self.boots
+
+    @property
+    def boots(self) -> bool:
+        """Return whether a boot would start anything of it."""
+        return self.enabled or self.half_enabled
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a release's control group uses and how it went; None is what is not known.
+
+    ``active_since_s`` is the host's uptime, in seconds, at which the service got ready, and
+    ``restarts`` how often systemd has started it again by itself.
+    """
+
+    memory_bytes: int | None = None
+    peak_bytes: int | None = None
+    active_since_s: float | None = None
+    restarts: int = 0
 
 
 class Supervisor(Protocol):
@@ -48,6 +71,12 @@ class Supervisor(Protocol):
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that are loaded."""
+
+    def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
+        """Return what these releases use."""
+
+    def collect_later(self, release: str, after_s: float) -> None:
+        """Run ``mms gc`` in so many seconds, when a release is not to be kept any longer."""
 
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
@@ -85,7 +114,10 @@ def socket_unit(release: str) -> str:
 
 
 class Systemd:
-    """The supervisor of a real host."""
+    """The supervisor of a real host; ``cgroups`` is where control groups are mounted."""
+
+    def __init__(self, cgroups: Path = Path("/sys/fs/cgroup")) -> None:
+        self._cgroups = cgroups
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
@@ -105,6 +137,46 @@ class Systemd:
             )
             for release, kinds in active.items()
         }
+
+    def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
+        """Return what these releases use: one question for all."""
+        if not releases:
+            return {}
+        names = sorted(releases)
+        units = [service_unit(release) for release in names]
+        text = self.systemctl("mms@*", "show", f"--property={','.join(_SHOWN)}", *units)
+        blocks = [_properties(block) for block in text.strip("\n").split("\n\n")]
+        if len(blocks) != len(names):
+            raise SupervisorError("mms@*", f"show answered for {len(blocks)} of {len(names)}.")
+        return dict(zip(names, map(self._usage, blocks), strict=True))
+
+    def _usage(self, shown: Mapping[str, str]) -> Usage:
+        memory = _number(shown.get("MemoryCurrent", ""))
+        since = _number(shown.get("ActiveEnterTimestampMonotonic", ""))
+        group = shown.get("ControlGroup", "")
+        return Usage(
+            memory,
+            _peak(self._cgroups / group.lstrip("/")) if group else None,
+            since / 1e6 if since else None,
+            _number(shown.get("NRestarts", "")) or 0,
+        )
+
+    def collect_later(self, release: str, after_s: float) -> None:
+        """Run ``mms gc`` in so many seconds, by a transient timer."""
+        name = f"mms-retire-{release}"
+        # It may be there from an earlier time; then it is asked for anew.
+        self._run("stop", f"{name}.timer")
+        command = ["systemd-run", "--quiet", "--no-ask-password", "--collect", f"--unit={name}"]
+        command += [f"--on-active={after_s:.0f}s", "--timer-property=AccuracySec=1s"]
+        command += [f"--description=End release {release}, which is kept loaded for a rollback"]
+        command += [str(_MMS), "gc"]
+        try:
+            done = commands.run(command, _ASK_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SupervisorError(name, f"systemd-run cannot be run: {error}.") from error
+        if done.returncode:
+            detail = " ".join(done.stderr.split())
+            raise SupervisorError(name, f"systemd-run failed: {detail}")
 
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
@@ -194,6 +266,24 @@ class Systemd:
         except OSError as error:
             cause = f"systemctl cannot be run: {error.strerror}."
             raise SupervisorError(words[-1], cause, fix="run it on a host with systemd.") from error
+
+
+def _properties(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def _number(text: str) -> int | None:
+    """Return a number of systemd's; what is not set is a word, or the largest number there is."""
+    return int(text) if text.isdecimal() and int(text) < _NOT_SET else None
+
+
+def _peak(group: Path) -> int | None:
+    """Return the most that a control group has used; systemd shows it from version 255 on only."""
+    try:
+        return _number((group / "memory.peak").read_text("ascii").strip())
+    except OSError:
+        return None
 
 
 def _rows(text: str) -> list[dict[str, object]]:

@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import generations
+from mms_server import generations, warm
 from mms_server.errors import MMSError
 from mms_server.host import Host
 from mms_server.metrics_files import MetricsFiles
 from mms_server.release import Release
 
 
-def tidy(host: Host) -> None:
+@dataclass(frozen=True)
+class Rubbish:
+    """What nobody needs: generations by number, the rest by name; ``bytes`` is what it takes."""
+
+    generations: tuple[int, ...] = ()
+    releases: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
+    downloads: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.generations or self.releases or self.entries or self.downloads)
+
+
+def look(host: Host) -> Rubbish:
+    """Return what :func:`tidy` would remove; what is only bookkeeping is not told.
+
+    Raises:
+        MMSError: a kept generation or release cannot be read: then nothing is rubbish.
+        OSError: likewise.
+        SupervisorError: it is not known what runs.
+    """
+    return _look(host, _kept_releases(host))
+
+
+def _look(host: Host, kept: Collection[str]) -> Rubbish:
+    releases = sorted(_on_disk(host) - set(kept))
+    entries = host.store.others(_needed_entries(host, set(kept)))
+    downloads = host.archives.fetcher.stale(host.now().timestamp())
+    places = [host.layout.releases / name for name in releases]
+    places += [host.store.entry(name) for name in entries]
+    return Rubbish(
+        tuple(generations.numbers(host.layout)[host.settings.keep_generations :]),
+        tuple(releases),
+        tuple(entries),
+        tuple(path.name for path in downloads),
+        sum(map(_size, [*places, *downloads])),
+    )
+
+
+def tidy(host: Host) -> Rubbish:
     """Remove old generations, then what else nobody needs: releases, store entries, downloads.
 
-    What a removed release has counted is added to the past.
+    What a removed release has counted is added to the past. Returned is what was removed.
 
     When a kept generation or release cannot be read, nothing that it may need is removed.
 
@@ -23,22 +65,33 @@ def tidy(host: Host) -> None:
         OSError: something cannot be removed.
         SupervisorError: it is not known what runs.
     """
+    old = tuple(generations.numbers(host.layout)[host.settings.keep_generations :])
     generations.prune(host.layout, host.settings.keep_generations)
     try:
         kept = _kept_releases(host)
+        found = _look(host, kept)
         needed = _needed_entries(host, kept)
     except (MMSError, OSError) as error:
         host.report(f"nothing is cleaned up: {error}")
-        return
-    for release in sorted(_on_disk(host) - kept):
+        return Rubbish(old)
+    for release in found.releases:
         shutil.rmtree(host.layout.releases / release, ignore_errors=False)
     for path in _lock_files(host):
         if path.name.removesuffix(".lock") not in kept:
             path.unlink(missing_ok=True)
     metrics = _metrics(host)
     metrics.add_to_past(metrics.releases() - kept)
+    for release in warm.read(host.layout).keys() - kept:
+        warm.forget(host.layout, release)
     host.store.remove_all_but(needed)
-    host.archives.fetcher.tidy(host.now().timestamp())
+    for name in found.downloads:
+        (host.layout.fetched / name).unlink(missing_ok=True)
+    return Rubbish(old, found.releases, found.entries, found.downloads, found.size_bytes)
+
+
+def _size(place: Path) -> int:
+    files = place.rglob("*") if place.is_dir() else [place]
+    return sum(path.lstat().st_size for path in files if not path.is_dir())
 
 
 def _on_disk(host: Host) -> set[str]:
@@ -57,10 +110,10 @@ def _metrics(host: Host) -> MetricsFiles:
 
 def _kept_releases(host: Host) -> set[str]:
     kept: set[str] = set()
-    for number in generations.numbers(host.layout):
+    for number in generations.numbers(host.layout)[: host.settings.keep_generations]:
         kept.update(generations.load(host.layout, number).models.values())
     doubtful = _on_disk(host) | {path.name.removesuffix(".lock") for path in _lock_files(host)}
-    doubtful |= _metrics(host).releases()
+    doubtful |= _metrics(host).releases() | set(warm.read(host.layout))
     doubtful -= kept
     if doubtful:
         states = host.supervisor.states(doubtful)
@@ -72,7 +125,5 @@ def _needed_entries(host: Host, kept: set[str]) -> set[str]:
     needed: set[str] = set()
     for name in kept & _on_disk(host):
         release = Release.from_json(host.layout.release_file(name).read_text("utf-8"))
-        needed.add(release.archive_sha256)
-        if release.service:
-            needed.add(Path(release.service).parent.name)
+        needed.update(release.entries)
     return needed

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mms_server import cores, devices, logs
 from mms_server.archives import Archives, Found, unsafe
-from mms_server.conf import MmsConf
+from mms_server.conf import MmsConf, ModelSpec
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
 from mms_server.logs import Log
 from mms_server.mms_flags import METRICS
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.sources import locate, locate_service
-from mms_server.store import Store
+from mms_server.store import Content, Store
 
 Report = Callable[[str], None]
 _LOG_FILE = "mms_app.log"
@@ -27,7 +27,9 @@ _LOG_FILE = "mms_app.log"
 class Wanted:
     """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
 
-    ``metrics_write_to`` is where 0.4's metrics go.
+    ``metrics_write_to`` is where 0.4's metrics go. By endpoint name: ``contents`` is what is known
+    of the archives, ``keep_warm_s`` how long the release that is replaced stays loaded.
+    ``restores`` is the generation that is gone back to.
     """
 
     conf: Path
@@ -36,6 +38,9 @@ class Wanted:
     port: int
     warnings: tuple[str, ...] = ()
     metrics_write_to: str = METRICS[0]
+    contents: Mapping[str, Content] = field(default_factory=dict)
+    keep_warm_s: Mapping[str, int] = field(default_factory=dict)
+    restores: int | None = None
 
     def ids(self) -> dict[str, str]:
         """Return endpoint name -> release id."""
@@ -64,6 +69,7 @@ def resolve(
     runtime = _runtime(settings)
     device = devices.choose(conf, runtime / "bin/python", count_gpus)
     releases: dict[str, Release] = {}
+    contents: dict[str, Content] = {}
     for spec in conf.models:
         found = locate(conf, spec)
         report(f"model {spec.name}: {'take' if take else 'check'} {found}")
@@ -84,9 +90,11 @@ def resolve(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
             log=log,
+            golden=_samples(conf, spec, found, archives.store, take=take),
             watchdog_s=settings.watchdog_s,
             worker_memory_max_bytes=settings.worker_memory_max_bytes,
         )
+        contents[spec.name] = archives.store.content(digest)
     return Wanted(
         conf.file,
         releases,
@@ -94,7 +102,18 @@ def resolve(
         conf.port,
         (*conf.warnings, *warnings, *device.warnings),
         conf.metrics_write_to,
+        contents,
+        keep_warm_of(conf, settings),
     )
+
+
+def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
+    """Return by model how many seconds a release that it replaces stays loaded."""
+    own = {name: row.keep_warm_s for name, row in conf.model_settings.items()}
+    return {
+        spec.name: settings.keep_warm_s if own.get(spec.name) is None else int(own[spec.name] or 0)
+        for spec in conf.models
+    }
 
 
 def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:
@@ -130,7 +149,18 @@ def check(
     for spec in conf.models:
         found = locate(conf, spec, beside)
         with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
-            yield spec.name, found, archives.check(found)
+            digest = archives.check(found)
+        _samples(conf, spec, found, archives.store, take=False)
+        yield spec.name, found, digest
+
+
+def _samples(conf: MmsConf, spec: ModelSpec, found: Found, store: Store, *, take: bool) -> str:
+    """Return the store's entry of the golden samples beside an archive, or an empty string."""
+    directory = found.samples
+    if directory is None:
+        return ""
+    with _at_line(conf, spec.line, f"model {spec.name}: golden samples {directory}"):
+        return store.add_samples(directory) if take else store.check_samples(directory)
 
 
 def _service(conf: MmsConf, store: Store, *, take: bool) -> str:

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from gunicorn.systemd import sd_notify
 
+from mms_server import holds
 from mms_server.deaths import starts
 from mms_server.deaths.places import Places
 from mms_server.errors import MMSError
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         release = read_release(layout, options.release)
         check_socket(os.environ, os.getpid())
+        holds.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
         _wait_for_turn(Places(layout.instance(release.id)))
         _become(arguments(release), environment(release, os.environ, root))
     except MMSError as error:

@@ -69,3 +69,7 @@ class WorkerLife:
         _log.warning("the worker has outgrown its memory: it is replaced")
         self._replaced()
         return True
+
+    def leave(self) -> None:
+        """Say that the worker ends by its own will."""
+        self._guard.leave()

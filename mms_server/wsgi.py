@@ -1,4 +1,4 @@
-"""The application of a release; importing this module loads the model and runs it once."""
+"""The application of a release; importing this module loads the model, runs it and checks it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
+from mms_server import golden, start_steps
 from mms_server.cgroup import Cgroup
 from mms_server.deaths.flights import Flights
 from mms_server.deaths.guard import ReleaseGuard
@@ -45,12 +46,16 @@ def _application() -> Any:
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
     observer = PredictionMetrics(layout.metrics / release.id, [release.model])
+    samples = golden.read(layout.store / (release.golden or release.archive_sha256))
     places = Places(layout.instance(release.id))
     guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
     engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
-    servables = make_ready([model], limits, observer, guard, engine)
+    servables = make_ready(
+        [model], limits, observer, {model.name: samples}, guard=guard, engine=engine
+    )
     model_routes(app, servables)
-    pulse = Pulse(engine, partial(warm_up, model), servables[release.model].warm_up_s)
+    sample = partial(warm_up, model, finite=False)
+    pulse = Pulse(engine, sample, servables[release.model].warm_up_s)
     told = MemoryMetrics([release.model])
     memory = Memory(_memory_limit(release), told.told, time.monotonic)
     setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced))
@@ -72,7 +77,7 @@ try:
     application = _application()
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
-    print(f"mms_server.wsgi: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    print(start_steps.line(error), file=sys.stderr, flush=True)  # noqa: T201
     # A worker that loads by itself has to end the master as well: it would only be made again.
     in_worker = SLOT_VARIABLE in os.environ
     sys.exit(Arbiter.WORKER_BOOT_ERROR if in_worker else error.exit_code)

@@ -119,11 +119,24 @@ def copy(machine: Machine, file: Path, destination: str) -> None:
     subprocess.run(command, timeout=60, check=True)
 
 
-def on(machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
-    """Run a command as root on a host; return what it printed."""
+def run(
+    machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as root on a host, to its end or until ``timeout_s``."""
     line = ["ssh", "-i", str(KEY), *SSH_ARGUMENTS, f"admin@{machine.address}", f"sudo {command}"]
-    done = subprocess.run(
+    return subprocess.run(
         line, input=stdin, timeout=timeout_s, text=True, check=False, capture_output=True
     )
+
+
+def on(machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
+    """Run a command as root on a host; return what it printed."""
+    done = run(machine, command, stdin=stdin, timeout_s=timeout_s)
     assert done.returncode == 0, f"{command} on {machine.name}: {done.stderr}"
     return done.stdout.strip()
+
+
+def disconnect(machine: Machine) -> None:
+    """Forget the shared connection to a host whose power is about to be taken away."""
+    command = ["ssh", "-O", "exit", *SSH_ARGUMENTS, f"admin@{machine.address}"]
+    subprocess.run(command, timeout=10, check=False, capture_output=True)

@@ -25,7 +25,7 @@ _MAX_REQUESTS: Final = 8
 _MAX_TEXT: Final = 256
 _MAX_NUMBER: Final = 2**53
 
-ID: Final = re.compile(r"death-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
+ID: Final = re.compile(r"death-[0-9]{8}-[0-9]{9}-[0-9a-f]{8}")
 _RELEASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.[0-9a-f]{8}")
 _REQUEST: Final = re.compile(r"[A-Za-z0-9._-]{0,128}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}|")
@@ -120,7 +120,8 @@ class Certificate:
 def new_id(now: float) -> str:
     """Return the id of a death at ``now``, in seconds since the epoch: ids sort by time."""
     moment = datetime.fromtimestamp(now, UTC)
-    return f"death-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    milliseconds = f"{moment.microsecond // 1000:03d}"
+    return f"death-{moment:%Y%m%d-%H%M%S}{milliseconds}-{secrets.token_hex(4)}"
 
 
 def moment(now: float) -> str:

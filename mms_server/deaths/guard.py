@@ -17,12 +17,9 @@ from mms_server.body import BODY_KEY
 from mms_server.deaths import recent as recent_file
 from mms_server.deaths import stacks
 from mms_server.deaths.flights import Flight, Flights
-from mms_server.deaths.places import Places, open_shared
+from mms_server.deaths.places import MAX_BODY_BYTES, Places, open_shared
 from mms_server.deaths.recent import Recent
 from mms_server.errors import QuarantinedError
-
-MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""Largest body that is kept for replay."""
 
 MAX_BODIES: Final = 8
 """Bodies that a release keeps at a time."""
@@ -112,6 +109,10 @@ class ReleaseGuard:
         finally:
             self._flights.end(self._slot)
 
+    def leave(self) -> None:
+        """Say that the worker ends by its own will."""
+        self._flights.say_ended(self._slot)
+
     def stuck(self) -> None:
         """Say that the worker ends because its engine is stuck, and where it is stuck."""
         self._flights.say_stuck(self._slot)
@@ -142,12 +143,15 @@ def digest_of(environ: dict[str, Any]) -> str:
     data: bytes = environ.get(BODY_KEY, b"")
     kind = str(environ.get("CONTENT_TYPE", ""))
     found = _BOUNDARY.search(kind) if kind.lower().startswith("multipart/") else None
+    parts = [data]
     if found:
         kind = "multipart"
-        data = data.replace(b"--" + found[1].encode("latin-1"), b"--")
+        parts = data.split(b"--" + found[1].encode("latin-1", "replace"))
     head = f"{kind}\n{environ.get('QUERY_STRING', '')}\n".encode("utf-8", "replace")
     made = hashlib.sha256(head)
-    made.update(data)
+    for part in parts:
+        made.update(b"%d\n" % len(part))
+        made.update(part)
     return made.hexdigest()
 
 

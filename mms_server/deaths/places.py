@@ -14,6 +14,9 @@ from typing import Final
 
 from mms_server.errors import MMSError
 
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+"""Largest body of a request that is kept for replay."""
+
 _DIRECTORY_MODE: Final = 0o2770
 _FILE_MODE: Final = 0o660
 

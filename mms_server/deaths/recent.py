@@ -9,12 +9,13 @@ release.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.deaths.certificate import Cause, Certificate
+from mms_server.deaths.certificate import ID, Cause, Certificate
 from mms_server.deaths.places import read_bounded, write_whole
 
 KEPT: Final = 16
@@ -24,6 +25,7 @@ MAX_DIGESTS: Final = 256
 """Digests that are remembered; the oldest go first."""
 
 MAX_BYTES: Final = 256 * 1024
+_SIGNAL: Final = re.compile(r"SIG[A-Z0-9]{1,12}|signal [0-9]{1,3}|")
 _REFUSED_FROM: Final = 2
 # A worker that was ended from outside, or whose request was only slow, says nothing of the request.
 _BLAMES: Final = frozenset({Cause.MEMORY, Cause.HANG, Cause.SIGNAL, Cause.EXIT})
@@ -45,11 +47,13 @@ class Recent:
     """The file's content; ``digests`` maps each to the certificates of its deaths.
 
     ``paused_until`` is when workers are started again, in seconds since the epoch, 0 if they are.
+    ``ooms`` is how many ends for want of memory the kernel had counted, all of which are certified.
     """
 
     deaths: tuple[Death, ...] = ()
     digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paused_until: float = 0.0
+    ooms: int = 0
 
     def suspects(self, digest: str) -> bool:
         """Return whether a process has died on it."""
@@ -78,7 +82,7 @@ class Recent:
                 known = digests.pop(digest, ())
                 digests[digest] = (*known, certificate.id)[-_REFUSED_FROM:]
         kept = dict(list(digests.items())[-MAX_DIGESTS:])
-        return Recent((*self.deaths, death)[-KEPT:], kept, self.paused_until)
+        return replace(self, deaths=(*self.deaths, death)[-KEPT:], digests=kept)
 
 
 def write(path: Path, recent: Recent) -> None:
@@ -91,6 +95,7 @@ def write(path: Path, recent: Recent) -> None:
         "deaths": [vars(death) for death in recent.deaths],
         "digests": recent.digests,
         "paused_until": recent.paused_until,
+        "ooms": recent.ooms,
     }
     write_whole(path, json.dumps(about).encode())
 
@@ -105,15 +110,22 @@ def read(path: Path) -> Recent:
 
 
 def _parse(found: Any) -> Recent:
-    deaths = tuple(
-        Death(
-            str(row["id"]),
-            str(row["at"]),
-            str(row["cause"]),
-            str(row["signal"]),
-            tuple(str(one) for one in row["request_ids"]),
-        )
-        for row in found["deaths"]
-    )
+    deaths = tuple(_death(row) for row in found["deaths"])
     digests = {str(key): tuple(str(one) for one in ids) for key, ids in found["digests"].items()}
-    return Recent(deaths[-KEPT:], digests, float(found["paused_until"]))
+    return Recent(deaths[-KEPT:], digests, float(found["paused_until"]), int(found["ooms"]))
+
+
+def _death(row: Any) -> Death:
+    """Return a death; its words are shown to clients, and a model's code may have written them."""
+    ids = tuple(str(one) for one in row["request_ids"])
+    death = Death(
+        _matching(row["id"], ID), str(row["at"]), Cause(row["cause"]), str(row["signal"]), ids
+    )
+    _matching(death.signal, _SIGNAL)
+    return death
+
+
+def _matching(text: Any, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(str(text)):
+        raise ValueError(text)
+    return str(text)

@@ -21,7 +21,6 @@ from mms_server.deaths.certificate import (
 )
 from mms_server.deaths.flights import Flights, Trace
 from mms_server.deaths.places import Places, read_bounded, write_whole
-from mms_server.deaths.recent import Recent
 
 _MAX_WAITING = 64
 
@@ -61,9 +60,9 @@ class Registrar:
         self._flights = flights
         self._cgroup = cgroup
         self._clock = clock
-        self._certified_ooms = cgroup.oom_kills()
-        self._recent = recent_file.read(places.recent)
-        self.pause_until(0.0)
+        known = recent_file.read(places.recent)
+        self._recent = replace(known, paused_until=0.0, ooms=cgroup.oom_kills())
+        self._publish()
 
     def died(self, end: End) -> Certificate | None:
         """Return the certificate of a worker that has ended, None if it ended as it should."""
@@ -91,8 +90,8 @@ class Registrar:
         killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
         code = os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None
         cause: Cause | None = Cause.SIGNAL if killed else Cause.EXIT
-        if killed == signal.SIGKILL and self._cgroup.oom_kills() > self._certified_ooms:
-            self._certified_ooms += 1
+        if killed == signal.SIGKILL and self._cgroup.oom_kills() > self._recent.ooms:
+            self._recent = replace(self._recent, ooms=self._recent.ooms + 1)
             cause = Cause.MEMORY
         elif end.aborted:
             cause = Cause.HANG
@@ -175,8 +174,3 @@ def _words(certificate: Certificate) -> str:
         f"worker {certificate.pid} died{during}: {certificate.cause}, {how}; "
         f"`mms why {certificate.id}` tells more"
     )
-
-
-def recent_of(places: Places) -> Recent:
-    """Return the last deaths of a release."""
-    return recent_file.read(places.recent)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
+import traceback
+from collections.abc import Iterator
 
-from gevent.util import format_run_info
+from greenlet import greenlet
 
 from mms_server.deaths.places import Places, open_shared
 
@@ -36,6 +39,13 @@ def stop() -> None:
 def now(descriptor: int) -> None:
     """Write the stacks of all threads, and of the greenlets that wait in them."""
     faulthandler.dump_traceback(descriptor, all_threads=True)
-    text = "\n".join(["", *format_run_info(thread_stacks=False)])
+    text = "".join(f"\nGreenlet that waits:\n{''.join(rows)}" for rows in _waiting())
     with contextlib.suppress(OSError):
         os.write(descriptor, text.encode("utf-8", "replace"))
+
+
+def _waiting() -> Iterator[list[str]]:
+    """Yield the stack of each greenlet that does not run: no thread's stack shows it."""
+    for one in gc.get_objects():
+        if isinstance(one, greenlet) and one.gr_frame is not None:
+            yield traceback.format_stack(one.gr_frame)

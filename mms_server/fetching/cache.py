@@ -103,17 +103,17 @@ class CacheEntry:
         self.archive.unlink(missing_ok=True)
 
 
-def tidy(directory: Path, now_s: float) -> None:
-    """Remove files that nobody came back for in a day, and what is known after 90 days."""
-    if not directory.is_dir():
-        return
-    for path in directory.iterdir():
+def stale(directory: Path, now_s: float) -> list[Path]:
+    """Return files that nobody came back for in a day, and what is known after 90 days."""
+    found = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         kept = _FILES_KEPT_S if path.suffix in (".archive", ".part") else _RECORDS_KEPT_S
         try:
             if now_s - path.stat().st_mtime > kept:
-                path.unlink()
+                found.append(path)
         except FileNotFoundError:
             continue
+    return found
 
 
 def _read(path: Path) -> Record:

@@ -97,9 +97,9 @@ class Fetcher:
         """Remove the file of a fetch whose archive is in the store."""
         CacheEntry(self.directory, location).drop_archive()
 
-    def tidy(self, now_s: float) -> None:
-        """Remove what nobody came back for; ``now_s`` counts from 1970."""
-        cache.tidy(self.directory, now_s)
+    def stale(self, now_s: float) -> list[Path]:
+        """Return the files that nobody came back for; ``now_s`` counts from 1970."""
+        return cache.stale(self.directory, now_s)
 
 
 class _Fetch:

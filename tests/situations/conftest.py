@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import lab
+from tests.situations import changes
 from tests.situations.load import Load, Request
 
-Variant = Callable[[dict[str, bytes]], None]
+Variant = Callable[[changes.Members], None]
 
 
 @pytest.fixture
@@ -38,13 +39,7 @@ def variant(tmp_path: Path) -> Callable[[Variant], list[str]]:
     """Make a changed archive; return the arguments that make a playbook publish it."""
 
     def make(change: Variant) -> list[str]:
-        source = lab.MODELS / "digits.model"
-        with zipfile.ZipFile(source) as old:
-            members = {name: old.read(name) for name in old.namelist()}
-        change(members)
-        with zipfile.ZipFile(tmp_path / "digits.model", "w") as new:
-            for name, content in members.items():
-                new.writestr(name, content)
+        changes.variant(tmp_path / "digits.model", change)
         shutil.copy(lab.MODELS / "mms.conf", tmp_path)
         return [
             f"--extra-vars=mms_service_archives={tmp_path}",
@@ -66,3 +61,18 @@ def service_file(members: dict[str, bytes]) -> str:
     """Return the name of the archive's service file."""
     name: str = json.loads(members["MANIFEST.json"])["Model"]["Service"]
     return name
+
+
+@pytest.fixture(scope="session")
+def every_step() -> bool:
+    """Whether the whole proof is asked for (`make soak`), and not a sample of it."""
+    return os.environ.get("MMS_SOAK") == "1"
+
+
+@pytest.fixture
+def last(machines: list[lab.Machine]) -> Iterator[lab.Machine]:
+    """One host on its own; afterwards it serves again what is published."""
+    machine = machines[-1]
+    yield machine
+    changes.applied(machine, changes.SHARED_CONF)
+    lab.on(machine, f"rm -rf {changes.DIRECTORY}")

@@ -21,23 +21,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 REQUEST_TIMEOUT_S = 90.0
+
+Ranking = list[dict[str, Any]]
+"""Classes with probabilities, the most probable first."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One prediction, ready to be sent: ``host``, ``path``, multipart ``body`` and right class."""
+    """One prediction, ready to be sent; ``right`` judges the ranking that comes as an answer."""
 
     host: str
     path: str
     body: bytes
     content_type: str
-    expected: str
+    right: Callable[[Ranking], bool]
 
     @classmethod
-    def of_image(cls, host: str, model: str, image: Path, expected: str) -> Request:
-        """Return the upload of a JPEG file as the field ``data``, as curl sends it."""
+    def of_image(
+        cls, host: str, model: str, image: Path, expected: str | Callable[[Ranking], bool]
+    ) -> Request:
+        """Return the upload of a JPEG file as the field ``data``, as curl sends it.
+
+        ``expected`` is the most probable class of a right answer, or judges an answer.
+        """
         boundary = secrets.token_hex(16)
         head = (
             f"--{boundary}\r\n"
@@ -45,9 +54,9 @@ class Request:
             "Content-Type: image/jpeg\r\n\r\n"
         )
         body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-        return cls(
-            host, f"/{model}/predict", body, f"multipart/form-data; boundary={boundary}", expected
-        )
+        content_type = f"multipart/form-data; boundary={boundary}"
+        right = expected if callable(expected) else lambda rows: rows[0]["class"] == expected
+        return cls(host, f"/{model}/predict", body, content_type, right)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Answer:
     """What came of one request; ``problem`` is empty when all was right. Times in seconds."""
 
     host: str
+    path: str
     started: float
     seconds: float
     problem: str
@@ -76,6 +86,10 @@ class Report:
     def wrong(self) -> list[Answer]:
         """Answers with status 200 and another class than the right one."""
         return [answer for answer in self.answers if answer.wrong]
+
+    def of(self, path: str) -> Report:
+        """Return the answers to requests for one path."""
+        return Report([answer for answer in self.answers if answer.path == path])
 
     def percentile_ms(self, share: float) -> float:
         """Return the latency in milliseconds that ``share`` (0 to 1) of the requests kept."""
@@ -129,13 +143,14 @@ class Client(threading.Thread):
         except (OSError, http.client.HTTPException) as error:
             problem = f"{type(error).__name__}: {error}"
             self._connection.close()
-        return Answer(request.host, started, time.monotonic() - started, problem, wrong)
+        seconds = time.monotonic() - started
+        return Answer(request.host, request.path, started, seconds, problem, wrong)
 
     def _judge(self, status: int, text: bytes) -> tuple[str, bool]:
         if status != http.client.OK:
             return f"status {status}: {text[:120]!r}", False
-        best = json.loads(text)["prediction"][0][0]["class"]
-        return ("", False) if best == self._request.expected else (f"class {best}", True)
+        ranking = json.loads(text)["prediction"][0]
+        return ("", False) if self._request.right(ranking) else (f"answer {ranking}", True)
 
 
 class Load:

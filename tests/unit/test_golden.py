@@ -11,7 +11,7 @@ import pytest
 from mms_server import golden
 from mms_server.answers import Tolerance
 from mms_server.engine import Engine
-from mms_server.errors import ArchiveError, ServiceError
+from mms_server.errors import ArchiveError, GoldenError, ServiceError
 from mms_server.golden import Sample
 from mms_server.servable import Servable
 from mms_server.service_loader import LoadedModel
@@ -114,6 +114,72 @@ def test_the_most_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         golden.read(tmp_path)
 
 
+class Answering:
+    """Gives one answer, whatever it is asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def inference(self, _data: list[Any]) -> Any:
+        return self._answer
+
+
+def said(expected: Any, answer: Any, **rules: Any) -> str:
+    """Return what is wrong with an answer; empty for nothing."""
+    try:
+        golden.check(Answering(answer), [Sample(([1],), expected, **rules)])
+    except GoldenError as error:
+        return error.cause if error.fix and error.number == 1 else f"no fix: {error}"
+    return ""
+
+
+def ranking(**probabilities: float) -> list[dict[str, Any]]:
+    return [{"class": name, "probability": value} for name, value in probabilities.items()]
+
+
+def test_a_tolerance_for_each_output(tmp_path: Path) -> None:
+    wide, narrow = Tolerance(0.5, 0), Tolerance(0.001, 0)
+    expected = ["[[1.0]]", "[[1.0]]"]
+    each = {"tolerance": (wide, narrow)}
+    assert said(expected, ["[[1.4]]", "[[1.0009]]"], **each) == ""
+    assert "the answer[1][0][0] is 1.4" in said(expected, ["[[1.0]]", "[[1.4]]"], **each)
+    assert "has 2 tolerances, for 2 outputs expected, 1 found" in said(expected, ["1"], **each)
+    sample = Sample(([1],), expected, (wide, narrow))
+    assert golden.read(put(tmp_path, sample)) == (sample,)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "best", "wanted"),
+    [
+        (["[[0.1, 0.9], [1, 0]]"], ["[[0.6, 0.4], [1, 0]]"], "0", "1"),
+        ([[[0.1, 0.9]]], [[[0.6, 0.4]]], "0", "1"),
+        ([ranking(cat=0.6, dog=0.4)], [ranking(dog=0.6, cat=0.4)], "dog", "cat"),
+    ],
+    ids=["text", "numbers", "classes"],
+)
+def test_the_likeliest_class_must_agree(
+    expected: Any, answer: Any, best: str, wanted: str, tmp_path: Path
+) -> None:
+    anything: dict[str, Any] = {"tolerance": Tolerance(10, 10)}
+    assert said(expected, answer, **anything) == ""
+    told = said(expected, answer, **anything, top1=True)
+    assert told == f"golden sample 1: the likeliest class is {best}; expected is {wanted}."
+    assert said(expected, expected, top1=True) == ""
+    sample = Sample(([1],), expected, top1=True)
+    assert golden.read(put(tmp_path, sample)) == (sample,)
+
+
+@pytest.mark.parametrize("answer", ["[[nan]]", "[[-inf, 1.0]]", "[[1.0, nan]]"])
+def test_an_answer_that_is_no_number_is_never_right(answer: str) -> None:
+    expected = "golden sample 1: the answer[0] holds a NaN or an infinite number."
+    assert said([answer], [answer]) == expected
+
+
+def test_words_are_no_numbers() -> None:
+    for answer in ('["nan"]', "nan", "[[1.0]] informal"):
+        assert said([answer], [answer]) == ""
+
+
 ROW = {"inputs": [[1]], "expected": 1, "tolerance": {"relative": 0.1, "absolute": 0}}
 
 
@@ -135,6 +201,9 @@ ROW = {"inputs": [[1]], "expected": 1, "tolerance": {"relative": 0.1, "absolute"
         json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": "mms-golden\0"}]}]}),
         json.dumps({"format": 1, "samples": [{**ROW, "inputs": [{"file": "mms-golden-9"}]}]}),
         json.dumps({"format": 1, "samples": [{**ROW, "inputs": [], "tolerance": 1}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [], "tolerance": [1]}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [], "top1": 1}]}),
+        json.dumps({"format": 1, "samples": [{**ROW, "inputs": [], "top1": True}]}),
         '{"format": 1, "samples": [{"inputs": [], "tolerance": {"relative": NaN, "absolute": 1}}]}',
         '{"format": 1, "samples": [{"inputs": [], "tolerance": {"relative": -1, "absolute": 1}}]}',
         '{"format": 1, "samples": [{"inputs": [], "tolerance": {"relative": true}}]}',

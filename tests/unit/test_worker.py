@@ -27,7 +27,7 @@ def test_the_releases_own_arguments_win() -> None:
     assert line[:3] == ["/opt/runtime/bin/python", "-m", "mms_server.ending"]
     assert line[-3:] == ["--timeout", "300", "mms_server.wsgi:application"]
     assert "--workers=3" in line
-    assert line.index("--timeout=120") < line.index("--timeout")
+    assert line.index("--timeout=30") < line.index("--timeout")
 
 
 def test_the_environment_is_an_allow_list() -> None:

@@ -38,7 +38,8 @@ def build(name: str, directory: Path) -> Path:
     target = directory / f"{name}.model"
     with zipfile.ZipFile(target, "w") as archive:
         for file, data in members.items():
-            archive.writestr(file, data)
+            # Without a time of its own: the same archive, and release, whenever it is made.
+            archive.writestr(zipfile.ZipInfo(file), data)
     return target
 
 

@@ -44,8 +44,8 @@ RETURN = r"""
 models:
   description: >-
     One entry a model: C(name), C(location), C(line), C(archive) (path on the controller, or empty),
-    C(publish) (whether the archive is to be copied to its location), C(remote) (whether each host
-    fetches it).
+    C(samples) (directory of golden samples beside it, or empty), C(publish) (whether the archive is
+    to be copied to its location), C(remote) (whether each host fetches it).
   returned: success
   type: list
   elements: dict
@@ -68,17 +68,19 @@ def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, 
     from mms_server.errors import ArchiveError, ConfError  # noqa: PLC0415
 
     try:
-        location, found = check_beside(model.location, archives)
+        found = check_beside(model.location, archives)
     except ArchiveError as error:
         cause = f"model {model.name}: {error.archive}: {error.cause}"
         raise ConfError(conf, model.line, cause, fix=error.fix) from error
+    location = found.location
     path = Path(location.text.removeprefix("file://"))
     return {
         "name": model.name,
         "location": location.shown if location.remote else str(path),
         "line": model.line,
-        "archive": str(found or ""),
-        "publish": bool(found) and not location.remote and path.is_relative_to(shared),
+        "archive": str(found.path or ""),
+        "samples": str(found.samples or ""),
+        "publish": bool(found.path) and not location.remote and path.is_relative_to(shared),
         "remote": location.remote,
     }
 

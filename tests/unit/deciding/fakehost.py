@@ -9,13 +9,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mms_server import generations, links
+from mms_server import generations, links, warm
 from mms_server.errors import ProbeError, SupervisorError
 from mms_server.host import Host
+from mms_server.host_usage import HostMemory
 from mms_server.layout import Layout
 from mms_server.release import Release
 from mms_server.settings import Settings
-from mms_server.supervisor import UnitState
+from mms_server.supervisor import UnitState, Usage
+
+MIB = 1024 * 1024
 
 _SIGNATURE = {
     "inputs": [{"data_name": "data", "data_shape": [0, 3]}],
@@ -75,7 +78,9 @@ class Clockwork:
 class FakeSupervisor:
     """systemd's part, in memory.
 
-    ``broken`` models never get ready, ``unstoppable`` releases stay.
+    ``broken`` models and releases never get ready, ``unstoppable`` releases stay.
+    ``memory`` is what a model or release uses once it is loaded, in bytes (otherwise 1 MiB), and
+    ``most`` what all used at one time; ``scheduled`` are the timers of `mms gc`.
     """
 
     def __init__(self, layout: Layout, clockwork: Clockwork) -> None:
@@ -83,11 +88,28 @@ class FakeSupervisor:
         self._clockwork = clockwork
         self.units: dict[str, UnitState] = {}
         self.broken: set[str] = set()
+        self.memory: dict[str, int] = {}
+        self.most = 0
+        self.words = ""
+        self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         return {**dict.fromkeys(releases, UnitState()), **self.units}
+
+    def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
+        return {name: Usage(self.used(name) or None) for name in releases}
+
+    def used(self, release: str) -> int:
+        loaded = self.units.get(release, UnitState()).service == "active"
+        used = self.memory.get(release, self.memory.get(release.rpartition(".")[0], MIB))
+        return used if loaded else 0
+
+    def collect_later(self, release: str, after_s: float) -> None:
+        self._clockwork.tick(f"before schedule {release}")
+        self.scheduled[release] = after_s
+        self._clockwork.tick(f"after schedule {release}")
 
     def open_socket(self, release: str) -> None:
         self._set("open", release, socket="active")
@@ -113,17 +135,20 @@ class FakeSupervisor:
         self._set("disable", release, enabled=False, half_enabled=False)
 
     def journal(self, release: str) -> str:
-        return f"last words of {release}"
+        return self.words or f"last words of {release}"
 
     def _run(self, act: str, release: str) -> None:
         described = Release.from_json(self._layout.release_file(release).read_text())
         assert self.units[release].socket == "active", "a service needs its socket"
         assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
-        if described.model in self.broken:
+        hold = self._layout.hold_file(release)
+        assert not hold.exists(), "a release that is held does not get ready"
+        if self.broken & {described.model, release}:
             self._set(act, release, service="activating")
             unit = f"mms@{release}.service"
             raise SupervisorError(unit, "it failed.", journal=self.journal(release))
         self._set(act, release, service="active")
+        self.most = max(self.most, sum(map(self.used, self.units)))
 
     def _set(self, act: str, release: str, **facts: str | bool) -> None:
         self._clockwork.tick(f"before {act} {release}")
@@ -204,7 +229,11 @@ class FakeHost:
         self.reports: list[str] = []
         runtime = root / "opt/mms/releases/1"
         runtime.mkdir(parents=True)
-        self.settings = Settings(workers=1, runtime=str(runtime), keep_generations=2)
+        self.settings = Settings(
+            workers=1, runtime=str(runtime), keep_generations=2, keep_warm_s=0, memory_reserve=0
+        )
+        self.uptime_s = 1000.0
+        self.memory_bytes = 64 * 1024 * MIB
 
     @property
     def host(self) -> Host:
@@ -217,7 +246,13 @@ class FakeHost:
             probe=self._probe,
             now=lambda: datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
             proxy=self.proxy,
+            uptime=lambda: self.uptime_s,
+            memory=self._memory,
         )
+
+    def _memory(self) -> HostMemory:
+        used = sum(map(self.supervisor.used, self.supervisor.units))
+        return HostMemory(self.memory_bytes, self.memory_bytes - used)
 
     def write_frame(self, frame: str = FRAME) -> None:
         """Write what the role nginx_proxy writes."""
@@ -257,18 +292,22 @@ class FakeHost:
         generation = generations.newest(self.layout)
         assert generation is not None
         assert self.served() == dict(models)
-        assert self.serving() == sorted(generation.models.values())
+        live, kept_warm = set(generation.models.values()), set(warm.read(self.layout))
+        assert self.serving() == sorted(live | kept_warm)
         left = {name for name, state in self.supervisor.units.items() if not state.gone}
-        assert left == set(generation.models.values())
-        assert all(self.supervisor.units[name].enabled for name in left)
-        kept = {
+        assert left == live | kept_warm
+        assert all(self.supervisor.units[name].enabled == (name in live) for name in left)
+        assert not live & kept_warm
+        assert kept_warm <= set(self.supervisor.scheduled), "something must end it"
+        assert not list(self.layout.instances.glob("*/hold"))
+        kept = kept_warm | {
             name
             for number in generations.numbers(self.layout)
             for name in generations.load(self.layout, number).models.values()
         }
         assert {path.name for path in self.layout.releases.iterdir()} == kept
         texts = [self.layout.release_file(name).read_text() for name in kept]
-        entries = {Release.from_json(text).archive_sha256 for text in texts}
+        entries = {entry for text in texts for entry in Release.from_json(text).entries}
         assert {path.name for path in self.layout.store.iterdir()} == entries
 
     def _weights(self, release: str) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from fakehost import FakeHost
 
-from mms_server import generations, links
+from mms_server import generations, golden, links, measured, start_steps
 from mms_server.apply import apply, plan
-from mms_server.errors import ConfError, LockHeldError, ReleaseFailedError
+from mms_server.errors import ConfError, GoldenError, LockHeldError, ReleaseFailedError
 from mms_server.host_lock import locked
+from mms_server.measured import Measured
 from mms_server.supervisor import UnitState
 
 
@@ -144,6 +145,77 @@ def test_the_service_file_is_taken_into_the_store(fake: FakeHost) -> None:
     assert Path(release.service).is_relative_to(fake.layout.store)
     (fake.root / "efs/my.py").write_text("# two")
     assert _actions(fake, conf) == [("a", "replace")]
+
+
+def test_samples_beside_the_archive_are_part_of_the_release(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    beside = fake.root / "efs/a.model.golden"
+    beside.mkdir()
+    with pytest.raises(ConfError, match=r"model a: golden samples .* holds no golden samples"):
+        plan(fake.host, conf)
+    for number in (1, 2):
+        for name, content in golden.encode([golden.Sample(([1],), [number])]).items():
+            (beside / name).write_bytes(content)
+        assert _actions(fake, conf) == [("a", "load" if number == 1 else "replace")]
+        assert not any("no golden samples" in text for text in plan(fake.host, conf).risks)
+        apply(fake.host, conf)
+        release = fake.host.release(fake.serving()[0])
+        assert release is not None
+        assert golden.read(fake.layout.store / release.golden)[0].expected == [number]
+        fake.check_settled({"a": "1"})
+    (beside / golden.FILE_NAME).unlink()
+    beside.rmdir()
+    assert _actions(fake, conf) == [("a", "replace")]
+    assert any("no golden samples" in text for text in plan(fake.host, conf).risks)
+
+
+def test_the_step_that_failed_in_the_release_is_named(fake: FakeHost) -> None:
+    fake.supervisor.broken = {"a"}
+    error = GoldenError(2, "the answer[0] is 1; expected is 2.", fix="check it.")
+    fake.supervisor.words = f"Starting\n{start_steps.line(error)}\nFailed"
+    with pytest.raises(ReleaseFailedError) as caught:
+        apply(fake.host, fake.write_conf({"a": "1"}))
+    assert (caught.value.step, caught.value.fix) == ("golden check", "check it.")
+    told = "model a, step golden check: golden sample 2: the answer[0] is 1; expected is 2."
+    assert str(caught.value).startswith(told)
+
+
+def test_a_release_is_measured_when_it_is_ready(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    fake.supervisor.memory = {"a": 5}
+    before = plan(fake.host, conf)
+    assert before.forecast is not None
+    assert not before.forecast.starts["a"].measured
+    assert any("never loaded on this host" in text for text in before.risks)
+    apply(fake.host, conf)
+    (release,) = fake.serving()
+    assert measured.read(fake.layout.measured_file(release)) == Measured(5, 5, 0.0)
+    fake.supervisor.stop(release, 1)
+    again = plan(fake.host, conf)
+    assert again.forecast is not None
+    assert again.forecast.starts["a"].memory_bytes == 5
+    assert not any("never loaded" in text for text in again.risks)
+
+
+def test_changed_settings_are_told(fake: FakeHost) -> None:
+    text = (
+        "[MXNet Environment Variables]\nOMP_NUM_THREADS={}\n[Gunicorn Arguments]\n--workers\n{}\n"
+    )
+    apply(fake.host, fake.write_conf({"a": "1"}, text.format(1, 1)))
+    outcome = plan(fake.host, fake.write_conf({"a": "2"}, text.format(2, 3)))
+    changes = {row.name: (row.before, row.after) for row in outcome.changes["a"]}
+    assert changes["workers"] == ("1", "3")
+    assert changes["OMP_NUM_THREADS"] == ("1", "2")
+    assert set(changes) == {"workers", "OMP_NUM_THREADS", "archive_sha256"}
+
+
+def test_another_runtime_is_a_risk(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    apply(fake.host, conf)
+    other = fake.root / "opt/mms/releases/2"
+    other.mkdir()
+    fake.settings = replace(fake.settings, runtime=str(other))
+    assert any("the runtime changes" in text for text in plan(fake.host, conf).risks)
 
 
 def test_the_second_of_two_models_fails(fake: FakeHost) -> None:

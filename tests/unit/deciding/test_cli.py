@@ -22,6 +22,7 @@ class Command:
         self._capsys = capsys
         fake.layout.etc.mkdir(parents=True)
         text = f'workers = 1\nruntime = "{fake.settings.runtime}"\nprobe_timeout_s = 1\n'
+        text += "keep_warm_s = 50\nmemory_reserve = 0\n"
         (fake.layout.etc / "mms.toml").write_text(text)
 
     def run(self, *words: str) -> tuple[int, str, str]:
@@ -41,7 +42,9 @@ def command(
 ) -> Command:
     def host(options: Any, supervisor: Any) -> Any:
         made = original(options, supervisor)
-        return made.__class__(**{**made.__dict__, "probe": lambda *_arguments: None})
+        own = fake.host
+        changes = {"probe": lambda *_arguments: None, "uptime": own.uptime, "memory": own.memory}
+        return made.__class__(**{**made.__dict__, **changes})
 
     original = cli._host
     monkeypatch.setattr(cli, "_host", host)
@@ -77,7 +80,8 @@ def test_words(fake: FakeHost, command: Command) -> None:
     assert "no releases" in command.run("releases")[1]
     assert "`mms apply` does this" in command.run("plan", "--conf", conf)[1]
     _code, out, err = command.run("apply", "--conf", conf)
-    assert "loads     a  a." in out
+    assert "ACTION  MODEL  RELEASE" in out
+    assert "loads   a      a." in out
     assert "generation 1 is live" in out
     assert "mms: model a: switch the link\n" in err
     assert "Nothing to do" in command.run("apply", "--conf", conf)[1]
@@ -86,7 +90,61 @@ def test_words(fake: FakeHost, command: Command) -> None:
     assert "Restarted: a" in command.run("restart")[1]
     assert "Nothing to do" in command.run("relink")[1]
     fake.write_conf({"a": "2"})
-    assert "replaces  a  a." in command.run("apply", "--conf", conf)[1]
+    assert "replaces" in command.run("plan", "--conf", conf)[1]
+    assert "a: archive_sha256: " in command.run("apply", "--conf", conf)[1]
+
+
+def test_rollback_and_gc(fake: FakeHost, command: Command) -> None:
+    conf = str(fake.write_conf({"a": "1"}))
+    command.run("apply", "--conf", conf)
+    (old,) = fake.serving()
+    code, out, _err = command.run("rollback")
+    assert (code, out) == (2, "")
+    fake.write_conf({"a": "2"})
+    code, applied = command.json("apply", "--conf", conf)
+    assert (code, applied["keep_warm"]) == (0, {old: 50})
+    assert f"{old} (50s)" in command.run("status")[1]
+    assert "warm, 50s left" in command.run("releases")[1]
+    code, answer = command.json("releases")
+    assert {row["release"]: row["warm_s"] for row in answer["releases"]}[old] == 50
+    code, out, _err = command.run("rollback", "--check")
+    assert code == 0
+    assert "keeps warm  a" in out
+    assert "Nothing was changed; `mms rollback` does this." in out
+    code, back = command.json("rollback", "--to", "1")
+    assert (code, back["generation"], back["seconds"]) == (0, 3, 0)
+    assert ", back to generation 1\n" in command.run("status")[1]
+    assert command.json("status")[1]["restores"] == 1
+    assert "generation 1" in command.run("releases")[1]
+    assert command.run("gc", "--check")[1] == "Nothing to do: all that is here is needed.\n"
+    fake.uptime_s += 51
+    code, shown = command.json("gc", "--check")
+    assert (code, shown["changed"], len(shown["ended"])) == (0, True, 1)
+    assert "`mms gc` removes" in command.run("gc", "--check")[1]
+    assert command.json("gc")[1] == shown
+    assert fake.serving() == [old]
+    assert command.json("gc")[1]["changed"] is False
+
+
+def test_a_plan_that_is_refused_is_shown_and_ends_with_3(fake: FakeHost, command: Command) -> None:
+    fake.supervisor.memory = {"a": 180_000_000}
+    fake.memory_bytes = 300_000_000
+    conf = str(fake.write_conf({"a": "1"}))
+    command.run("apply", "--conf", conf)
+    fake.write_conf({"a": "2"})
+    code, out, err = command.run("plan", "--conf", conf)
+    assert code == 3
+    assert "with a gap" in out
+    assert "memory: 172 MiB in use, at most" in out
+    assert "risk: model a: no golden samples" in out
+    assert "Nothing was changed; `mms apply`" not in out
+    assert "model a: it does not fit beside what is loaded" in err
+    code, answer = command.json("plan", "--conf", conf)
+    assert (code, answer["gap"], answer["error"]["where"]) == (3, ["a"], "model a")
+    assert command.run("apply", "--conf", conf)[0] == 3
+    assert command.run("plan", "--conf", conf, "--allow-gap")[0] == 0
+    code, out, _err = command.run("apply", "--conf", conf, "--allow-gap")
+    assert (code, "gap of 0.0 s" in out) == (0, True)
 
 
 def test_bad_input_ends_with_2(fake: FakeHost, command: Command) -> None:

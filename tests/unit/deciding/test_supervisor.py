@@ -9,7 +9,7 @@ import pytest
 
 from mms_server import supervisor as module
 from mms_server.errors import SupervisorError
-from mms_server.supervisor import Systemd, UnitState
+from mms_server.supervisor import Systemd, UnitState, Usage
 
 _SCRIPT = """\
 #!/bin/sh
@@ -34,7 +34,7 @@ class Scripted:
 
     def answer(self, cases: dict[str, str]) -> None:
         lines = "\n".join(f"{pattern}) {action} ;;" for pattern, action in cases.items())
-        for name in ("systemctl", "journalctl"):
+        for name in ("systemctl", "journalctl", "systemd-run"):
             file = self._directory / name
             file.write_text(_SCRIPT.format(log=self._log, cases=lines or "x) ;;"))
             file.chmod(0o755)
@@ -91,6 +91,52 @@ def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -
         "b.3": UnitState("inactive", "inactive"),
         "old.2": UnitState("failed", "inactive", half_enabled=True),
     }
+
+
+_SHOWN = """\
+MemoryCurrent=300
+ControlGroup=/system.slice/a.1
+NRestarts=2
+ActiveEnterTimestampMonotonic=5500000
+
+MemoryCurrent=[not set]
+ControlGroup=
+NRestarts=0
+ActiveEnterTimestampMonotonic=0
+
+MemoryCurrent=18446744073709551615
+ControlGroup=/system.slice/c.1
+"""
+
+
+def test_what_releases_use(scripted: Scripted, tmp_path: Path) -> None:
+    groups = tmp_path / "groups"
+    (groups / "system.slice/a.1").mkdir(parents=True)
+    (groups / "system.slice/a.1/memory.peak").write_text("400\n")
+    (tmp_path / "shown").write_text(_SHOWN)
+    scripted.answer({"*show*": f"cat {tmp_path / 'shown'}"})
+    assert Systemd(groups).usage(["c.1", "a.1", "b.1"]) == {
+        "a.1": Usage(300, 400, 5.5, 2),
+        "b.1": Usage(None, None, None, 0),
+        "c.1": Usage(None, None, None, 0),
+    }
+    assert scripted.asked()[0].endswith("mms@a.1.service mms@b.1.service mms@c.1.service")
+    assert Systemd(groups).usage([]) == {}
+    scripted.answer({"*show*": "echo MemoryCurrent=1"})
+    with pytest.raises(SupervisorError, match="show answered for 1 of 2"):
+        Systemd(groups).usage(["a.1", "b.1"])
+
+
+def test_the_end_of_a_warm_release_is_a_transient_timer(scripted: Scripted) -> None:
+    Systemd().collect_later("a.1", 61.0)
+    stopped, run = scripted.asked()
+    assert stopped == "systemctl stop mms-retire-a.1.timer"
+    assert run.startswith("systemd-run --quiet --no-ask-password --collect --unit=mms-retire-a.1")
+    assert "--on-active=61s" in run
+    assert run.endswith("/opt/mms/current/bin/mms gc")
+    scripted.answer({"*--on-active*": "echo 'no bus' >&2; exit 1"})
+    with pytest.raises(SupervisorError, match="systemd-run failed: no bus"):
+        Systemd().collect_later("a.1", 61.0)
 
 
 def test_a_failure_carries_the_journal(scripted: Scripted) -> None:

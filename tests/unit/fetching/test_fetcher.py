@@ -291,12 +291,10 @@ def test_old_files_go_and_fresh_ones_stay(bench: Bench, web: Web) -> None:
     fetch(bench, web.url())
     (archive,) = bench.directory.glob("*.archive")
     day, born = 24 * 3600, archive.stat().st_mtime
-    bench.fetcher.tidy(born + day - 1)
-    assert archive.exists()
-    bench.fetcher.tidy(born + day + 1)
-    assert bench.left() == {"json", "lock"}
-    bench.fetcher.tidy(born + 91 * day)
-    assert bench.left() == set()
+    stale = bench.fetcher.stale
+    assert stale(born + day - 1) == []
+    assert stale(born + day + 1) == [archive]
+    assert {path.suffix for path in stale(born + 91 * day)} == {".archive", ".json", ".lock"}
 
 
 def test_two_at_once_fetch_one_after_the_other(bench: Bench, web: Web, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from mms_server import golden
 from mms_server.errors import ConfError
+from tests.unit.deciding.fakehost import write_archive
 from tests.unit.roles.modules import load
 
 module: Any = load("mms_service", "mms_conf")
@@ -40,6 +42,21 @@ def test_broken_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfError, match="not a ZIP file") as caught:
         examine(tmp_path, CONF)
     assert caught.value.line == 3
+
+
+def test_samples_beside_an_archive_are_published_with_it(tmp_path: Path) -> None:
+    write_archive(tmp_path / "a.model", "1")
+    (model, _other) = examine(tmp_path, CONF)["models"]
+    assert (model["publish"], model["samples"]) == (True, "")
+    beside = tmp_path / "a.model.golden"
+    beside.mkdir()
+    with pytest.raises(ConfError, match="holds no golden samples") as caught:
+        examine(tmp_path, CONF)
+    assert caught.value.line == 3
+    for name, content in golden.encode([golden.Sample(([1],), [2])]).items():
+        (beside / name).write_bytes(content)
+    (model, _other) = examine(tmp_path, CONF)["models"]
+    assert model["samples"] == str(beside)
 
 
 def test_remote_locations_are_left_to_the_hosts_and_shown_without_secrets(tmp_path: Path) -> None:

@@ -37,14 +37,32 @@ def test_slow_command_is_given_up() -> None:
         models.run([sys.executable, "-c", "import time; time.sleep(30)"], 1)
 
 
+CONF = ["--conf", "/x/mms.conf"]
+
+
 @pytest.mark.parametrize(
     ("part", "check_mode", "words"),
     [
-        ("models", False, ["apply"]),
-        ("models", True, ["plan"]),
-        ("edge", False, ["edge"]),
-        ("edge", True, ["edge", "--check"]),
+        ("models", False, ["apply", *CONF]),
+        ("models", True, ["plan", *CONF]),
+        ("edge", False, ["edge", *CONF]),
+        ("edge", True, ["edge", "--check", *CONF]),
+        ("rollback", False, ["rollback"]),
+        ("rollback", True, ["rollback", "--check"]),
     ],
 )
 def test_the_command_of_a_part(part: str, check_mode: bool, words: list[str]) -> None:
-    assert models.words_of(part, check_mode=check_mode) == words
+    assert models.words_of(part, "/x/mms.conf", check_mode=check_mode) == words
+
+
+def test_the_command_with_a_gap_and_with_a_number() -> None:
+    found = models.words_of("models", "/x/mms.conf", check_mode=False, allow_gap=True)
+    assert found == ["apply", "--allow-gap", *CONF]
+    found = models.words_of("rollback", None, check_mode=True, allow_gap=True, to=7)
+    assert found == ["rollback", "--check", "--allow-gap", "--to", "7"]
+
+
+def test_the_plan_is_the_diff() -> None:
+    result = {"before": "a", "after": "b", "plan": "loads  a", "changed": True}
+    assert models.diff_of(result) == {"before": "a", "after": "b", "prepared": "loads  a\n"}
+    assert models.diff_of({**result, "changed": False}) == {"before": "a", "after": "b"}

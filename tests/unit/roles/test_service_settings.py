@@ -7,7 +7,7 @@ from tests.unit.roles.modules import ROOT
 from tests.unit.roles.test_roles import options, read
 
 ROLE = ROOT / "roles" / "mms_service"
-TYPES = {int: "int", float: "float"}
+TYPES = {int: "int", float: "float", bool: "bool"}
 
 
 def test_every_setting_is_a_variable_of_the_same_type_and_default() -> None:

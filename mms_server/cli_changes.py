@@ -1,0 +1,85 @@
+"""The commands of ``mms`` that change what a host serves, and what is left of it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any, Final
+
+from mms_server import apply as engine
+from mms_server import operate, render, retire
+from mms_server.errors import MMSError
+from mms_server.generations import readable
+from mms_server.host import Host
+from mms_server.host_lock import locked
+from mms_server.outcome import Outcome
+from mms_server.tidy import look, tidy
+
+Answer = tuple[dict[str, Any], str]
+"""What a command found: for ``--json``, and in words."""
+
+_LOCK_WAIT_S: Final = 60.0
+
+
+class RefusedPlanError(MMSError):
+    """A plan that apply would refuse: it is shown, and the command ends as apply would."""
+
+    exit_code = 3
+
+    def __init__(self, refusal: MMSError, answer: Answer) -> None:
+        self.refusal = refusal
+        self.answer = answer
+        super().__init__(refusal.cause, fix=refusal.fix)
+
+    def where(self) -> str:
+        """Return what is refused."""
+        return self.refusal.where()
+
+
+def plan(host: Host, options: argparse.Namespace) -> Answer:
+    """Show what apply would do, and change nothing."""
+    return _shown(engine.plan(host, options.conf, allow_gap=options.allow_gap))
+
+
+def apply(host: Host, options: argparse.Namespace) -> Answer:
+    """Make this host serve what mms.conf says; a release that fails leaves it as it was."""
+    outcome = engine.apply(host, options.conf, allow_gap=options.allow_gap)
+    return render.outcome_json(outcome), render.outcome_text(outcome, done=True)
+
+
+def rollback(host: Host, options: argparse.Namespace) -> Answer:
+    """Go back to what this host served before, from its own disk."""
+    if options.check:
+        return _shown(engine.plan_rollback(host, options.to, allow_gap=options.allow_gap))
+    outcome = engine.rollback(host, options.to, allow_gap=options.allow_gap)
+    return render.outcome_json(outcome), render.outcome_text(outcome, done=True)
+
+
+def releases(host: Host, _options: argparse.Namespace) -> Answer:
+    """List the generations and releases on this host, and what is kept warm."""
+    kept = readable(host.layout)
+    directory = host.layout.releases
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    found = [(name, host.release(name)) for name in names]
+    rows = [(name, release.archive_sha256 if release else None) for name, release in found]
+    warm = operate.warm_releases(host.observe({})) if kept else {}
+    answer = render.releases_json(kept, rows, warm)
+    return answer, render.releases_text(answer)
+
+
+def gc(host: Host, options: argparse.Namespace) -> Answer:
+    """End what is no longer kept warm, and remove what no kept generation needs."""
+    if options.check:
+        ended, found = retire.overdue(host), look(host)
+    else:
+        with locked(host.layout, "mms gc", host.now(), wait_s=_LOCK_WAIT_S):
+            ended, found = retire.end_overdue(host), tidy(host)
+    answer = {"changed": bool(ended or found), "ended": ended, **asdict(found)}
+    return answer, render.gc_text(ended, found, done=not options.check)
+
+
+def _shown(outcome: Outcome) -> Answer:
+    answer = render.outcome_json(outcome), render.outcome_text(outcome, done=False)
+    if outcome.refusal:
+        raise RefusedPlanError(outcome.refusal, answer)
+    return answer

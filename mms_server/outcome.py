@@ -1,0 +1,177 @@
+"""What a change of a host does, or would do: for people, for programs and for a diff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mms_server.errors import NoRoomError
+from mms_server.forecast import Facts, Forecast, forecast
+from mms_server.host import Host
+from mms_server.measured import Known, Measured, need, read
+from mms_server.plan import ModelAction, Observed, Plan, as_text
+from mms_server.release import Release
+from mms_server.supervisor import Usage
+from mms_server.texts import size
+from mms_server.wanted import Wanted
+
+_SHORT: dict[str, int] = {"archive_sha256": 12, "golden": 12}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting of a model, before and after; empty for none."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, or would be; ``before`` and ``after`` are texts for a diff.
+
+    ``changes`` are by model, ``keep_warm`` is by release in seconds, ``gap_s`` by model how long
+    requests waited in the end. ``forecast`` is None when there is nothing to do; ``refusal`` says
+    why the change must not be begun, ``command`` what does it.
+    """
+
+    changed: bool
+    generation: int | None
+    actions: tuple[ModelAction, ...]
+    leftovers: tuple[str, ...]
+    before: str
+    after: str
+    warnings: tuple[str, ...] = ()
+    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    keep_warm: Mapping[str, int] = field(default_factory=dict)
+    forecast: Forecast | None = None
+    risks: tuple[str, ...] = ()
+    refusal: NoRoomError | None = None
+    gap_s: Mapping[str, float] = field(default_factory=dict)
+    command: str = "mms apply"
+
+
+def gather(host: Host, wanted: Wanted, observed: Observed) -> Facts:
+    """Measure the host and what is loaded on it; work out what is wanted.
+
+    Raises:
+        SupervisorError: systemd cannot be asked.
+    """
+    memory = host.memory()
+    there = [name for name, state in observed.states.items() if not state.gone]
+    usage = host.supervisor.usage(there)
+    needs = {
+        release.id: need(
+            release,
+            wanted.contents[model].size_bytes,
+            read(host.layout.measured_file(release.id)),
+            _known(host, observed.models.get(model), usage),
+        )
+        for model, release in wanted.releases.items()
+    }
+    loaded = {name: found.memory_bytes or 0 for name, found in usage.items()}
+    reserve = host.settings.memory_reserve
+    return Facts(memory.total, memory.available, reserve, needs, loaded)
+
+
+def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> Known | None:
+    """Return what is known of the release that serves a model now; it may have grown since."""
+    release = host.release(name) if name else None
+    if name is None or release is None or not host.store.has(release.archive_sha256):
+        return None
+    seen, now = read(host.layout.measured_file(name)), usage.get(name, Usage())
+    if seen is None:
+        return None
+    memory = max(seen.memory_bytes, now.memory_bytes or 0)
+    peak = max(seen.peak_bytes, now.peak_bytes or 0, memory)
+    size_bytes = host.store.content(release.archive_sha256).size_bytes
+    return Known(release, size_bytes, Measured(memory, peak, seen.ready_s))
+
+
+def outcome_of(
+    host: Host, wanted: Wanted, observed: Observed, decided: Plan, *, allow_gap: bool
+) -> Outcome:
+    """Return what ``decided`` does to the host.
+
+    Raises:
+        SupervisorError: systemd cannot be asked.
+    """
+    known = {model: host.release(name) for model, name in observed.models.items()}
+    repairs = {row.model: ", ".join(row.repairs) for row in decided.actions}
+    before = {
+        model: (name, known[model], repairs.get(model, ""))
+        for model, name in observed.models.items()
+    }
+    after = {model: (row.id, row, "") for model, row in wanted.releases.items()}
+    leftovers = "".join(
+        f"leftover: {name}\n" for name in decided.leftovers if name not in observed.models.values()
+    )
+    costs = None
+    if decided.changed:
+        costs = forecast(decided, observed, gather(host, wanted, observed))
+    return Outcome(
+        changed=decided.changed,
+        generation=observed.generation.number if observed.generation else None,
+        actions=decided.actions,
+        leftovers=decided.leftovers,
+        before=as_text(before) + leftovers,
+        after=as_text(after),
+        warnings=wanted.warnings,
+        changes={
+            model: differences(old, wanted.releases[model])
+            for model, old in known.items()
+            if old and model in wanted.releases and old != wanted.releases[model]
+        },
+        keep_warm={} if costs and costs.gap else decided.keep_warm,
+        forecast=costs,
+        risks=_risks(wanted, known, costs) if costs else (),
+        refusal=costs.refusal(allow_gap=allow_gap) if costs else None,
+    )
+
+
+def differences(before: Release, after: Release) -> tuple[Change, ...]:
+    """Return which settings of a release are others than before."""
+    old, new = _flat(before), _flat(after)
+    names = [*old, *(name for name in new if name not in old)]
+    return tuple(
+        Change(name, old.get(name, ""), new.get(name, ""))
+        for name in names
+        if old.get(name, "") != new.get(name, "")
+    )
+
+
+def _flat(release: Release) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in vars(release).items():
+        if isinstance(value, Mapping):
+            found.update({key: str(each) for key, each in value.items()})
+        elif isinstance(value, tuple):
+            found[name] = " ".join(map(str, value))
+        elif hasattr(value, "__dict__"):
+            found.update({f"{name}.{key}": str(each) for key, each in vars(value).items()})
+        else:
+            found[name] = "" if value is None else str(value)[: _SHORT.get(name)]
+    return found
+
+
+def _risks(wanted: Wanted, known: Mapping[str, Release | None], costs: Forecast) -> tuple[str, ...]:
+    risks = []
+    for model, needs in costs.starts.items():
+        release, old = wanted.releases[model], known.get(model)
+        if not (release.golden or wanted.contents[model].golden):
+            risks.append(f"model {model}: no golden samples, so wrong answers would not be noticed")
+        if old and old.runtime != release.runtime:
+            risks.append(f"model {model}: the runtime changes, and perhaps the engine with it")
+        if not needs.measured:
+            risks.append(
+                f"model {model}: never loaded on this host: memory and seconds are estimates"
+            )
+    for model in costs.gap:
+        seconds = costs.starts[model].ready_s
+        risks.append(
+            f"model {model}: no room beside what is loaded, {size(costs.short_bytes)} short: "
+            f"a gap of about {seconds:.0f} s, in which requests wait"
+        )
+    risks += [f"release {name}, kept warm or left over, ends first" for name in costs.evicted]
+    return tuple(risks)

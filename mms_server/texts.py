@@ -1,0 +1,39 @@
+"""Numbers and tables as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+_MIB: Final = 1024**2
+_GIB: Final = 1024**3
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_DAY_S: Final = 86_400
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in MiB or GiB."""
+    if abs(count) < _GIB:
+        return f"{count / _MIB:.0f} MiB"
+    return f"{count / _GIB:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    whole = round(seconds)
+    for unit, part, names in ((_DAY_S, _HOUR_S, "dh"), (_HOUR_S, _MINUTE_S, "hm")):
+        if whole >= unit:
+            return f"{whole // unit}{names[0]} {whole % unit // part}{names[1]}"
+    if whole >= _MINUTE_S:
+        return f"{whole // _MINUTE_S}m {whole % _MINUTE_S}s"
+    return f"{whole}s"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return rows of cells, aligned."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
