@@ -12,7 +12,8 @@ import yaml
 from tests.unit.roles.modules import ROOT
 
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
-HOST_ROLES = [role for role in ROLES if role.name != "mms_verify"]
+# They are no stages of a host: one looks at it, the other speaks to what is in front of it.
+HOST_ROLES = [role for role in ROLES if role.name not in {"mms_verify", "mms_balancer"}]
 
 
 def read(file: Path) -> Any:
