@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +29,6 @@ from mms_server.health import NewestGeneration
 from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
 from mms_server.layout import Layout
-from mms_server.liveness import holders
 from mms_server.metrics_files import HOST, MetricsFiles
 from mms_server.release import Release
 from mms_server.signature import Signature
@@ -142,7 +142,7 @@ def create_app(root: str = "/") -> Any:
     counters.use(directory, HOST)
     _key_route(app, api_keys.KeyRing(layout.etc / api_keys.FILE_NAME))
     host_routes(app, catalogue, HostCounts(directory).count)
-    files = MetricsFiles(layout.metrics, lambda name: bool(holders(layout.alive_file(name))))
+    files = MetricsFiles(layout, partial(health.has_processes, layout))
     metrics_route(app, catalogue, files.counted)
     return app
 

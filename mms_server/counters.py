@@ -67,7 +67,10 @@ def files_of(directory: Path, *, gauges: bool = True) -> list[str]:
     """Return the files with counters in a directory; ``gauges``: also those of processes alive."""
     found = []
     for path in sorted(directory.glob(f"*{SUFFIX}")):
-        facts = path.lstat()
+        try:
+            facts = path.lstat()
+        except PermissionError:  # a model's code can take the directory's permissions away
+            continue
         sound = stat.S_ISREG(facts.st_mode) and facts.st_size <= _MAX_BYTES
         if sound and (gauges or not path.name.startswith(_GAUGES)):
             found.append(str(path))

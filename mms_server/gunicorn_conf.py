@@ -33,7 +33,7 @@ try:
     _release = read_release(_layout, proc_name)
     logs.set_up(_release.log, logs.JOURNAL)
     _places.prepare()
-    _files = WorkerFiles(_layout.metrics / proc_name, [_release.model])
+    _files = WorkerFiles(_layout.counts(proc_name), [_release.model])
     _flights = Flights(_places.flights)
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
@@ -57,8 +57,13 @@ def on_starting(server: Any) -> None:
     )
 
 
+# Whoever looks at a release shares its group only: files that a model's code would close stay open.
+_UMASK = 0o007
+
+
 def when_ready(_server: Any) -> None:
     """Tell, by a lock that dies with the process, that the master is up."""
+    os.umask(_UMASK)
     liveness.hold(_alive_file, liveness.MASTER_SLOT)
     starts.note_ready(_places.starts)
 
@@ -72,6 +77,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(_server: Any, worker: Any) -> None:
     """Count under the worker's slot, and tell it: one on a GPU takes its device by it."""
+    os.umask(_UMASK)
     _files.post_fork(worker)
     os.environ[SLOT_VARIABLE] = str(worker.slot)
     worker.stack = stacks.opened(_places, str(worker.slot))
@@ -108,4 +114,5 @@ def on_exit(_server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Tell, by a lock that dies with the process, that this worker is up."""
+    os.umask(_UMASK)
     liveness.hold(_alive_file, worker.age)

@@ -66,12 +66,25 @@ def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealt
 
 
 def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
-    slots = holders(layout.alive_file(serving or wanted))
+    slots = _holders(layout, serving or wanted)
     master = MASTER_SLOT in slots
     workers = len(slots) - master
     answers = master and workers > 0
     why = "" if answers else trouble(layout, serving or wanted, time.time())
     return ModelHealth(master, workers, serving == wanted, serving, why)
+
+
+def has_processes(layout: Layout, release: str) -> bool:
+    """Return whether any process of a release lives."""
+    return bool(_holders(layout, release))
+
+
+def _holders(layout: Layout, release: str) -> tuple[int, ...]:
+    try:
+        return holders(layout.alive_file(release))
+    except OSError:
+        # The model's code can have put anything there: it takes nobody but itself out of service.
+        return ()
 
 
 class NewestGeneration:

@@ -59,7 +59,7 @@ class HostMetrics:
     ) -> None:
         self._layout = layout
         self._newest = NewestGeneration(layout)
-        self._files = MetricsFiles(layout.metrics, lambda _name: False)
+        self._files = MetricsFiles(layout, lambda _name: False)
         self._sink = sink
         self._orders = Orders()
         self._inherited = {k: v for k, v in os.environ.items() if k.startswith(_AWS)}

@@ -11,13 +11,14 @@ class Layout:
     """Directories of one host; tests pass others.
 
     ``state`` and ``log`` outlive a reboot, ``run`` does not, ``etc`` is written by the roles,
-    ``nginx`` belongs to nginx.
+    ``nginx`` belongs to nginx, ``units`` is systemd's directory for the administrator.
     """
 
     state: Path = Path("/var/lib/mms")
     run: Path = Path("/run/mms")
     etc: Path = Path("/etc/mms")
     nginx: Path = Path("/etc/nginx")
+    units: Path = Path("/etc/systemd/system")
     log: Path = Path("/var/log/mms")
 
     @classmethod
@@ -28,6 +29,7 @@ class Layout:
             run=root / "run/mms",
             etc=root / "etc/mms",
             nginx=root / "etc/nginx",
+            units=root / "etc/systemd/system",
             log=root / "var/log/mms",
         )
 
@@ -57,13 +59,8 @@ class Layout:
         return self.run / "live"
 
     @property
-    def alive(self) -> Path:
-        """Files whose record locks tell which processes of a release are up."""
-        return self.run / "alive"
-
-    @property
     def instances(self) -> Path:
-        """What a release's processes may write at run time, one directory per release."""
+        """One directory per release: all that the release's processes can write to."""
         return self.run / "instances"
 
     @property
@@ -73,7 +70,7 @@ class Layout:
 
     @property
     def metrics(self) -> Path:
-        """What the host's processes count, one directory per release and one of the host itself."""
+        """What the host itself counts, and what releases that are gone have counted."""
         return self.run / "metrics"
 
     @property
@@ -86,9 +83,22 @@ class Layout:
         """Bodies of requests in which a release died twice, for root alone."""
         return self.state / "quarantine"
 
+    @property
+    def roots(self) -> Path:
+        """One empty directory per release, on which what it may see is mounted."""
+        return self.run / "roots"
+
     def instance(self, release_id: str) -> Path:
-        """Return the one directory that the processes of a release can write."""
+        """Return the directory that a release's processes write to."""
         return self.instances / release_id
+
+    def root(self, release_id: str) -> Path:
+        """Return the directory that becomes the root of what a release sees."""
+        return self.roots / release_id
+
+    def counts(self, release_id: str) -> Path:
+        """Return the directory of what a release's processes count."""
+        return self.instance(release_id) / "metrics"
 
     def socket(self, release_id: str) -> Path:
         """Return the socket that systemd holds for a release."""
@@ -108,8 +118,12 @@ class Layout:
 
     def hold_file(self, release_id: str) -> Path:
         """Return the file while which is there a release's server does not load its model."""
-        return self.instances / release_id / "hold"
+        return self.instance(release_id) / "hold"
 
     def alive_file(self, release_id: str) -> Path:
-        """Return the lock file of a release's processes."""
-        return self.alive / f"{release_id}.lock"
+        """Return the file whose record locks tell which processes of a release are up."""
+        return self.instance(release_id) / "alive.lock"
+
+    def drop_in(self, release_id: str) -> Path:
+        """Return the file that adds to the service unit what one release has of its own."""
+        return self.units / f"mms@{release_id}.service.d" / "release.conf"

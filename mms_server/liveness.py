@@ -22,7 +22,12 @@ from mms_server.errors import MMSError
 MASTER_SLOT: Final = 0
 """The slot of a release's master; workers take the slots above."""
 
+MOST_HOLDERS: Final = 20_000
+"""More are not told of: a model's code can lock as much of its file as it likes."""
+
 _MAX_SLOT: Final = 2**31
+# Whoever runs a release and whoever looks at it share a group, and are different users.
+_MODE: Final = 0o660
 
 # struct flock of 64-bit Linux: type, whence, start, length, pid.
 _FLOCK: Final = struct.Struct("@hhqqi0q")
@@ -40,9 +45,7 @@ def hold(path: Path, slot: int) -> None:
         raise MMSError(f"slot {slot} of {path} is out of range.", fix="use 0 to 2**31 - 1.")
     if path not in _held:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        _held[path] = os.open(path, flags, 0o644)
-        # Whatever the umask: to see that a process lives is nobody's secret.
-        os.fchmod(_held[path], 0o644)
+        _held[path] = os.open(path, flags, _MODE)
     try:
         fcntl.lockf(_held[path], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
     except BlockingIOError as error:
@@ -55,11 +58,14 @@ def hold(path: Path, slot: int) -> None:
 def holders(path: Path) -> tuple[int, ...]:
     """Return the slots that living processes hold, in rising order; none if there is no file.
 
+    At most :data:`MOST_HOLDERS` are returned.
+
     Raises:
         OSError: the file is there but cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # A pipe in its place must not keep whoever looks waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return ()
     try:
@@ -72,13 +78,13 @@ def _walk(descriptor: int) -> set[int]:
     """Ask range by range: the kernel names any one lock in a range, not the first of it."""
     found: set[int] = set()
     ranges = [(0, _MAX_SLOT)]
-    while ranges:
+    while ranges and len(found) < MOST_HOLDERS:
         start, end = ranges.pop()
         lock = _one_lock(descriptor, start, end)
         if lock is None:
             continue
         first, last = max(lock[0], start), min(lock[1], end)
-        found.update(range(first, last))
+        found.update(range(first, min(last, first + MOST_HOLDERS - len(found))))
         ranges += [(a, b) for a, b in ((start, first), (last, end)) if a < b]
     return found
 

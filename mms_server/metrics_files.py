@@ -1,9 +1,9 @@
 """All that a host's processes have counted: of releases that run, that ended, and that are gone.
 
-Each release and the control application have a directory below one root. When a release is removed,
-its counters are added to the *past*, so that the sum over all never goes backwards. The past is a
-directory that is replaced by one rename of a link; it names the directories that it holds, so
-nothing counts twice whenever the one who adds to it is killed.
+Each release counts in its instance directory, and the host itself in one of its own. When a release
+is removed, its counters are added to the *past*, so that the sum over all never goes backwards. The
+past is a directory that is replaced by one rename of a link; it names the directories that it
+holds, so nothing counts twice whenever the one who adds to it is killed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any, Final
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from mms_server import counters, minutes
+from mms_server.layout import Layout
 
 HOST: Final = "control"
-"""The directory of the host itself; a release's name has a dot in it."""
+"""The directory of the host itself."""
 
-# No release's name begins with "@".
 _LINK: Final = "@past"
 _PAST: Final = "@past."
 _REMOVED: Final = "@removed."
@@ -32,10 +32,11 @@ _ATTEMPTS: Final = 5
 
 
 class MetricsFiles:
-    """The directories below ``root``; ``alive`` tells of a name whether its processes live."""
+    """The counters of one host; ``alive`` tells of a release whether its processes live."""
 
-    def __init__(self, root: Path, alive: Callable[[str], bool]) -> None:
-        self._root = root
+    def __init__(self, layout: Layout, alive: Callable[[str], bool]) -> None:
+        self._layout = layout
+        self._root = layout.metrics
         self._alive = alive
 
     def counted(self) -> list[Any]:
@@ -45,28 +46,27 @@ class MetricsFiles:
             OSError: they cannot be read.
         """
         for _attempt in range(_ATTEMPTS):
-            past = self._past()
+            past, places = self._places()
             try:
-                found = counters.merged(self._counter_files(past))
+                found = counters.merged(self._counter_files(past, places))
             except FileNotFoundError:  # a release was removed meanwhile: list again
                 continue
-            if self._past() == past:
+            if self._places() == (past, places):
                 return found
-        return counters.merged(self._counter_files(self._past()))
+        return counters.merged(self._counter_files(*self._places()))
 
     def minute(self, number: int) -> dict[minutes.Key, minutes.Statistic]:
         """Return what all processes observed within a minute."""
         files = [
             file
-            for directory in self._directories(self._past())
+            for directory in self._places()[1]
             for file in sorted(directory.glob(f"*{minutes.SUFFIX}"))
         ]
         return minutes.read(files, number)
 
     def releases(self) -> set[str]:
-        """Return the names of the releases that have a directory."""
-        found = self._directories(None)
-        return {path.name for path in found if path.name != HOST and not _is_ours(path.name)}
+        """Return the names of the releases that have counted something."""
+        return {path.parent.name for path in self._of_releases()}
 
     def add_to_past(self, gone: Collection[str]) -> None:
         """Add the counters of releases that are gone to the past; remove their directories.
@@ -77,8 +77,9 @@ class MetricsFiles:
             OSError: something cannot be written or removed; what was counted stays.
         """
         for name in gone:
-            directory = self._root / name
+            directory = self._layout.counts(name)
             if directory.is_dir() and not directory.is_symlink():
+                self._root.mkdir(parents=True, exist_ok=True)
                 # A name of its own: the same release may come back.
                 directory.rename(self._root / f"{_REMOVED}{os.urandom(8).hex()}")
         before = self._past()
@@ -97,23 +98,31 @@ class MetricsFiles:
         except FileNotFoundError:
             return None
 
-    def _directories(self, past: Path | None) -> list[Path]:
-        if not self._root.is_dir():
-            return []
-        held = _held(past)
-        return [
-            path
-            for path in sorted(self._root.iterdir())
-            if path.is_dir()
-            and not path.is_symlink()
-            and path.name not in held
-            and not path.name.startswith(_PAST)
-        ]
+    def _places(self) -> tuple[Path | None, list[Path]]:
+        """Return the past, and the directories that are not in it.
 
-    def _counter_files(self, past: Path | None) -> list[str]:
+        Releases are listed first: one that is removed meanwhile is there twice, which is noticed.
+        """
+        releases = self._of_releases()
+        past = self._past()
+        held = _held(past)
+        own = [
+            path
+            for path in _directories(self._root)
+            if path.name not in held and not path.name.startswith(_PAST)
+        ]
+        return past, own + releases
+
+    def _of_releases(self) -> list[Path]:
+        found = [self._layout.counts(path.name) for path in _directories(self._layout.instances)]
+        return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+    def _counter_files(self, past: Path | None, places: Collection[Path]) -> list[str]:
         files = counters.files_of(past) if past else []
-        for directory in self._directories(past):
-            files += counters.files_of(directory, gauges=self._alive(directory.name))
+        for directory in places:
+            release = directory.parent.name if directory.parent != self._root else ""
+            alive = bool(release) and self._alive(release)
+            files += counters.files_of(directory, gauges=alive)
         return files
 
     def _write_past(self, before: Path | None, added: list[str], held: Collection[str]) -> None:
@@ -131,8 +140,10 @@ class MetricsFiles:
         temporary.replace(self._root / _LINK)
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith((_PAST, _REMOVED))
+def _directories(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return []
+    return [path for path in sorted(place.iterdir()) if path.is_dir() and not path.is_symlink()]
 
 
 def _write(file: Path, metric: Any) -> None:

@@ -107,7 +107,7 @@ class Minutes:
         self._owner = os.getpid()
         size = len(head) + len(self._keys) * RING * _ENTRY.size
         path = self._directory / f"{self._name}-{counters.process_name()}{SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
         try:
             if os.pread(descriptor, len(head), 0) != head or os.fstat(descriptor).st_size != size:
                 # Of other models: start anew.

@@ -11,6 +11,8 @@ from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server import confinement
+from mms_server.confinement import Confinement, Lifted
 from mms_server.errors import ConfError
 
 _DAY_S: Final = 86_400
@@ -36,6 +38,44 @@ class ModelSettings:
         f"a whole number of seconds, 0 to {_DAY_S}",
         "How long the release that was replaced stays loaded, for an instant rollback.",
     )
+    memory_high: str | None = _row(
+        confinement.read_memory,
+        "bytes from 32M, with K, M, G or T, or a percentage like 40%",
+        "Memory from which the kernel slows the model down.",
+    )
+    memory_max: str | None = _row(
+        confinement.read_memory,
+        "bytes from 32M, with K, M, G or T, or a percentage like 50%",
+        "Memory at which the kernel ends a process of the model.",
+    )
+    tasks_max: int | None = _row(
+        confinement.read_tasks,
+        f"a whole number, 16 to {confinement.MOST_TASKS}",
+        "Processes and threads of the model.",
+    )
+    cpu_weight: int | None = _row(
+        confinement.read_weight,
+        f"a whole number, 1 to {confinement.MOST_WEIGHT}",
+        "Share of the processor, against 100 of other models.",
+    )
+    unconfined: Lifted | None = _row(  # noqa: RUF009 - a field, as the others are
+        confinement.read_lifted,
+        f"one or more of {', '.join(confinement.LIFTS)}, separated by commas, then a colon and a "
+        f"reason of 1 to {confinement.MOST_REASON} printable characters without a backslash",
+        "Protections that the model runs without, and why.",
+    )
+
+    def confinement(self) -> Confinement:
+        """Return how the model's release is confined."""
+        lifted = self.unconfined or Lifted((), "")
+        return Confinement(
+            memory_high=self.memory_high or "",
+            memory_max=self.memory_max or "",
+            tasks_max=self.tasks_max or 0,
+            cpu_weight=self.cpu_weight or 0,
+            lifted=lifted.words,
+            reason=lifted.reason,
+        )
 
 
 def rows() -> tuple[Field[Any], ...]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mms_server import generations, health, links
+from mms_server import generations, health, links, unit_file
 from mms_server.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
 from mms_server.generations import Generation
 from mms_server.health import ModelHealth
 from mms_server.host import Host
 from mms_server.host_lock import locked
 from mms_server.plan import Observed, model_of
+from mms_server.release import Release
 from mms_server.supervisor import UnitState
 
 _LOCK_WAIT_S: Final = 60.0
@@ -20,7 +21,7 @@ _LOCK_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model of the newest generation.
+    """One model of the newest generation; ``unconfined`` is what it runs without, and why.
 
     ``memory_bytes``, ``up_s`` (seconds since it got ready) and ``restarts`` (by systemd) are its
     service's. ``warm`` are the releases of the model that are still loaded after their replacement,
@@ -36,6 +37,7 @@ class ModelStatus:
     up_s: float | None = None
     restarts: int = 0
     warm: Mapping[str, float] = field(default_factory=dict)
+    unconfined: str = ""
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
@@ -66,9 +68,14 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
                 None if since is None else max(0.0, observed.uptime_s - since),
                 used.restarts,
                 {each: seconds for each, seconds in left.items() if model_of(each) == model},
+                _unconfined(host.release(name)),
             )
         )
     return generation, rows
+
+
+def _unconfined(release: Release | None) -> str:
+    return release.confinement.lifted_text() if release else ""
 
 
 def warm_releases(observed: Observed) -> dict[str, float]:
@@ -142,9 +149,11 @@ def _restart(host: Host, model: str, release: str) -> None:
     host.report(f"model {model}: restart {release}")
     settings = host.settings
     try:
+        described = host.release(release)
+        if described:
+            host.supervisor.configure({release: unit_file.text(host.layout, described)})
         host.supervisor.open_socket(release)
         host.supervisor.restart(release, settings.start_timeout_s + settings.stop_timeout_s)
-        described = host.release(release)
         on_gpu = described is not None and described.on_gpu
         wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
         host.probe(host.layout.socket(release), model, wait_s)

@@ -173,6 +173,7 @@ def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
                 "gunicorn": " ".join(release.gunicorn_args),
                 "log file": release.log.file,
                 "log level": release.log.level,
+                "confinement": release.confinement.as_text(),
             }
             lines += [f"  {name}: {value}" for name, value in facts.items() if value]
         lines += [f"  lacks: {note}"] if note else []

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mms_server.confinement import Confinement
 from mms_server.errors import MMSError
 from mms_server.logs import Log
 
@@ -27,8 +28,9 @@ class Release:
     environment that the release was checked with (an absolute path), and ``service`` overrides the
     archive's service file (an absolute path, or empty). ``golden`` is the store's entry of samples
     that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
-    workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to. The
-    others are the settings of their names (:mod:`mms_server.settings`).
+    workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
+    ``confinement`` what they are allowed otherwise than all. The others are the settings of their
+    names (:mod:`mms_server.settings`).
     """
 
     model: str
@@ -45,6 +47,7 @@ class Release:
     max_body_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 64_000_000
     log: Log = field(default_factory=Log)
+    confinement: Confinement = field(default_factory=Confinement)
     watchdog_s: int = 30
     worker_memory_max_bytes: int = -1
 
@@ -88,8 +91,9 @@ class Release:
             data: dict[str, Any] = json.loads(text)
             data["gunicorn_args"] = tuple(data["gunicorn_args"])
             data["log"] = Log(**data.get("log", {}))
+            data["confinement"] = Confinement.from_fields(data.get("confinement", {}))
             return cls(**data)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MMSError(
                 f"not a release file: {error}.", fix="run `mms apply` to write it again."
             ) from error

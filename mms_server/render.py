@@ -137,6 +137,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "up_s": row.up_s,
                 "restarts": row.restarts,
                 "warm": dict(row.warm),
+                "unconfined": row.unconfined,
             }
             for row in rows
         ],
@@ -164,8 +165,10 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
                 warm or "-",
             )
         )
-    reasons = [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
-    return "\n".join([f"{head}{_origin(generation)}", table(cells), *reasons])
+    lines = [f"{head}{_origin(generation)}", table(cells)]
+    lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
+    lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
+    return "\n".join(lines)
 
 
 def _origin(generation: Generation) -> str:

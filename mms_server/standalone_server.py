@@ -24,6 +24,7 @@ from mms_server.exposition import metrics_route
 from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
 from mms_server.host_usage import HostUsage
+from mms_server.layout import Layout
 from mms_server.metrics_files import MetricsFiles
 from mms_server.metrics_sinks import sink_for
 from mms_server.metrics_writer import MetricsWriter
@@ -101,11 +102,15 @@ def _application(options: Options, slot: int = 0) -> Any:
 
 
 def _directory(options: Options) -> Path:
-    return options.scratch / "metrics" / _SELF
+    return _layout(options).counts(_SELF)
 
 
 def _files(options: Options) -> MetricsFiles:
-    return MetricsFiles(options.scratch / "metrics", lambda _name: True)
+    return MetricsFiles(_layout(options), lambda _name: True)
+
+
+def _layout(options: Options) -> Layout:
+    return Layout(run=options.scratch)
 
 
 class StandaloneCatalogue:

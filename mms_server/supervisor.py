@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mms_server import commands
+from mms_server import commands, unit_file
 from mms_server.errors import SupervisorError
+from mms_server.layout import Layout
 
 _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
+# Beside 100, which a unit has that says nothing.
+_LOADING_WEIGHT: Final = 10
 _SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
 _NOT_SET: Final = 2**64 - 1
 _MMS: Final = Path("/opt/mms/current/bin/mms")
@@ -78,11 +82,23 @@ class Supervisor(Protocol):
     def collect_later(self, release: str, after_s: float) -> None:
         """Run ``mms gc`` in so many seconds, when a release is not to be kept any longer."""
 
+    def configure(self, contents: Mapping[str, str]) -> None:
+        """Give releases, by id, the drop-ins of these contents."""
+
+    def configured(self) -> set[str]:
+        """Return the releases that have a drop-in."""
+
+    def forget(self, release: str) -> None:
+        """Remove the drop-in of a release that is gone."""
+
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
 
     def start(self, release: str, timeout_s: float) -> None:
-        """Start the release's service; return when it is ready."""
+        """Start the release's service, with little of the processor; return when it is ready."""
+
+    def give_processor(self, release: str) -> None:
+        """Give a release that was started its whole share of the processor."""
 
     def start_soon(self, release: str) -> None:
         """Ask for socket and service to be started, and do not wait."""
@@ -116,8 +132,15 @@ def socket_unit(release: str) -> str:
 class Systemd:
     """The supervisor of a real host; ``cgroups`` is where control groups are mounted."""
 
-    def __init__(self, cgroups: Path = Path("/sys/fs/cgroup")) -> None:
+    def __init__(
+        self,
+        cgroups: Path = Path("/sys/fs/cgroup"),
+        layout: Layout | None = None,
+        properties: Path = Path("/run/systemd/system.control"),
+    ) -> None:
         self._cgroups = cgroups
+        self._layout = layout or Layout()
+        self._properties = properties
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
@@ -178,15 +201,68 @@ class Systemd:
             detail = " ".join(done.stderr.split())
             raise SupervisorError(name, f"systemd-run failed: {detail}")
 
+    def configure(self, contents: Mapping[str, str]) -> None:
+        """Give releases, by id, the drop-ins of these contents, and tell systemd once.
+
+        Raises:
+            OSError: one cannot be written.
+        """
+        written = [unit_file.write(self._layout, name, text) for name, text in contents.items()]
+        if any(written) or self._outdated(list(contents)):
+            self.systemctl("mms@*", "daemon-reload")
+
+    def _outdated(self, releases: Sequence[str]) -> bool:
+        """Return whether one who wrote such files was killed before systemd knew them."""
+        if not releases:
+            return False
+        units = [service_unit(release) for release in releases]
+        shown = self.systemctl("mms@*", "show", "--property=NeedDaemonReload", "--value", *units)
+        return "yes" in shown.split()
+
+    def configured(self) -> set[str]:
+        """Return the releases that have a drop-in."""
+        return unit_file.releases(self._layout)
+
+    def forget(self, release: str) -> None:
+        """Remove the drop-in of a release that is gone; a unit that is not loaded needs no more.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        unit_file.remove(self._layout, release)
+
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
         unit = socket_unit(release)
         self.systemctl(unit, "start", unit)
 
     def start(self, release: str, timeout_s: float) -> None:
-        """Start the release's service; return when it is ready."""
+        """Start the release's service; return when it is ready.
+
+        Until :meth:`give_processor` it has little of the processor, where others want it: to load a
+        model keeps one busy for seconds, and what serves must not wait for that.
+        """
         unit = service_unit(release)
+        weight = f"CPUWeight={_LOADING_WEIGHT}"
+        self.systemctl(unit, "set-property", "--runtime", unit, weight)
         self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
+
+    def give_processor(self, release: str) -> None:
+        """Give a release that was started the share of the processor that its unit names.
+
+        Raises:
+            OSError: what says otherwise cannot be removed.
+        """
+        if self._forget_properties(release):
+            self.systemctl(service_unit(release), "daemon-reload")
+
+    def _forget_properties(self, release: str) -> bool:
+        """Remove what ``set-property`` has written of a release; return whether it was there."""
+        directory = self._properties / f"{service_unit(release)}.d"
+        if not directory.is_dir():
+            return False
+        shutil.rmtree(directory)
+        return True
 
     def start_soon(self, release: str) -> None:
         """Ask for socket and service to be started, and do not wait."""
@@ -204,6 +280,7 @@ class Systemd:
         # One transaction: the service ends first (it is ordered after its socket), and no late
         # connection can start it again in between.
         self.systemctl(service, "stop", service, socket, timeout_s=timeout_s + _MARGIN_S)
+        self._forget_properties(release)
         # A failed unit stays loaded until it is forgotten; one that is not loaded cannot be.
         self._run("reset-failed", service, socket)
 

@@ -40,7 +40,7 @@ def look(host: Host) -> Rubbish:
 
 
 def _look(host: Host, kept: Collection[str]) -> Rubbish:
-    releases = sorted(_on_disk(host) - set(kept))
+    releases = sorted(_names(host.layout.releases) - set(kept))
     entries = host.store.others(_needed_entries(host, set(kept)))
     downloads = host.archives.fetcher.stale(host.now().timestamp())
     places = [host.layout.releases / name for name in releases]
@@ -57,7 +57,8 @@ def _look(host: Host, kept: Collection[str]) -> Rubbish:
 def tidy(host: Host) -> Rubbish:
     """Remove old generations, then what else nobody needs: releases, store entries, downloads.
 
-    What a removed release has counted is added to the past. Returned is what was removed.
+    What a removed release has counted is added to the past, before its instance directory goes.
+    Returned is what was removed.
 
     When a kept generation or release cannot be read, nothing that it may need is removed.
 
@@ -76,11 +77,14 @@ def tidy(host: Host) -> Rubbish:
         return Rubbish(old)
     for release in found.releases:
         shutil.rmtree(host.layout.releases / release, ignore_errors=False)
-    for path in _lock_files(host):
-        if path.name.removesuffix(".lock") not in kept:
-            path.unlink(missing_ok=True)
-    metrics = _metrics(host)
-    metrics.add_to_past(metrics.releases() - kept)
+    gone = _names(host.layout.instances) - kept
+    MetricsFiles(host.layout, lambda _name: False).add_to_past(gone)
+    for release in sorted(gone):
+        shutil.rmtree(host.layout.instance(release))
+    for release in sorted(_names(host.layout.roots) - kept):
+        shutil.rmtree(host.layout.root(release))
+    for release in sorted(host.supervisor.configured() - kept):
+        host.supervisor.forget(release)
     for release in warm.read(host.layout).keys() - kept:
         warm.forget(host.layout, release)
     host.store.remove_all_but(needed)
@@ -94,26 +98,18 @@ def _size(place: Path) -> int:
     return sum(path.lstat().st_size for path in files if not path.is_dir())
 
 
-def _on_disk(host: Host) -> set[str]:
-    directory = host.layout.releases
+def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-
-
-def _lock_files(host: Host) -> list[Path]:
-    directory = host.layout.alive
-    return sorted(directory.glob("*.lock")) if directory.is_dir() else []
-
-
-def _metrics(host: Host) -> MetricsFiles:
-    return MetricsFiles(host.layout.metrics, lambda _name: False)
 
 
 def _kept_releases(host: Host) -> set[str]:
     kept: set[str] = set()
     for number in generations.numbers(host.layout)[: host.settings.keep_generations]:
         kept.update(generations.load(host.layout, number).models.values())
-    doubtful = _on_disk(host) | {path.name.removesuffix(".lock") for path in _lock_files(host)}
-    doubtful |= _metrics(host).releases() | set(warm.read(host.layout))
+    layout = host.layout
+    doubtful = host.supervisor.configured() | warm.read(layout).keys()
+    for directory in (layout.releases, layout.instances, layout.roots):
+        doubtful |= _names(directory)
     doubtful -= kept
     if doubtful:
         states = host.supervisor.states(doubtful)
@@ -123,7 +119,7 @@ def _kept_releases(host: Host) -> set[str]:
 
 def _needed_entries(host: Host, kept: set[str]) -> set[str]:
     needed: set[str] = set()
-    for name in kept & _on_disk(host):
+    for name in kept & _names(host.layout.releases):
         release = Release.from_json(host.layout.release_file(name).read_text("utf-8"))
         needed.update(release.entries)
     return needed

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mms_server import generations, holds, links, measured, retire, warm
+from mms_server import generations, holds, links, measured, retire, unit_file, warm
 from mms_server.errors import MMSError
 from mms_server.forecast import Forecast
 from mms_server.generations import Generation
@@ -59,6 +59,7 @@ class Transaction:
         """
         try:
             self._make_room()
+            self._configure()
             for model, release in self._plan.to_start():
                 if model not in self._forecast.gap:
                     self._start(model, release)
@@ -83,6 +84,15 @@ class Transaction:
             if self._observed.state(release).boots:
                 self._host.supervisor.disable(release)
             retire.stop(self._host, release)
+
+    def _configure(self) -> None:
+        """Write what the units have of their own, all at once: systemd reads its files once."""
+        wanted = [self._wanted.releases[model] for model, _release in self._plan.to_start()]
+        if wanted:
+            self._enter(", ".join(row.model for row in wanted), "write what its unit needs")
+            layout = self._host.layout
+            contents = {row.id: unit_file.text(layout, row) for row in wanted}
+            self._host.supervisor.configure(contents)
 
     def _prepare(self, model: str, release: str) -> None:
         """Write what the release is, before anything of it starts."""
@@ -118,6 +128,7 @@ class Transaction:
         on_gpu = self._wanted.releases[model].on_gpu
         wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
         self._host.probe(self._host.layout.socket(release), model, wait_s)
+        self._host.supervisor.give_processor(release)
 
     def _measure(self, release: str, ready_s: float) -> None:
         host = self._host

@@ -14,6 +14,7 @@ from mms_server.conf import MmsConf, ModelSpec
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
 from mms_server.logs import Log
 from mms_server.mms_flags import METRICS
+from mms_server.model_settings import ModelSettings
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.sources import locate, locate_service
@@ -90,6 +91,7 @@ def resolve(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
             log=log,
+            confinement=conf.model_settings.get(spec.name, ModelSettings()).confinement(),
             golden=_samples(conf, spec, found, archives.store, take=take),
             watchdog_s=settings.watchdog_s,
             worker_memory_max_bytes=settings.worker_memory_max_bytes,

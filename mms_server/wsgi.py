@@ -45,7 +45,7 @@ def _application() -> Any:
     )
     limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
     app = contract_app()
-    observer = PredictionMetrics(layout.metrics / release.id, [release.model])
+    observer = PredictionMetrics(layout.counts(release.id), [release.model])
     samples = golden.read(layout.store / (release.golden or release.archive_sha256))
     places = Places(layout.instance(release.id))
     guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)

@@ -17,7 +17,8 @@ from mms_server.errors import MMSError
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Largest body of a request that is kept for replay."""
 
-_DIRECTORY_MODE: Final = 0o2770
+# Without the set-group-id bit, which a unit may not set: the group is the processes' own.
+_DIRECTORY_MODE: Final = 0o770
 _FILE_MODE: Final = 0o660
 
 

@@ -1,7 +1,8 @@
-"""Run a step of the exporter in a process of its own, with a time limit.
+"""Run a step of the exporter in a process of its own, confined, and with a time limit.
 
 Service files are foreign code, and so are the engine's parsers to a file from elsewhere: what
-exits, hangs, prints or crashes there must not take the exporter along. The child is ``__main__``.
+exits, hangs, prints or crashes there must not take the exporter along, nor do anything else to the
+machine: see :mod:`.isolation`. The child is ``__main__``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import mms_server
 from mms_server.errors import ArchiveError, ServiceError
+from mms_server.export.isolation import Task, confined
 
 SERVICE, ONNX, SAMPLES = "service", "onnx", "samples"
 ARCHIVE = "archive"
@@ -26,24 +29,36 @@ SYMBOLIC, GLUON = "symbolic", "gluon"
 
 _POLL_S: Final = 0.02
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+# As a shell has it, and bubblewrap: code 128 and more stands for a signal.
+_SIGNALS: Final = 128
 
 
-def run(step: str, *words: str, where: Path, timeout_s: float) -> Any:
+def run(
+    step: str,
+    *words: str,
+    where: Path,
+    timeout_s: float,
+    readable: Sequence[Path],
+    writable: Path | None = None,
+) -> Any:
     """Return what a step answers; ``where`` is the file that errors are about.
 
-    What the step's code prints goes to stderr. Nothing that it started survives.
+    The step can read only what is below ``readable`` of what is not the system's, and write only
+    into ``writable``, a directory. What its code prints goes to stderr. Nothing that it started
+    survives.
 
     Raises:
         MMSError: the step refused, did not end within ``timeout_s`` seconds, or did not answer.
     """
-    with tempfile.TemporaryFile() as answer:
-        descriptor = answer.fileno()
+    command = [sys.executable, "-B", "-P", "-m", str(__package__), step, *words]
+    task = Task(command, {**os.environ, "PYTHONPATH": _path()}, readable, writable)
+    with tempfile.TemporaryFile() as answer, confined(task, timeout_s) as confining:
         process = subprocess.Popen(
-            [sys.executable, "-B", "-P", "-m", __package__, str(descriptor), step, *words],
+            confining.command,
             stdin=subprocess.DEVNULL,
-            stdout=sys.__stderr__ or subprocess.DEVNULL,
-            pass_fds=[descriptor],
-            env={**os.environ, "PYTHONPATH": _path()},
+            stdout=answer,
+            stderr=sys.__stderr__ or subprocess.DEVNULL,
+            env=dict(confining.environ),
             start_new_session=True,
         )
         ended = False
@@ -85,7 +100,9 @@ def _value(answer: BinaryIO, where: Path, code: int) -> Any:
             return data["value"]
         kind, place, cause, fix = data["refused"]
     except (ValueError, KeyError, TypeError) as error:
-        ending = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        number = -code if code < 0 else code - _SIGNALS
+        killed = number in signal.valid_signals()
+        ending = f"was killed by signal {number}" if killed else f"exited with code {code}"
         raise ArchiveError(
             where,
             f"the process that ran its code {ending} before it answered.",

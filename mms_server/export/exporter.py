@@ -35,6 +35,7 @@ _SERVICES = Path(archived_services.__file__).parent
 _BAD_NAME = re.compile(r"[/\x00-\x1f\x7f]|^\.|^$")
 _IMPORT_TIMEOUT_S = 60.0
 _CONVERT_TIMEOUT_S = 600.0
+_CONVERTED = "converted"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _collect(model_name: str, directory: Path, service_file: str | None, scratch
         members = {name: members[name] for name in sorted(members)}
     if model.symbol:
         check_epoch(model_name, directory, model)
-        symbol = scratch / model.symbol if model.symbol not in files else files[model.symbol]
+        symbol = files.get(model.symbol, scratch / _CONVERTED / model.symbol)
         signature_file.check_inputs(directory / signature_file.NAME, signature, symbol)
         engine = _engine_version(symbol)
     else:
@@ -121,9 +122,20 @@ def _collect(model_name: str, directory: Path, service_file: str | None, scratch
 def _converted(onnx_file: Path, scratch: Path) -> tuple[list[str], tuple[Path, Path]]:
     """Return the names of the network's inputs, and the files it was converted to."""
     prefix = onnx_file.name.removesuffix(ONNX)
-    files = scratch / (prefix + SYMBOL), scratch / f"{prefix}-0000{PARAMETERS}"
+    place = scratch / _CONVERTED
+    place.mkdir()
+    # For whatever user the conversion gets; the directory above is this user's alone.
+    place.chmod(0o777)
+    files = place / (prefix + SYMBOL), place / f"{prefix}-0000{PARAMETERS}"
     words = [str(path.absolute()) for path in (onnx_file, *files)]
-    inputs = child.run(child.ONNX, *words, where=onnx_file, timeout_s=_CONVERT_TIMEOUT_S)
+    inputs = child.run(
+        child.ONNX,
+        *words,
+        where=onnx_file,
+        timeout_s=_CONVERT_TIMEOUT_S,
+        readable=[onnx_file],
+        writable=place,
+    )
     return inputs, files
 
 
@@ -141,7 +153,13 @@ def _given_service(directory: Path, service_file: str) -> Path:
 
 def _is_gluon(service: Path) -> bool:
     file = str(service.absolute())
-    kind = child.run(child.SERVICE, file, where=service, timeout_s=_IMPORT_TIMEOUT_S)
+    kind = child.run(
+        child.SERVICE,
+        file,
+        where=service,
+        timeout_s=_IMPORT_TIMEOUT_S,
+        readable=[service.absolute().parent],
+    )
     return bool(kind == child.GLUON)
 
 

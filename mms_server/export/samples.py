@@ -56,13 +56,21 @@ def record(
     """
     samples = [read(file, signature) for file in files]
     scratch.mkdir()
+    readable = {scratch}
     for name, content in {**members, **golden.encode(samples)}.items():
         place = scratch / name.rpartition("/")[2]
         if isinstance(content, bytes):
             place.write_bytes(content)
         else:
             place.symlink_to(content.absolute())
-    expected = child.run(child.SAMPLES, str(scratch), where=files[0], timeout_s=_TIMEOUT_S)
+            readable.add(content.absolute())
+    expected = child.run(
+        child.SAMPLES,
+        str(scratch),
+        where=files[0],
+        timeout_s=_TIMEOUT_S,
+        readable=sorted(readable),
+    )
     return golden.encode(
         [
             golden.Sample(sample.inputs, answer, sample.tolerance)

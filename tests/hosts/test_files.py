@@ -40,7 +40,8 @@ def test_system_directories_are_as_they_were(host: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/opt/mms", "/opt/mms/releases", "/etc/mms", "/var/lib/mms", "/run/mms"]
+    "path",
+    ["/opt/mms", "/opt/mms/releases", "/etc/mms", "/var/lib/mms", "/run/mms", "/run/mms/instances"],
 )
 def test_own_directories_belong_to_root(host: Any, path: str) -> None:
     directory = host.file(path)
@@ -48,9 +49,9 @@ def test_own_directories_belong_to_root(host: Any, path: str) -> None:
     assert (directory.user, directory.group, directory.mode) == ("root", "root", 0o755)
 
 
-def test_only_the_lock_files_belong_to_the_workers(host: Any) -> None:
-    directory = host.file("/run/mms/alive")
-    assert (directory.user, directory.group) == ("mms", "mms")
+def test_only_its_instance_directory_is_a_release_s_to_write(host: Any, release: str) -> None:
+    directory = host.file(f"/run/mms/instances/{release}")
+    assert (directory.user, directory.group, directory.mode) == ("root", "mms", 0o2770)
     found = host.check_output("find /opt/mms /etc/mms /var/lib/mms -xdev -not -user root")
     assert found == ""
 

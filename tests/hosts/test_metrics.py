@@ -120,7 +120,7 @@ def test_the_writer_has_the_network_and_little_else(host: Any) -> None:
     [
         ("/etc/mms/metrics.env", "root", 0o600),
         ("/run/mms/metrics", "mms", 0o755),
-        ("/var/log/mms", "mms", 0o750),
+        ("/var/log/mms", "mms", 0o2770),
     ],
 )
 def test_places(host: Any, path: str, user: str, mode: int) -> None:
@@ -158,7 +158,7 @@ def test_an_update_to_a_log_file_and_csv_takes_nothing_back(
     assert scrape(host)["mms_predictions_total200"] >= before
 
     log = host.file("/var/log/mms/mms_app.log")
-    assert (log.user, log.group) == ("mms", "mms")
+    assert (log.group, log.mode) == ("mms", 0o660)
     lab.predict(machine)
     file = host.file("/var/log/mms/metrics/digits/mms_PredictionTotal.csv")
     deadline = time.monotonic() + 150

@@ -31,10 +31,10 @@ def test_no_unit_failed(host: Any) -> None:
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
 
 
-def test_release_socket_belongs_to_workers_and_proxy_only(host: Any, release: str) -> None:
+def test_release_socket_belongs_to_root_and_proxy_only(host: Any, release: str) -> None:
     socket = host.file(f"/run/mms/{release}.sock")
     assert socket.is_socket
-    assert (socket.user, socket.group, socket.mode) == ("mms", "www-data", 0o660)
+    assert (socket.user, socket.group, socket.mode) == ("root", "www-data", 0o660)
 
 
 def test_live_link_points_at_the_release(host: Any, release: str) -> None:
@@ -77,8 +77,13 @@ SANDBOX = {
     "RestrictAddressFamilies": "AF_UNIX",
     "ProtectKernelTunables": "yes",
     "CapabilityBoundingSet": "",
-    "User": "mms",
+    "PrivateUsers": "yes",
+    "ProcSubset": "pid",
 }
+
+
+# Those of systemd for units.
+DYNAMIC_USERS = range(61184, 65520)
 
 
 @pytest.mark.parametrize(("name", "value"), SANDBOX.items())
@@ -88,8 +93,10 @@ def test_sandbox(host: Any, release: str, unit: str, name: str, value: str) -> N
     assert host.check_output(f"systemctl show --property={name} --value {unit}") == value
 
 
-def test_workers_run_as_their_user_and_see_no_network(host: Any, release: str) -> None:
+def test_workers_run_as_a_user_of_their_own_and_see_no_network(host: Any, release: str) -> None:
     pid = host.check_output(f"systemctl show --property=MainPID --value mms@{release}.service")
-    assert host.check_output(f"stat --format=%U /proc/{pid}") == "mms"
+    user, group = host.check_output(f"stat --format=%u:%G /proc/{pid}").split(":")
+    assert int(user) in DYNAMIC_USERS
+    assert group == "mms"
     interfaces = host.file(f"/proc/{pid}/net/dev").content_string.splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]

@@ -116,7 +116,7 @@ def pair(directory: Path, *, epoch: int = 0) -> Path:
 def odd(directory: Path, service: str = ODD_SERVICE) -> Path:
     """Return an archive whose own service class does what it is told."""
     symbol = mx.sym.broadcast_mul(mx.sym.Variable("order"), mx.sym.Variable("one", shape=(1, 1)))
-    (directory / "odd").mkdir(parents=True)
+    (directory / "odd").mkdir(parents=True, exist_ok=True)
     (directory / "odd" / "odd_service.py").write_text(service)
     return _export(
         directory,

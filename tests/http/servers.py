@@ -146,7 +146,7 @@ def write_release(root: Path, archive: Path, **changes: Any) -> Release:
     made = Release(model=archive.stem, archive_sha256=digest, workers=1, runtime=str(BIN.parent))
     release = dataclasses.replace(made, **changes)
     write_atomically(layout.release_file(release.id), release.to_json())
-    layout.alive.mkdir(parents=True, exist_ok=True)
+    layout.instance(release.id).mkdir(parents=True, exist_ok=True)
     return release
 
 

@@ -142,7 +142,7 @@ def test_a_release_s_counters_go_on_over_a_restart_and_an_update(
     old = write_release(root, archives["pair"], workers=2)
     new = write_release(root, archives["pair"], workers=1)
     app = control.create_app(str(root))
-    files = MetricsFiles(layout.metrics, lambda _name: True)
+    files = MetricsFiles(layout, lambda _name: True)
     started = minute_of(time.time())
     ask = {"left": b"[[1,2,3]]", "right": b"[[1,2,3]]"}
 
@@ -159,7 +159,7 @@ def test_a_release_s_counters_go_on_over_a_restart_and_an_update(
                 seen += 1
                 assert counted() == seen
     files.add_to_past([old.id])
-    assert not (layout.metrics / old.id).exists()
+    assert not layout.counts(old.id).exists()
     assert counted() == seen == 15
     files.add_to_past([new.id])
     assert counted() == seen
@@ -189,7 +189,7 @@ def test_minutes_hold_exact_statistics_over_all_workers(
         for thread in threads:
             thread.join(20)
         last = minute_of(time.time())
-    files = MetricsFiles(Layout.under(root).metrics, lambda _name: True)
+    files = MetricsFiles(Layout.under(root), lambda _name: True)
     found: dict[str, Statistic] = {}
     for number in {first, last}:
         for (model, name), seen in files.minute(number).items():

@@ -102,7 +102,7 @@ def test_a_worker_that_dies_leaves_one_certificate(name: str, root: Path) -> Non
 
 @pytest.mark.parametrize("name", of(Outcome.ERROR))
 def test_an_error_costs_no_worker(name: str, root: Path) -> None:
-    with keep(name, root, workers=1) as (server, places):
+    with keep(name, root, workers=1, watchdog_s=30, predict_timeout_s=25.0) as (server, places):
         before = server.workers()
         answer = ask(server, BAD)
         assert answer.status == ANIMALS[name].status
@@ -129,7 +129,9 @@ def test_odd_behaviour_is_contained(name: str, root: Path) -> None:
         assert left == []
 
 
-@pytest.mark.parametrize("where", [Where.IMPORT, Where.LOAD, Where.WARM_UP], ids=lambda w: w.value)
+@pytest.mark.parametrize(
+    "where", [Where.IMPORT, Where.LOAD, Where.WARM_UP, Where.GOLDEN], ids=lambda w: w.value
+)
 def test_what_fails_before_it_serves_is_never_ready(where: Where, root: Path) -> None:
     for name in of(Outcome.NEVER_READY, where=where):
         notify = root / f"{name}.notify"

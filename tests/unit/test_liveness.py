@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mms_server.errors import MMSError
-from mms_server.liveness import hold, holders
+from mms_server.liveness import MOST_HOLDERS, hold, holders
 
 _HOLDER = """
 import sys, time
@@ -22,6 +22,14 @@ from pathlib import Path
 from mms_server.liveness import hold
 for slot in sys.argv[2:]:
     hold(Path(sys.argv[1]), int(slot))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+_GREEDY = """
+import fcntl, sys, time
+stream = open(sys.argv[1], "w")
+fcntl.lockf(stream, fcntl.LOCK_EX, int(sys.argv[2]))
 print("held", flush=True)
 time.sleep(60)
 """
@@ -68,10 +76,23 @@ def test_slots_of_living_processes(tmp_path: Path) -> None:
     assert holders(path) == ()
 
 
-def test_everybody_may_look_whatever_the_umask(tmp_path: Path) -> None:
+def test_the_group_may_look_and_hold_and_nobody_else(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
-    with _process(f"import os; os.umask(0o077)\n{_HOLDER}", str(path), "0"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    with _process(f"import os; os.umask(0o007)\n{_HOLDER}", str(path), "0"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    os.mkfifo(path)
+    assert holders(path) == ()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_only_so_many_holders_are_told_of(tmp_path: Path, more: int) -> None:
+    path = tmp_path / "a.lock"
+    with _process(_GREEDY, str(path), str(MOST_HOLDERS + more)):
+        assert holders(path) == tuple(range(MOST_HOLDERS))
 
 
 def test_kill_frees_the_slot(tmp_path: Path) -> None:

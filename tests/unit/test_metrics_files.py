@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 
 from mms_server import counters
 from mms_server.errors import MMSError
+from mms_server.layout import Layout
 from mms_server.metrics_files import HOST, MetricsFiles
 
 
@@ -51,11 +52,21 @@ def total(files: MetricsFiles) -> dict[str, float]:
 
 
 def files_of(root: Path, *alive: str) -> MetricsFiles:
-    return MetricsFiles(root, lambda name: name in alive)
+    return MetricsFiles(Layout.under(root), lambda name: name in alive)
+
+
+def counts(root: Path, release: str) -> Path:
+    return Layout.under(root).counts(release)
+
+
+def names(root: Path) -> list[str]:
+    """Return what is in the directory of the past, and the releases that have counted."""
+    layout = Layout.under(root)
+    return sorted(path.name for path in (*layout.metrics.iterdir(), *layout.instances.glob("*/*")))
 
 
 def count(root: Path, release: str, process: str, number: int) -> None:
-    one = Process(root / release, process)
+    one = Process(counts(root, release), process)
     one.count.inc(number)
     one.gauge.set(number)
     one.times.observe(number)
@@ -74,9 +85,9 @@ def test_what_a_dead_process_had_at_the_time_does_not_count(tmp_path: Path) -> N
     count(tmp_path, "a.1", "0", 1)
     count(tmp_path, "a.2", "1", 2)
     assert total(files_of(tmp_path, "a.2"))["g"] == 2
-    counters.forget_gauges(tmp_path / "a.2", "0")
+    counters.forget_gauges(counts(tmp_path, "a.2"), "0")
     assert total(files_of(tmp_path, "a.2"))["g"] == 2
-    counters.forget_gauges(tmp_path / "a.2", "1")
+    counters.forget_gauges(counts(tmp_path, "a.2"), "1")
     assert "g" not in total(files_of(tmp_path, "a.2"))
 
 
@@ -85,7 +96,7 @@ def test_a_successor_goes_on_and_a_new_master_removes_gauges(tmp_path: Path) -> 
     count(tmp_path, "a.1", "0", 2)
     found = total(files_of(tmp_path, "a.1"))
     assert found == {**ALL, "h_sum": 3, "g": 2}
-    counters.use(tmp_path / "a.1")
+    counters.use(counts(tmp_path, "a.1"))
     assert "g" not in total(files_of(tmp_path, "a.1"))
 
 
@@ -105,7 +116,7 @@ def test_releases_that_are_gone_stay_in_the_sum(tmp_path: Path) -> None:
     assert total(files)["c_total"] == 15
     files.add_to_past(["a.1", "a.4", "a.5"])
     assert total(files)["c_total"] == 15
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(names(tmp_path)) == 2
 
 
 class Killed(BaseException):
@@ -143,18 +154,32 @@ def test_being_killed_at_any_step_changes_no_sum(
             assert step > 8
     files.add_to_past(["a.1", "a.2"])
     assert total(files)["c_total"] == 3
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(names(tmp_path)) == 2
 
 
 def test_a_file_that_is_not_sound_costs_no_other(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     for number, data in enumerate((b"", b"\0" * 10, b"\xff" * 100, b"\x40\0\0\0" + b"x" * 100)):
-        (tmp_path / "a.1" / f"counter_{number + 5}.db").write_bytes(data)
-    os.mkfifo(tmp_path / "a.1" / "counter_pipe.db")
-    (tmp_path / "a.1" / "histogram_link.db").symlink_to("/etc/passwd")
-    with (tmp_path / "a.1" / "counter_huge.db").open("wb") as stream:
+        (counts(tmp_path, "a.1") / f"counter_{number + 5}.db").write_bytes(data)
+    os.mkfifo(counts(tmp_path, "a.1") / "counter_pipe.db")
+    (counts(tmp_path, "a.1") / "histogram_link.db").symlink_to("/etc/passwd")
+    with (counts(tmp_path, "a.1") / "counter_huge.db").open("wb") as stream:
         stream.truncate(17 * 1024 * 1024)
     assert total(files_of(tmp_path, "a.1"))["c_total"] == 1
+
+
+def test_a_release_that_is_removed_while_it_is_looked_at_counts_once(tmp_path: Path) -> None:
+    count(tmp_path, "a.1", "0", 1)
+    count(tmp_path, "b.1", "0", 2)
+    remover = files_of(tmp_path)
+
+    def asked(name: str) -> bool:
+        remover.add_to_past([name])
+        return True
+
+    looker = MetricsFiles(Layout.under(tmp_path), asked)
+    assert total(looker)["c_total"] == 3
+    assert total(files_of(tmp_path))["c_total"] == 3
 
 
 def test_nothing_is_there_yet(tmp_path: Path) -> None:
@@ -166,7 +191,7 @@ def test_nothing_is_there_yet(tmp_path: Path) -> None:
 
 
 def test_the_host_s_own_counters_are_no_release(tmp_path: Path) -> None:
-    count(tmp_path, HOST, HOST, 1)
+    Process(Layout.under(tmp_path).metrics / HOST, HOST).count.inc()
     files = files_of(tmp_path)
     assert files.releases() == set()
     assert total(files)["c_total"] == 1
@@ -175,7 +200,7 @@ def test_the_host_s_own_counters_are_no_release(tmp_path: Path) -> None:
 def test_the_past_names_what_it_holds(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     files_of(tmp_path).add_to_past(["a.1"])
-    (name,) = json.loads((tmp_path / "@past" / "held.json").read_text())
+    (name,) = json.loads((Layout.under(tmp_path).metrics / "@past" / "held.json").read_text())
     assert name.startswith("@removed.")
 
 

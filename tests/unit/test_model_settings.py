@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,59 @@ def test_bad_settings(line: str, cause: str) -> None:
     assert caught.value.line == 4 + line.count("\n") + 1
     assert cause in caught.value.cause
     assert caught.value.fix
+
+
+LIMITS = [
+    ("memory_high", ["33554432", "32M", "999T", "1%", "100%"], ["33554431", "31M", "0%", "101%"]),
+    ("memory_max", ["32768K", "2G"], ["32767K", "2GB", "infinity", "-1", "1.5G", "2 G", "٣٣M"]),
+    ("tasks_max", ["16", "65536"], ["15", "65537", "x", "1e3", "٣٣"]),
+    ("cpu_weight", ["1", "10000"], ["0", "10001", "idle"]),
+]
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), LIMITS)
+def test_limits(name: str, good: list[str], bad: list[str]) -> None:
+    for value in good:
+        found = parse(f"{HEAD}[Model Settings]\na.{name}={value}\n", FILE).model_settings["a"]
+        assert str(getattr(found.confinement(), name)) == value
+    for value in bad:
+        with pytest.raises(ConfError, match=re.escape(f"a.{name}={value} is out of range")):
+            parse(f"{HEAD}[Model Settings]\na.{name}={value}\n", FILE)
+
+
+def test_protections_are_lifted_by_name_and_with_a_reason() -> None:
+    line = "a.unconfined=files , network:reads a feature store: ticket 12 "
+    found = parse(f"{HEAD}[Model Settings]\n{line}\n", FILE).model_settings["a"].confinement()
+    assert found.lifted == ("network", "files"), "in an order of ours: equal sets, equal releases"
+    assert found.reason == "reads a feature store: ticket 12"
+    assert found.as_text() == (
+        "without protection of network, files (reads a feature store: ticket 12)"
+    )
+    assert ModelSettings().confinement().as_text() == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "network",
+        "network:",
+        "network: ",
+        ": a reason",
+        "everything: a reason",
+        "network,: a reason",
+        "network files: a reason",
+        "network: ends in a backslash\\",
+        "network: a\x1b[31m color",
+        f"network: {'x' * 201}",
+    ],
+)
+def test_what_lifts_nothing(value: str) -> None:
+    with pytest.raises(ConfError) as caught:
+        parse(f"{HEAD}[Model Settings]\na.unconfined={value}\n", FILE)
+    assert "network, files, devices, processes, system_calls" in caught.value.fix
+    assert "a reason" in caught.value.fix
+
+
+def test_the_longest_reason() -> None:
+    text = f"{HEAD}[Model Settings]\na.unconfined=network: {'x' * 200}\n"
+    assert parse(text, FILE).model_settings["a"].confinement().reason == "x" * 200

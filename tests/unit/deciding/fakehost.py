@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mms_server import generations, links, warm
+from mms_server import generations, links, unit_file, warm
 from mms_server.errors import ProbeError, SupervisorError
 from mms_server.host import Host
 from mms_server.host_usage import HostMemory
@@ -93,10 +93,24 @@ class FakeSupervisor:
         self.words = ""
         self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
+        self.slow: set[str] = set()
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         return {**dict.fromkeys(releases, UnitState()), **self.units}
+
+    def configure(self, contents: Mapping[str, str]) -> None:
+        for release, content in contents.items():
+            self._clockwork.tick(f"before configure {release}")
+            unit_file.write(self._layout, release, content)
+        self._clockwork.tick("after configure")
+
+    def configured(self) -> set[str]:
+        return unit_file.releases(self._layout)
+
+    def forget(self, release: str) -> None:
+        self._clockwork.tick(f"before forget {release}")
+        unit_file.remove(self._layout, release)
 
     def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
         return {name: Usage(self.used(name) or None) for name in releases}
@@ -115,7 +129,12 @@ class FakeSupervisor:
         self._set("open", release, socket="active")
 
     def start(self, release: str, timeout_s: float) -> None:
+        self.slow.add(release)
         self._run("start", release)
+
+    def give_processor(self, release: str) -> None:
+        self._clockwork.tick(f"before giving {release} the processor")
+        self.slow.discard(release)
 
     def start_soon(self, release: str) -> None:
         self._set("start_soon", release, socket="active", service="active")
@@ -140,6 +159,7 @@ class FakeSupervisor:
     def _run(self, act: str, release: str) -> None:
         described = Release.from_json(self._layout.release_file(release).read_text())
         assert self.units[release].socket == "active", "a service needs its socket"
+        assert described.archive_sha256 in self._layout.drop_in(release).read_text()
         assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
         hold = self._layout.hold_file(release)
         assert not hold.exists(), "a release that is held does not get ready"
@@ -294,6 +314,7 @@ class FakeHost:
         assert self.served() == dict(models)
         live, kept_warm = set(generation.models.values()), set(warm.read(self.layout))
         assert self.serving() == sorted(live | kept_warm)
+        assert not self.supervisor.slow & set(generation.models.values())
         left = {name for name, state in self.supervisor.units.items() if not state.gone}
         assert left == live | kept_warm
         assert all(self.supervisor.units[name].enabled == (name in live) for name in left)
@@ -306,6 +327,7 @@ class FakeHost:
             for name in generations.load(self.layout, number).models.values()
         }
         assert {path.name for path in self.layout.releases.iterdir()} == kept
+        assert self.supervisor.configured() == kept
         texts = [self.layout.release_file(name).read_text() for name in kept]
         entries = {entry for text in texts for entry in Release.from_json(text).entries}
         assert {path.name for path in self.layout.store.iterdir()} == entries

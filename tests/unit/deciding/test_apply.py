@@ -356,11 +356,11 @@ def test_old_generations_and_their_releases_are_removed(fake: FakeHost) -> None:
     for weights in "01234":
         fake.write_conf({"a": weights})
         apply(fake.host, conf)
-        fake.layout.alive.mkdir(parents=True, exist_ok=True)
+        fake.layout.instance(fake.serving()[0]).mkdir(parents=True, exist_ok=True)
         fake.layout.alive_file(fake.serving()[0]).touch()
     apply(fake.host, conf)
     assert generations.numbers(fake.layout) == [5, 4]
-    assert len(list(fake.layout.alive.iterdir())) == 2
+    assert len(list(fake.layout.instances.iterdir())) == 2
     fake.check_settled({"a": "4"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,8 +19,13 @@ from fakehost import FakeHost
 
 from mms_server import api_keys, control, generations, links
 from mms_server.apply import apply
+from mms_server.deaths import recent, starts
+from mms_server.deaths.places import Places
+from mms_server.deaths.recent import Recent
+from mms_server.deaths.starts import Starts
 from mms_server.generations import Generation
 from mms_server.layout import Layout
+from tests.unit.deaths.makes import certificate, places
 
 _HOLDER = """
 import sys, time
@@ -34,7 +40,7 @@ time.sleep(60)
 
 @contextmanager
 def _alive(layout: Layout, release: str, *slots: int) -> Iterator[None]:
-    layout.alive.mkdir(parents=True, exist_ok=True)
+    layout.instance(release).mkdir(parents=True, exist_ok=True)
     words = [str(layout.alive_file(release)), *map(str, slots)]
     process = subprocess.Popen([sys.executable, "-c", _HOLDER, *words], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -98,6 +104,30 @@ def test_health_follows_the_processes_and_the_links(fake: FakeHost) -> None:
             links.point(fake.layout, "b", live["b"])
             assert _ping(app) == _HEALTHY
     assert _ping(app) == _UNHEALTHY
+
+
+@pytest.mark.parametrize("trick", ["link", "pipe", "directory"])
+def test_a_model_that_spoils_its_lock_file_takes_out_only_itself(
+    fake: FakeHost, trick: str
+) -> None:
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
+    live = links.read(fake.layout)
+    app = control.create_app(str(fake.root))
+    file = fake.layout.alive_file(live["b"])
+    file.parent.mkdir(parents=True)
+    if trick == "link":
+        file.symlink_to("/dev/zero")
+    elif trick == "pipe":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    with _alive(fake.layout, live["a"], 0, 1):
+        assert _ping(app) == _UNHEALTHY
+        found = json.loads(_ask(app, "/models")[2])
+        assert "a" in json.dumps(found)
+        text = _ask(app, "/metrics")[2].decode()
+        assert 'mms_model_ready{model="a"} 1.0' in text
+        assert 'mms_model_ready{model="b"} 0.0' in text
 
 
 def test_a_new_generation_counts_at_once(fake: FakeHost) -> None:
@@ -185,6 +215,38 @@ def test_errors_of_the_proxy_are_worded_for_the_client(tmp_path: Path, code: str
     status, headers, body = _ask(app, "/a/predict", "POST", HTTP_X_MMS_ERROR=code)
     assert (status, headers["Content-Type"]) == (int(code), "text/html")
     assert _ask(app, "/api-description", HTTP_X_MMS_ERROR="499")[0] == 200
+
+
+def test_the_client_of_a_death_is_told_its_certificate(tmp_path: Path) -> None:
+    made = certificate()
+    recent.write(places(tmp_path).recent, Recent().after(made))
+    app = control.create_app(str(tmp_path))
+    asked = {"HTTP_X_MMS_ERROR": "502", "HTTP_X_REQUEST_ID": "id-1"}
+    for path in ("/a/predict", "/predictions/a", "/v2/models/a/infer"):
+        status, headers, body = _ask(app, path, "POST", **asked)
+        assert (status, headers["X-Request-Id"]) == (502, "id-1")
+        assert made.id in body.decode()
+    other = {**asked, "HTTP_X_REQUEST_ID": "id-2"}
+    began = time.monotonic()
+    assert b"Certificate" not in _ask(app, "/a/predict", "POST", **other)[2]
+    assert time.monotonic() - began < 3
+
+
+def test_the_reason_is_told_of_models_that_are_not_ready(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
+    live = links.read(fake.layout)
+    app = control.create_app(str(fake.root))
+    loop = Places(fake.layout.instance(live["b"]))
+    loop.prepare()
+    starts.write(loop.starts, Starts(4, time.time(), next=time.time() + 8))
+    with _alive(fake.layout, live["a"], 0, 1):
+        about = json.loads(_ask(app, "/ping")[2])
+        assert set(about["models"]) == {"b"}
+        assert about["models"]["b"].startswith("crash loop: 4 starts in a row failed")
+        assert json.loads(_ask(app, "/models/b")[2])["reason"] == about["models"]["b"]
+        assert "reason" not in json.loads(_ask(app, "/models/a")[2])
+        with _alive(fake.layout, live["b"], 0, 1):
+            assert json.loads(_ask(app, "/ping")[2]) == {"health": "healthy!"}
 
 
 def test_no_engine_is_imported() -> None:

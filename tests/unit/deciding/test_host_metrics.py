@@ -68,9 +68,10 @@ class Sinks:
 
 
 def count(layout: Layout, release: str, now: float) -> None:
-    (layout.metrics / release).mkdir(parents=True, exist_ok=True)
+    layout.metrics.mkdir(parents=True, exist_ok=True)
+    layout.counts(release).mkdir(parents=True, exist_ok=True)
     key = (release.rpartition(".")[0], "PredictionTotal")
-    Minutes(layout.metrics / release, "predictions", [key], lambda: now).add(key, 1.0)
+    Minutes(layout.counts(release), "predictions", [key], lambda: now).add(key, 1.0)
 
 
 def made(fake: FakeHost, clock: Clock, sinks: Sinks) -> HostMetrics:
@@ -149,10 +150,10 @@ def test_removed_releases_stay_in_the_sums_of_the_host(fake: FakeHost) -> None:
     for number in range(4):
         apply(fake.host, fake.write_conf({"a": str(number)}))
         (release,) = fake.serving()
-        (fake.layout.metrics / release).mkdir(parents=True)
+        fake.layout.counts(release).mkdir(parents=True)
     kept = {path.name for path in fake.layout.releases.iterdir()}
     apply(fake.host, fake.write_conf({"a": "9"}))
-    left = {path.name for path in fake.layout.metrics.iterdir() if not path.name.startswith("@")}
+    left = {path.name for path in fake.layout.instances.iterdir()}
     assert left < kept | set(fake.serving())
     assert (fake.layout.metrics / "@past").is_symlink()
 

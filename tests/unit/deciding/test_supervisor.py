@@ -9,6 +9,7 @@ import pytest
 
 from mms_server import supervisor as module
 from mms_server.errors import SupervisorError
+from mms_server.layout import Layout
 from mms_server.supervisor import Systemd, UnitState, Usage
 
 _SCRIPT = """\
@@ -62,6 +63,7 @@ def test_the_commands(scripted: Scripted) -> None:
     systemd.stop("m.1", 5)
     assert scripted.asked() == [
         "systemctl start mms@m.1.socket",
+        "systemctl set-property --runtime mms@m.1.service CPUWeight=10",
         "systemctl start mms@m.1.service",
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
@@ -70,6 +72,43 @@ def test_the_commands(scripted: Scripted) -> None:
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
+
+
+def test_a_release_that_loads_has_little_of_the_processor(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    systemd = Systemd(properties=tmp_path)
+    written = tmp_path / "mms@m.1.service.d"
+    written.mkdir()
+    (written / "50-CPUWeight.conf").touch()
+    systemd.give_processor("m.1")
+    assert not written.exists()
+    assert scripted.asked() == ["systemctl daemon-reload"]
+    systemd.give_processor("m.1")
+    scripted.answer({})
+    written.mkdir()
+    systemd.stop("m.1", 5)
+    assert not written.exists(), "nothing is left of a release that ended before it was ready"
+    assert "systemctl daemon-reload" not in scripted.asked()
+
+
+def test_systemd_reads_its_files_once_and_only_if_they_changed(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    systemd = Systemd(layout=Layout.under(tmp_path))
+    systemd.configure({})
+    show = "systemctl show --property=NeedDaemonReload --value mms@a.1.service mms@b.1.service"
+    contents = {"a.1": "one", "b.1": "one"}
+    systemd.configure(contents)
+    assert scripted.asked() == ["systemctl daemon-reload"]
+    assert systemd.configured() == {"a.1", "b.1"}
+    systemd.configure(contents)
+    assert scripted.asked() == [show]
+    scripted.answer({"*show*": r"printf 'no\n\nyes\n'"})
+    systemd.configure(contents)
+    assert scripted.asked() == [show, "systemctl daemon-reload"]
+    systemd.forget("a.1")
+    assert systemd.configured() == {"b.1"}
 
 
 def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -> None:
