@@ -19,7 +19,7 @@ from typing import Final
 
 from mms_server.errors import ConfError, MMSError
 
-FILE_NAME: Final = "api_keys"
+FILE_NAME: Final = "keys/api_keys"
 _KEY_BYTES: Final = 32
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
