@@ -14,7 +14,7 @@ CHANGE = "sed -i 's/^    client_body_buffer_size .*/    client_body_buffer_size 
 def test_a_reload_loses_no_request(machines: list[lab.Machine]) -> None:
     machine = machines[0]
     frame = "/etc/mms/nginx.conf.frame"
-    pids = lab.on(machine, "pgrep --full 'nginx: worker'")
+    pids = lab.on(machine, "pgrep --exact nginx")
     lab.on(machine, f"cp --preserve {frame} /root/frame")
     # Mostly idle connections are those that a reload cuts.
     load = Load([Request.of_image(machine.address, "digits", lab.SEVEN, "7")])
@@ -29,6 +29,6 @@ def test_a_reload_loses_no_request(machines: list[lab.Machine]) -> None:
     finally:
         lab.on(machine, f"mv /root/frame {frame}")
         lab.on(machine, "mms edge", timeout_s=180)
-    assert lab.on(machine, "pgrep --full 'nginx: worker'") != pids
+    assert lab.on(machine, "pgrep --exact nginx") != pids
     assert not load.report.failed, load.report
     assert not load.report.wrong, load.report
