@@ -18,6 +18,7 @@ _ERRORS: Final = {
     "408": "The body did not arrive in time.",
     "411": "The body comes in chunks, without a Content-Length.",
     "413": "The body, or a picture in it, is too large.",
+    "422": "The model's processes died twice on this input; the text names the certificate.",
     "500": "The model failed on this request.",
     "502": "The server behind the proxy ended before it answered.",
     "503": "The model is not ready.",
@@ -212,7 +213,9 @@ def _error_content(kind: str, unhealthy: dict[str, Any] | None = None) -> dict[s
 
 
 def _response(description: str, content: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": content}
+    about = "The client's, or one that was made; logs and certificates name it."
+    headers = {"X-Request-Id": {"description": about, "schema": {"type": "string"}}}
+    return {"description": description, "content": content, "headers": headers}
 
 
 def _forms(signature: Signature) -> dict[str, Any]:

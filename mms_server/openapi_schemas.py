@@ -42,7 +42,11 @@ def _tensor_about() -> dict[str, Any]:
 
 
 SCHEMAS: Final[dict[str, Any]] = {
-    "Health": _object({"health": {"type": "string", "enum": ["healthy!", "unhealthy!"]}}),
+    "Health": _object(
+        {"health": {"type": "string", "enum": ["healthy!", "unhealthy!"]}},
+        # Why, by model that is not ready.
+        {"models": {"type": "object", "additionalProperties": _STRING}},
+    ),
     "ApiDescription": _object({"description": {"type": "object"}}),
     "Prediction": _object({"prediction": {}}),
     "Error": _object(
@@ -66,7 +70,8 @@ SCHEMAS: Final[dict[str, Any]] = {
             "workers": _list(_object({"id": _STRING, "status": _STRING})),
             "inputs": _list(ref("TensorMetadata")),
             "outputs": _list(ref("TensorMetadata")),
-        }
+        },
+        {"reason": _STRING},
     ),
     "TensorMetadata": _tensor_about(),
     "OipServer": _object({"name": _STRING, "version": _STRING, "extensions": _list(_STRING)}),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mms_server import golden
+from mms_server.answers import Tolerance
 from tests import lab
 from tests.situations import changes
 from tests.situations.load import Load, Request
@@ -115,7 +116,7 @@ def test_an_archive_that_answers_otherwise_gets_no_request(
     # What the version before answers: this one answers in words.
     lab.on(last, f"install -d -o admin {beside}")
     expected = [[{"class": "7", "probability": 1.0}]]
-    sample = golden.Sample((lab.SEVEN.read_bytes(),), expected, golden.Tolerance(1, 1), top1=True)
+    sample = golden.Sample((lab.SEVEN.read_bytes(),), expected, Tolerance(1, 1), top1=True)
     for name, content in golden.encode([sample]).items():
         (words.parent / name).write_bytes(content)
         lab.copy(last, words.parent / name, f"{beside}/{name}")

@@ -19,6 +19,7 @@ def test_no_file_is_the_defaults(tmp_path: Path) -> None:
 
 def test_the_defaults_are_valid_and_their_text_is_read_back() -> None:
     assert parse(as_toml(Settings()), FILE) == Settings()
+    assert parse("keep_warm_s = 86400\nmemory_reserve = 0\nallow_gap = true\n", FILE).allow_gap
     changed = Settings(workers=3, predict_timeout_s=1.5, runtime='/opt/"x"')
     assert parse(as_toml(changed), FILE) == changed
 
@@ -46,6 +47,10 @@ def test_a_whole_number_may_stand_for_a_number() -> None:
         ("workers = 1.0\n", 1, "workers must be a whole number"),
         ("workers = -1\n", 1, "workers = -1 is out of range"),
         ("predict_timeout_s = nan\n", 1, "out of range"),
+        ("allow_gap = 1\n", 1, "allow_gap must be a truth value, not 1"),
+        ("allow_gap = 'yes'\n", 1, "allow_gap must be a truth value"),
+        ("keep_warm_s = 86401\n", 1, "keep_warm_s = 86401 is out of range"),
+        ("memory_reserve = -1\n", 1, "memory_reserve = -1 is out of range"),
         ("runtime = 'opt'\n", 1, "runtime must be an absolute path"),
         ("workers = \n", 0, "is not TOML"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fakehost import write_archive
 
+from mms_server import golden
 from mms_server.errors import ArchiveError
 from mms_server.store import Store
 
@@ -112,3 +113,35 @@ def test_what_is_not_kept_is_removed_with_what_a_kill_left(store: Store, tmp_pat
     (tmp_path / "store/.new-abc/content").mkdir(parents=True)
     assert store.remove_all_but({kept}) == sorted([".new-abc", gone])
     assert [path.name for path in (tmp_path / "store").iterdir()] == [kept]
+
+
+def test_what_is_in_an_archive_is_known_before_and_after_it_is_taken(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "m.model", "12345")
+    store = Store(tmp_path / "store", 10**6)
+    digest = store.check_archive(archive)
+    checked = store.content(digest)
+    assert not checked.golden
+    assert store.add_archive(archive) == digest
+    assert Store(tmp_path / "store", 10**6).content(digest) == checked
+    with pytest.raises(KeyError):
+        store.content("0" * 64)
+
+
+def test_samples_are_an_entry_of_their_own(tmp_path: Path) -> None:
+    directory, store = tmp_path / "m.model.golden", Store(tmp_path / "store", 10**6)
+    directory.mkdir()
+    for act in (store.check_samples, store.add_samples):
+        with pytest.raises(ArchiveError, match="holds no golden samples"):
+            act(directory)
+    (directory / golden.FILE_NAME).write_text("{}")
+    with pytest.raises(ArchiveError, match="its format is not 1"):
+        store.add_samples(directory)
+    for name, content in golden.encode([golden.Sample((b"picture",), 1)]).items():
+        (directory / name).write_bytes(content)
+    digest = store.check_samples(directory)
+    assert not store.has(digest)
+    assert store.add_samples(directory) == digest
+    assert golden.read(store.entry(digest)) == golden.read(directory)
+    with pytest.raises(ArchiveError, match="larger than 5 bytes"):
+        Store(tmp_path / "small", 5).add_samples(directory)
+    assert not (tmp_path / "small").exists()
