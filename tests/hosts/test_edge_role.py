@@ -96,6 +96,19 @@ def test_tls_http2_redirect_and_headers(machine: lab.Machine) -> None:
         assert (secured.version(), secured.selected_alpn_protocol()) == ("TLSv1.3", "h2")
 
 
+def test_verify_asks_by_tls_with_a_key(machine: lab.Machine) -> None:
+    more = {
+        "mms_verify_scheme": "https",
+        "mms_verify_port": 443,
+        "mms_verify_certificates": False,
+        "mms_verify_key": NEW,
+    }
+    where = f"--limit={machine.name}"
+    done = lab.playbook("playbooks/verify.yml", where, f"--extra-vars={json.dumps(more)}")
+    assert done.returncode == 0, done.stdout
+    assert f"https://{machine.address}/digits/predict" in done.stdout
+
+
 def test_keys_are_asked_for_and_change_without_a_reload(
     machine: lab.Machine, tmp_path: Path
 ) -> None:
