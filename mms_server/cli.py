@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from mms_server import cli_changes, conf, operate, render, settings, wanted
+from mms_server import api_keys, cli_changes, conf, operate, render, settings, wanted
 from mms_server import edge as edges
 from mms_server.archives import Archives
 from mms_server.cli_changes import Answer, RefusedPlanError
@@ -67,7 +67,10 @@ def edge(host: Host, options: argparse.Namespace) -> Answer:
     words = "serves as"
     if options.check and outcome.changed:
         words = "accepts what"
-    return asdict(outcome), f"nginx {words} {options.conf} says; router at {outcome.listen}."
+    text = f"nginx {words} {options.conf} says; router at {outcome.listen}."
+    if outcome.cut:
+        text += f" {outcome.cut} connections of clients were still open when it was reloaded."
+    return asdict(outcome), text
 
 
 def status(host: Host, _options: argparse.Namespace) -> Answer:
@@ -101,6 +104,19 @@ def show_settings(host: Host, options: argparse.Namespace) -> Answer:
     return {row.name: getattr(values, row.name) for row in settings.rows()}, text(values).rstrip()
 
 
+def keys(host: Host, options: argparse.Namespace) -> Answer:
+    """Make a key for a client, or list the keys that count on this host; nothing is written."""
+    if options.new:
+        key = api_keys.new_key()
+        row = {"name": api_keys.name_of(options.new), "sha256": api_keys.digest(key)}
+        line = f"- {{name: {row['name']}, sha256: {row['sha256']}}}"
+        about = "Give it to the client now; only its digest is to be kept, in nginx_proxy_api_keys:"
+        return {**row, "key": key}, f"{key}\n{about}\n{line}"
+    found = api_keys.read(options.file or host.layout.etc / api_keys.FILE_NAME)
+    rows = [asdict(row) for row in found]
+    return {"keys": rows}, "\n".join(f"{row.name}: {row.sha256}" for row in found) or "No key."
+
+
 _Command = Callable[[Host, argparse.Namespace], Answer]
 _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "validate": (validate, "mms validate --conf build/models/mms.conf --archives build/models"),
@@ -115,6 +131,7 @@ _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "releases": (cli_changes.releases, "mms releases --json"),
     "gc": (cli_changes.gc, "mms gc --check"),
     "why": (why, "mms why digits"),
+    "keys": (keys, "mms keys --new shop"),
     "settings": (show_settings, "mms settings --format markdown"),
 }
 
@@ -150,15 +167,24 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--to", type=int, metavar="N", help=text)
         if name in ("edge", "rollback", "gc"):
             sub.add_argument("--check", action="store_true", help="only show what would be done")
-        if name == "restart":
-            sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
-        if name == "why":
-            text = "model, release, X-Request-Id, or id of a certificate"
-            sub.add_argument("name", metavar="NAME", help=text)
-        if name == "settings":
-            sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
-            sub.add_argument("--file", type=Path, help="read this file, not the host's")
+        _own_options(sub, name)
     return top
+
+
+def _own_options(sub: argparse.ArgumentParser, name: str) -> None:
+    """Add the options that one command alone has."""
+    if name == "restart":
+        sub.add_argument("models", nargs="*", metavar="MODEL", help="models (default: all)")
+    if name == "why":
+        text = "model, release, X-Request-Id, or id of a certificate"
+        sub.add_argument("name", metavar="NAME", help=text)
+    if name == "keys":
+        text = "print a new key for this client, and its digest"
+        sub.add_argument("--new", metavar="NAME", help=text)
+        sub.add_argument("--file", type=Path, help="read this file, not the host's")
+    if name == "settings":
+        sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
+        sub.add_argument("--file", type=Path, help="read this file, not the host's")
 
 
 def main(argv: Sequence[str] | None = None, supervisor: Supervisor | None = None) -> int:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import bottle
 
-from mms_server import archive, counters, health, replies
+from mms_server import api_keys, archive, counters, health, replies
 from mms_server.catalogue import ModelFacts
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
 from mms_server.deaths.lookup import Lookup
@@ -140,6 +140,7 @@ def create_app(root: str = "/") -> Any:
     app.add_hook("before_request", functools.partial(_word_error_of_proxy, Lookup(layout)))
     catalogue, directory = Control(layout), layout.metrics / HOST
     counters.use(directory, HOST)
+    _key_route(app, api_keys.KeyRing(layout.etc / api_keys.FILE_NAME))
     host_routes(app, catalogue, HostCounts(directory).count)
     files = MetricsFiles(layout, partial(health.has_processes, layout))
     metrics_route(app, catalogue, files.counted)
@@ -156,6 +157,23 @@ def _word_error_of_proxy(lookup: Lookup) -> None:
     if certificate:
         text += f" Certificate: {certificate}."
     raise bottle.HTTPError(int(code), text)
+
+
+def _key_route(app: Any, keys: api_keys.KeyRing) -> None:
+    """Tell nginx whether a request's key counts, and whose it is: it asks before it serves."""
+
+    def check() -> bytes:
+        environ, response = bottle.request.environ, bottle.response
+        # A browser asks first whether it may ask, and brings no key: that is no prediction.
+        preflight = environ.get("HTTP_X_MMS_METHOD") == "OPTIONS"
+        owner = "-" if preflight else keys.owner(api_keys.presented(environ))
+        if owner is None:
+            response.status = 401
+        else:
+            response.set_header("X-Mms-Key", owner)
+        return b""
+
+    app.get("/@key", callback=check, skip=True)
 
 
 def command(root: Path, bind: str | None) -> list[str]:

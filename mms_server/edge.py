@@ -4,6 +4,11 @@
 where gunicorn's ``--bind`` says, since that is where such a section passes requests to. Without the
 section the frame's own server block serves. The whole file is checked by nginx before it replaces
 the one in use.
+
+A reload of nginx closes connections that are idle, and a request that a client is just sending on
+one is lost (250 of 2899 with 32 such clients and 8 reloads). So before it, for as long as a file is
+there, nginx ends each connection with its next answer, as HTTP/1.1 lets a client know; when those
+that were open are gone, there is nothing that a reload could cut.
 """
 
 from __future__ import annotations
@@ -29,6 +34,13 @@ else what the role wrote into the frame."""
 _LISTEN: Final = "@router_listen@"
 _BEGIN: Final = "# mms edge: begin\n"
 _END: Final = "# mms edge: end\n"
+
+# What a server block includes to end its connections before a reload; the role writes it.
+_CLOSING: Final = "nginx.closing.conf"
+_KEEPALIVE: Final = re.compile(r"^# mms edge: keepalive_timeout ([0-9]+)$", re.MULTILINE)
+_DEFAULT_KEEPALIVE_S: Final = 75
+# nginx ends an idle connection not to the second.
+_MARGIN_S: Final = 5
 
 _NAME: Final = re.compile(r"^# mms edge: server_name (.*)$", re.MULTILINE)
 _NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9._*~^$:\[\]\\ -]")
@@ -57,12 +69,16 @@ class Edge:
 
 @dataclass(frozen=True)
 class EdgeOutcome:
-    """What was done to ``nginx.conf``, or would be; ``before`` and ``after`` are its texts."""
+    """What was done to ``nginx.conf``, or would be; ``before`` and ``after`` are its texts.
+
+    ``cut`` are connections that were still open when nginx was reloaded.
+    """
 
     changed: bool
     listen: str
     before: str
     after: str
+    cut: int = 0
 
 
 def nginx_listen(bind: str | None) -> str:
@@ -145,9 +161,24 @@ def install(layout: Layout, conf: MmsConf, environ: Mapping[str, str], proxy: Pr
         SupervisorError: nginx did not take it; the file that was in use is back.
     """
     outcome, edge = check(layout, conf, environ, proxy)
-    live, pending = layout.nginx / "nginx.conf", _pending(layout)
     _write_socket(layout, edge.listen)
     running = proxy.pid() > 0
+    closing = layout.run / "edge.closing"
+    # One that a killed run left costs clients their idle connections for nothing.
+    closing.unlink(missing_ok=True)
+    cut = 0
+    try:
+        if outcome.changed and running and _CLOSING in outcome.before:
+            write_atomically(closing, "")
+            cut = proxy.let_go(_keepalive_s(outcome.before) + _MARGIN_S)
+        _take(layout, edge, outcome, proxy, running=running)
+    finally:
+        closing.unlink(missing_ok=True)
+    return EdgeOutcome(outcome.changed or not running, edge.listen, outcome.before, edge.text, cut)
+
+
+def _take(layout: Layout, edge: Edge, outcome: EdgeOutcome, proxy: Proxy, *, running: bool) -> None:
+    live, pending = layout.nginx / "nginx.conf", _pending(layout)
     if outcome.changed:
         # Tells, until nginx has taken it, that a run which was killed is to be completed.
         write_atomically(pending, "")
@@ -163,7 +194,12 @@ def install(layout: Layout, conf: MmsConf, environ: Mapping[str, str], proxy: Pr
             pending.unlink(missing_ok=True)
         raise
     pending.unlink(missing_ok=True)
-    return EdgeOutcome(outcome.changed or not running, edge.listen, outcome.before, edge.text)
+
+
+def _keepalive_s(text: str) -> int:
+    """Return how long the nginx that runs keeps an idle connection."""
+    found = _KEEPALIVE.search(text)
+    return int(found[1]) if found else _DEFAULT_KEEPALIVE_S
 
 
 def _frame(layout: Layout) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import psutil
 
@@ -21,6 +22,12 @@ _STOP_TIMEOUT_S: Final = 600.0
 # nginx tries for two and a half seconds to listen on an address that is in use.
 _RELOAD_TIMEOUT_S: Final = 20.0
 _PAUSE_S: Final = 0.1
+# To look at all connections costs a host more.
+_LOOK_PAUSE_S: Final = 0.25
+
+
+Connection = tuple[str, int, str, int]
+"""This side's address and port, and the client's."""
 
 
 class Proxy(Protocol):
@@ -37,6 +44,9 @@ class Proxy(Protocol):
 
     def reload(self) -> None:
         """Let it use its changed configuration; return when it does."""
+
+    def let_go(self, limit_s: float) -> int:
+        """Wait until the clients' connections of now have ended; return how many are left."""
 
     def stop(self) -> None:
         """Stop it after its last request."""
@@ -101,6 +111,20 @@ class Nginx:
                 raise SupervisorError(UNIT, cause, fix=fix)
             self._sleep(_PAUSE_S)
 
+    def let_go(self, limit_s: float) -> int:
+        """Wait until the clients' connections of now have ended; return how many are left.
+
+        They end if nginx says so in its answers: see :mod:`mms_server.edge`.
+        """
+        pid = self.pid()
+        before = _clients(pid)
+        deadline = self._clock() + limit_s
+        while left := before & _clients(pid):
+            if self._clock() >= deadline:
+                return len(left)
+            self._sleep(_LOOK_PAUSE_S)
+        return 0
+
     def stop(self) -> None:
         """Stop it after its last request."""
         self._systemd.systemctl(UNIT, "stop", UNIT, timeout_s=_STOP_TIMEOUT_S)
@@ -120,6 +144,25 @@ class Nginx:
             return ""
         words = (line.partition("[emerg]")[2].strip() for line in lines)
         return " | ".join(dict.fromkeys(word.partition(": ")[2] for word in words if word))
+
+
+def _clients(pid: int) -> frozenset[Connection]:
+    """Return the TCP connections that processes of nginx have accepted."""
+    found: list[Any] = []
+    try:
+        master = psutil.Process(pid) if pid else None
+    except psutil.NoSuchProcess:
+        return frozenset()
+    for process in [master, *master.children()] if master else ():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            found += process.net_connections(kind="tcp")
+    ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+    return frozenset(
+        (*each.laddr, *each.raddr)
+        for each in found
+        # A connection to what is behind nginx has a port of its own on this side.
+        if each.status == psutil.CONN_ESTABLISHED and each.laddr.port in ports
+    )
 
 
 def _children(pid: int) -> set[int]:

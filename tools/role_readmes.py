@@ -50,7 +50,7 @@ def readme(role: Path) -> str:
     description = spec["description"]
     paragraphs = [description] if isinstance(description, str) else description
     stages = [name for name in STAGES if (role / "tasks" / f"{name}.yml").exists()]
-    tags = ", ".join(f"`{role.name}_{name}`" for name in stages)
+    tags = ", ".join(f"`{name}`" for name in [role.name, *(f"{role.name}_{s}" for s in stages)])
     lines = [
         f"# {role.name}",
         "",
@@ -58,8 +58,8 @@ def readme(role: Path) -> str:
         "",
         *[f"* {sentence(text)}" for text in paragraphs],
         "",
-        f"Tags: `{role.name}`, {tags}.",
-        "",
+        # A role without stages is made of entry points, which no tag chooses.
+        *([f"Tags: {tags}.", ""] if stages else []),
         *table(spec["options"]),
         "",
         "Made from `meta/argument_specs.yml` by `tools/role_readmes.py`.",

@@ -195,8 +195,11 @@ http {
 class FakeNginx:
     """nginx's part: refuses a file that has the word ``bad``, at its line."""
 
-    def __init__(self, clockwork: Clockwork) -> None:
+    def __init__(self, clockwork: Clockwork, closing: Path) -> None:
         self._clockwork = clockwork
+        self.closing = closing
+        self.stubborn = 0
+        self.waited_s = 0.0
         self.running = False
         self.refuses_reload = False
         self.acts: list[str] = []
@@ -218,6 +221,11 @@ class FakeNginx:
         if self.refuses_reload:
             raise SupervisorError("nginx.service", "bind() failed.")
 
+    def let_go(self, limit_s: float) -> int:
+        self.waited_s = limit_s
+        assert self.closing.exists(), "nginx is to be told before"
+        return self.stubborn
+
     def stop(self) -> None:
         self._act("stop", running=False)
 
@@ -236,7 +244,7 @@ class FakeHost:
         self.layout = Layout.under(root)
         self.clockwork = Clockwork()
         self.supervisor = FakeSupervisor(self.layout, self.clockwork)
-        self.proxy = FakeNginx(self.clockwork)
+        self.proxy = FakeNginx(self.clockwork, self.layout.run / "edge.closing")
         self.mute: set[str] = set()
         self.reports: list[str] = []
         runtime = root / "opt/mms/releases/1"

@@ -224,3 +224,17 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert "exit codes" in out
     assert not name or f"example: mms {name}" in out
+
+
+def test_a_new_key_is_shown_once_with_its_digest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["keys", "--new", "shop", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    file = tmp_path / "keys"
+    file.write_text(f"{made['sha256']} {made['name']}\n")
+    assert cli.main(["keys", "--file", str(file)]) == 0
+    assert capsys.readouterr().out == f"shop: {made['sha256']}\n"
+    file.write_text(f"{made['key']} shop\n")
+    assert cli.main(["keys", "--file", str(file)]) == 2
+    assert cli.main(["keys", "--new", "a b"]) == 2

@@ -17,7 +17,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from fakehost import FakeHost
 
-from mms_server import control, generations, links
+from mms_server import api_keys, control, generations, links
 from mms_server.apply import apply
 from mms_server.deaths import recent, starts
 from mms_server.deaths.places import Places
@@ -297,3 +297,18 @@ def test_the_real_process_answers_on_its_socket(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait(timeout=10)
+
+
+def test_keys_are_checked_for_nginx(tmp_path: Path) -> None:
+    key = api_keys.new_key()
+    file = Layout.under(tmp_path).etc / api_keys.FILE_NAME
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{api_keys.digest(key)} shop\n")
+    app = control.create_app(str(tmp_path))
+    assert _ask(app, "/@key")[0] == 401
+    status, headers, body = _ask(app, "/@key", HTTP_AUTHORIZATION=f"Bearer {key}")
+    assert (status, headers["X-Mms-Key"], body) == (200, "shop", b"")
+    assert _ask(app, "/@key", HTTP_X_API_KEY=key[1:])[0] == 401
+    # A browser's preflight brings no key.
+    assert _ask(app, "/@key", HTTP_X_MMS_METHOD="OPTIONS")[0] == 200
+    assert _ask(app, "/@key", HTTP_X_MMS_METHOD="POST")[0] == 401

@@ -187,6 +187,43 @@ def test_a_reload_that_fails_puts_the_old_file_back(fake: FakeHost, file: Path) 
     assert install(fake, SECTION).changed
 
 
+CLOSING = FRAME.replace(
+    "listen 80;", "listen 80;\n        include /etc/mms/nginx.closing.conf;"
+).replace("# mms edge: begin", "# mms edge: keepalive_timeout 30\n# mms edge: begin")
+
+
+def test_connections_end_before_a_reload(fake: FakeHost, file: Path) -> None:
+    fake.write_frame(CLOSING)
+    install(fake)
+    # A start has no connections to wait for, and a run without a change needs no reload.
+    install(fake)
+    assert fake.proxy.waited_s == 0
+    fake.proxy.stubborn = 3
+    assert install(fake, BIND).cut == 3
+    assert (fake.proxy.waited_s, fake.proxy.acts) == (35, ["start", "reload"])
+    assert not fake.proxy.closing.exists()
+
+
+def test_a_file_left_by_a_killed_run_is_removed_also_after_a_failure(
+    fake: FakeHost, file: Path
+) -> None:
+    fake.write_frame(CLOSING)
+    install(fake)
+    fake.proxy.closing.touch()
+    install(fake)
+    assert not fake.proxy.closing.exists()
+    fake.proxy.refuses_reload = True
+    with pytest.raises(SupervisorError, match="bind"):
+        install(fake, BIND)
+    assert not fake.proxy.closing.exists()
+
+
+def test_blocks_that_cannot_end_connections_are_not_waited_for(fake: FakeHost, file: Path) -> None:
+    install(fake)
+    install(fake, BIND)
+    assert (fake.proxy.waited_s, fake.proxy.acts) == (0, ["start", "reload"])
+
+
 def test_a_run_that_was_killed_is_completed(fake: FakeHost, file: Path) -> None:
     install(fake)
     for kill_at in range(2):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,18 @@ import pytest
 from mms_server import nginx
 from mms_server.errors import SupervisorError
 from mms_server.supervisor import Systemd
+
+
+class Waiting(nginx.Nginx):
+    """Its master is a process of the test."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(Systemd())
+        self._pid = pid
+
+    def pid(self) -> int:
+        return self._pid
+
 
 EMERGENCY = "2026/01/01 00:00:00 [emerg] 7#7: "
 
@@ -78,6 +92,39 @@ def test_a_reload_without_new_workers_is_given_up(systemd: FakeSystemd) -> None:
     systemd.says = "2026/01/01 00:00:00 [notice] 7#7: nothing happens\n"
     with pytest.raises(SupervisorError, match="no new worker"):
         make(systemd).reload()
+
+
+SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+held = [listener.accept()[0] for _ in range(2)]
+print("accepted", flush=True)
+# What is behind a proxy is no client of it.
+back = socket.create_connection(held[0].getsockname())
+sys.stdin.readline()
+held[0].close()
+sys.stdin.readline()
+"""
+
+
+def test_it_waits_for_the_connections_of_now_and_no_others() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = ("127.0.0.1", int(server.stdout.readline()))
+        with socket.create_connection(address) as first, socket.create_connection(address):
+            assert server.stdout.readline() == "accepted\n"
+            made = Waiting(server.pid)
+            assert made.let_go(0.3) == 2
+            server.stdin.write("\n")
+            server.stdin.flush()
+            assert first.recv(1) == b""
+            assert made.let_go(0.3) == 1
+        server.kill()
+    assert made.let_go(0.3) == 0
 
 
 def test_start_stop_and_pid(systemd: FakeSystemd) -> None:
