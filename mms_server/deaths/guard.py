@@ -75,6 +75,7 @@ class ReleaseGuard:
         self._slot = -1
         self._epoch = -1
         self._recent = Recent()
+        self._answered: set[str] = set()
 
     def begin(self, slot: int) -> None:
         """Note requests under this slot from now on."""
@@ -93,21 +94,31 @@ class ReleaseGuard:
         if self._flights.epoch != self._epoch:
             self._epoch = self._flights.epoch
             self._recent = recent_file.read(self._places.recent)
+            self._answered.clear()
         certificate = self._recent.refuses(digest)
         if certificate:
             raise QuarantinedError(certificate)
-        if self._recent.suspects(digest) or environ.get(_AGAIN_KEY):
+        if self._suspects(digest) or environ.get(_AGAIN_KEY):
             self._keep(environ, digest)
         return digest
 
+    def _suspects(self, digest: str) -> bool:
+        return self._recent.suspects(digest) and digest not in self._answered
+
     @contextmanager
     def computing(self, request_id: str, digest: str) -> Iterator[None]:
-        """Note the request for as long as the engine computes it."""
+        """Note the request for as long as the engine computes it.
+
+        A suspect that is computed after all is none any more: many clients may send the same input,
+        and then it is in flight whenever a process dies of something else.
+        """
         self._flights.begin(self._slot, Flight(request_id, digest, self._clock(), self._resident()))
         try:
             yield
         finally:
             self._flights.end(self._slot)
+        if self._suspects(digest):
+            self._acquit(digest)
 
     def leave(self) -> None:
         """Say that the worker ends by its own will."""
@@ -120,6 +131,13 @@ class ReleaseGuard:
         if descriptor is not None:
             stacks.now(descriptor)
             os.close(descriptor)
+
+    def _acquit(self, digest: str) -> None:
+        self._answered.add(digest)
+        try:
+            os.close(open_shared(self._places.answered / digest, os.O_WRONLY))
+        except OSError as error:
+            _log.warning("a suspect that was answered cannot be told: %s", error)
 
     def _keep(self, environ: dict[str, Any], digest: str) -> None:
         data: bytes = environ.get(BODY_KEY, b"")

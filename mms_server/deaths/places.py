@@ -39,6 +39,11 @@ class Places:
         return self.directory / "suspects"
 
     @property
+    def answered(self) -> Path:
+        """Digests of suspects that were answered after all: they do not kill."""
+        return self.directory / "answered"
+
+    @property
     def stacks(self) -> Path:
         """What faulthandler wrote, one file per process."""
         return self.directory / "stacks"
@@ -75,7 +80,7 @@ class Places:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for path in (self.deaths, self.suspects, self.stacks):
+            for path in (self.deaths, self.suspects, self.answered, self.stacks):
                 if not path.is_dir():
                     path.mkdir()
                     path.chmod(_DIRECTORY_MODE)

@@ -2,15 +2,15 @@
 
 One small file in the release's directory, written by its master: workers read it when its epoch
 changes, the control application when a client's request has failed. A digest that was in flight at
-one death is *suspect*, at two it is *refused*. The file outlives a restart of the release, not the
-release.
+one death is *suspect*, at two it is *refused*, unless it was answered in between. The file outlives
+a restart of the release, not the release.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -70,6 +70,11 @@ class Recent:
             if request_id in death.request_ids:
                 return death.id
         return ""
+
+    def without(self, digests: Collection[str]) -> Recent:
+        """Return what is known when these digests are no suspects any more."""
+        kept = {key: ids for key, ids in self.digests.items() if key not in digests}
+        return replace(self, digests=kept)
 
     def after(self, certificate: Certificate) -> Recent:
         """Return what is known after one more death."""

@@ -71,7 +71,7 @@ class Registrar:
         if cause is None:
             return None
         certificate = self._certificate(end, trace, cause)
-        self._recent = self._recent.after(certificate)
+        self._recent = self._recent.without(self._acquitted()).after(certificate)
         digest = trace.flight.digest if trace.flight else ""
         if digest and self._recent.refuses(digest) == certificate.id:
             certificate = replace(certificate, refused=digest)
@@ -79,6 +79,17 @@ class Registrar:
         self._hand_over(certificate)
         _log.error("%s", _words(certificate))
         return certificate
+
+    def _acquitted(self) -> set[str]:
+        """Take the suspects that workers have answered since the last death."""
+        found: set[str] = set()
+        try:
+            for path in self._places.answered.iterdir():
+                found.add(path.name)
+                path.unlink()
+        except OSError as error:
+            _log.warning("who was answered cannot be read: %s", error)
+        return found
 
     def pause_until(self, time: float) -> None:
         """Let all know until when no worker is started, in seconds since the epoch; 0 for now."""

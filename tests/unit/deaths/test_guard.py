@@ -98,6 +98,22 @@ def test_a_suspect_is_kept_before_it_may_kill_again(tmp_path: Path) -> None:
     assert len(list(places(tmp_path).suspects.iterdir())) == 2
 
 
+def test_a_suspect_that_is_answered_is_none_any_more(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    digest = guard.admit(environ())
+    learn(tmp_path, flights, digest, 1)
+    with pytest.raises(ValueError, match="x"), guard.computing("id", guard.admit(environ())):
+        raise ValueError("x")
+    assert list(places(tmp_path).answered.iterdir()) == []
+    with guard.computing("id", guard.admit(environ())):
+        pass
+    assert [path.name for path in places(tmp_path).answered.iterdir()] == [digest]
+    body = places(tmp_path).suspects / digest
+    body.unlink()
+    guard.admit(environ())
+    assert not body.exists(), "it need not be kept again"
+
+
 @pytest.mark.parametrize(("size", "kept"), [(MAX_BODY_BYTES, True), (MAX_BODY_BYTES + 1, False)])
 def test_the_limit_of_a_kept_body(tmp_path: Path, size: int, kept: bool) -> None:
     guard, _flights = make(tmp_path)

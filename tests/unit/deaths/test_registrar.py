@@ -114,6 +114,24 @@ def test_the_second_death_of_an_input_refuses_it(master: Master, tmp_path: Path)
     assert recent.read(places(tmp_path).recent).refuses(DIGEST)
 
 
+def test_an_input_that_was_answered_between_two_deaths_is_not_refused(
+    master: Master, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        master.flights.begin(0, FLIGHT)
+        found = master.died(int(signal.SIGKILL))
+        assert found is not None
+        assert found.refused == ""
+        (places(tmp_path).answered / DIGEST).touch()
+    master.flights.begin(0, FLIGHT)
+    master.died(int(signal.SIGKILL))
+    assert list(places(tmp_path).answered.iterdir()) == []
+    master.flights.begin(0, FLIGHT)
+    found = master.died(int(signal.SIGKILL))
+    assert found is not None
+    assert found.refused == DIGEST, "two deaths in a row"
+
+
 def test_records_do_not_pile_up_where_nobody_collects(master: Master) -> None:
     for _ in range(70):
         master.died(exited(1))
