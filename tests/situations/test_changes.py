@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mms_server.deaths.pace import FREE_DEATHS
 from tests import lab
 from tests.situations import changes
 from tests.situations.load import Load
@@ -63,7 +64,8 @@ def test_killed_worker_is_back_and_nobody_noticed(load: Load, machines: list[lab
     times: list[float] = []
     with load:
         load.wait_for_answers(40)
-        for _ in range(5):
+        # From the next death on within a minute, a release's workers wait before they are back.
+        for _ in range(FREE_DEATHS):
             for machine in machines:
                 release = changes.live(machine).rpartition("/")[2].removesuffix(".sock")
                 seconds = lab.on(machine, f"/opt/mms/current/bin/python - {release}", stdin=KILL)
