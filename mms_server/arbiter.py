@@ -56,7 +56,37 @@ class Watchdog:
             self._notify("WATCHDOG=1")
 
 
-class ReleaseArbiter(Arbiter):  # type: ignore[misc]
+class TellingArbiter(Arbiter):  # type: ignore[misc]
+    """A master that tells its workers to stop until they have heard it.
+
+    One that was just forked still has the master's handlers, and would make a stop last for the
+    whole graceful timeout.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._stop_signal: signal.Signals | None = None
+        self._told_at = 0.0
+        super().__init__(app)
+
+    def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
+        """Stop the workers."""
+        self._stop_signal = signal.SIGTERM if graceful else signal.SIGQUIT
+        self._told_at = time.monotonic()
+        super().stop(graceful)
+
+    def reap_workers(self) -> None:
+        """Take note of children that have ended; called in a loop while the workers are stopped."""
+        self.tell_again()
+        super().reap_workers()
+
+    def tell_again(self) -> None:
+        """Send the signal once more to workers that are to stop, if they had time to do so."""
+        if self._stop_signal and time.monotonic() - self._told_at > _TELL_AGAIN_S:
+            self._told_at = time.monotonic()
+            self.kill_workers(self._stop_signal)
+
+
+class ReleaseArbiter(TellingArbiter):
     """The master of one release.
 
     ``on_pause`` is called with the seconds for which no worker is started, 0 when they are again.
@@ -67,8 +97,6 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
     def __init__(self, app: Any) -> None:
         self._watchdog = Watchdog(os.environ, lambda text: systemd.sd_notify(text, self.log))
         self._pace = Pace()
-        self._stop_signal: signal.Signals | None = None
-        self._told_at = 0.0
         super().__init__(app)
 
     def start(self) -> None:
@@ -90,8 +118,6 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Stop the workers, and see all of them end."""
-        self._stop_signal = signal.SIGTERM if graceful else signal.SIGQUIT
-        self._told_at = time.monotonic()
         super().stop(graceful)
         deadline = time.monotonic() + _KILLED_WAIT_S
         while self.WORKERS and time.monotonic() < deadline:
@@ -106,10 +132,7 @@ class ReleaseArbiter(Arbiter):  # type: ignore[misc]
         """
         # Also called in a loop while the workers are stopped.
         self._watchdog.feed()
-        if self._stop_signal and time.monotonic() - self._told_at > _TELL_AGAIN_S:
-            # A worker that was just forked still has the master's handlers, and heard nothing.
-            self._told_at = time.monotonic()
-            self.kill_workers(self._stop_signal)
+        self.tell_again()
         halt = 0
         while (found := _ended_child()) is not None:
             pid, status, peak_bytes = found

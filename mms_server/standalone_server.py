@@ -16,6 +16,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from mms_server import host_usage, logs, metrics_writer
+from mms_server.arbiter import TellingArbiter
 from mms_server.catalogue import ModelFacts
 from mms_server.description import describe
 from mms_server.devices import SLOT_VARIABLE, device_of
@@ -176,6 +177,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "child_exit": self._child_exit,
         }.items():
             self.cfg.set(key, value)
+
+    def run(self) -> None:
+        """Become the master."""
+        TellingArbiter(self).run()
 
     def load(self) -> Any:
         """Return the application: the workers get it by the fork, but for those on a GPU.
