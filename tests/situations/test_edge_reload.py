@@ -10,6 +10,7 @@ from tests.situations.load import Load, Request
 CHANGE = "sed -i 's/^    client_body_buffer_size .*/    client_body_buffer_size {}k;/'"
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_a_reload_loses_no_request(machines: list[lab.Machine]) -> None:
     machine = machines[0]

@@ -49,7 +49,9 @@ def network_cut() -> Iterator[None]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("outage", [server_stopped, network_cut])
+@pytest.mark.parametrize(
+    "outage", [server_stopped, pytest.param(network_cut, marks=pytest.mark.soak)]
+)
 def test_a_lost_share_stops_updates_and_no_prediction(
     load: Load, machines: list[lab.Machine], outage: Callable[[], object]
 ) -> None:

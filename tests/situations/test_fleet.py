@@ -147,6 +147,7 @@ def test_an_update_that_was_killed_is_completed_and_rolled_back(
     assert_all_answered(load.report)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_an_archive_that_does_not_load_is_put_back(
     load: Load, machines: list[lab.Machine], variant: Callable[[Variant], list[str]]
@@ -175,6 +176,7 @@ def test_an_archive_that_does_not_load_is_put_back(
     assert_all_answered(load.report)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_model_that_degrades_under_traffic_does_not_pass_the_canary(
     load: Load, machines: list[lab.Machine], variant: Callable[[Variant], list[str]]
@@ -220,6 +222,7 @@ def test_a_second_operator_is_refused_with_the_name_of_the_first(
     assert [changes.live(machine) for machine in machines] == before
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_host_that_was_away_comes_back_right(last: lab.Machine) -> None:
     right = changes.releases(last)

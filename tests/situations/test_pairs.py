@@ -52,7 +52,7 @@ def test_what_plan_says_is_what_apply_does(
     last: lab.Machine, tmp_path: Path, every_step: bool
 ) -> None:
     configurations = Configurations(last, tmp_path, random.Random(5))  # noqa: S311 - a test's draw
-    for turn in range(20 if every_step else 3):
+    for turn in range(20 if every_step else 2):
         first, second = (configurations.draw(f"{turn}-{place}") for place in (1, 2))
         answered(last, "apply", first)
         before = changes.releases(last)

@@ -20,11 +20,11 @@ def p99_ms(report: Report) -> float:
     return report.percentile_ms(0.99)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_swaps_lose_nothing_and_disturb_no_other_model(
     last: lab.Machine,
     tmp_path: Path,
-    every_step: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
     words = changes.variant(tmp_path / "words.model", changes.in_words)
@@ -40,7 +40,7 @@ def test_swaps_lose_nothing_and_disturb_no_other_model(
         time.sleep(QUIET_S)
         quiet = Report(list(beside.report.answers))
         seen = len(beside.report.answers)
-        swaps = 200 if every_step else 8
+        swaps = 200
         began = time.monotonic()
         for turn in range(1, swaps + 1):
             changes.applied(last, confs[turn % 2])
@@ -60,5 +60,4 @@ def test_swaps_lose_nothing_and_disturb_no_other_model(
     assert not load.report.wrong, load.report
     assert not beside.report.failed, beside.report
     assert not beside.report.wrong, beside.report
-    if every_step:
-        assert p99_ms(during) <= 1.5 * p99_ms(quiet), figures
+    assert p99_ms(during) <= 1.5 * p99_ms(quiet), figures

@@ -54,11 +54,10 @@ def answers(machine: lab.Machine) -> int:
     return int(lab.on(machine, "grep --count digits/predict /var/log/nginx/access.log"))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_a_host_that_fails_gets_its_traffic_back(
-    balanced: str, through: Load, every_step: bool
-) -> None:
-    """The whole way but for its end; `make soak` goes it once more, to a good end."""
+def test_a_host_that_fails_gets_its_traffic_back(balanced: str, through: Load) -> None:
+    """The whole way but for its end, then once more to a good end."""
     first = lab.fleet()[0]
     runtime = lab.on(first, "readlink /opt/mms/current")
     before = boots(first)
@@ -71,10 +70,9 @@ def test_a_host_that_fails_gets_its_traffic_back(
         through.wait_for_answers(80)
         # The balancer sends it requests again.
         assert answers(first) > served
-        if every_step:
-            good = lab.playbook("playbooks/upgrade.yml", balanced, f"--limit={first.name}")
-            assert good.returncode == 0, good.stdout
-            through.wait_for_answers(40)
+        good = lab.playbook("playbooks/upgrade.yml", balanced, f"--limit={first.name}")
+        assert good.returncode == 0, good.stdout
+        through.wait_for_answers(40)
     assert done.returncode != 0
     assert f"{first.name}: {first.name} answers" in output
     assert "It serves what it served, with its old runtime, and gets its traffic again." in output
