@@ -71,7 +71,7 @@ unit: $(STAMP) ## Unit tests: fast, no network
 .PHONY: http
 http: $(STAMP) ## Tests against a real server process on loopback
 	mkdir -p $(REPORTS)
-	$(BIN)/pytest -q --junitxml=$(REPORTS)/http.xml tests/http
+	$(BIN)/pytest -q -n 2 --junitxml=$(REPORTS)/http.xml tests/http
 
 .PHONY: compat
 compat: $(STAMP) ## What MXNet Model Server 0.4 answered, against what we answer
@@ -100,12 +100,14 @@ fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	$(TESTHOSTS) prerequisites
 	mkdir -p $(REPORTS)
-	$(BIN)/molecule test --no-command-borders
+	$(BIN)/molecule destroy
+	$(BIN)/molecule test --no-command-borders --destroy=never
+	$(BIN)/pytest -v -m fleet --junitxml=$(REPORTS)/fleet.xml tests/situations tests/hosts
+	$(BIN)/molecule destroy
 
 .PHONY: soak
-soak: $(STAMP) model ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
-	$(TESTHOSTS) prerequisites
-	MMS_SOAK=1 $(BIN)/molecule test --no-command-borders
+soak: export MMS_SOAK := 1
+soak: molecule ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## Unit tests but the slow ones, and the quick half of lint, in under a minute

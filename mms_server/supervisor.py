@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mms_server import commands, unit_file
+from mms_server import commands, own_scope, unit_file
 from mms_server.errors import SupervisorError
 from mms_server.layout import Layout
 
@@ -19,8 +19,6 @@ _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
-# Beside 100, which a unit has that says nothing.
-_LOADING_WEIGHT: Final = 10
 _SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
 _NOT_SET: Final = 2**64 - 1
 _MMS: Final = Path("/opt/mms/current/bin/mms")
@@ -141,6 +139,7 @@ class Systemd:
         self._cgroups = cgroups
         self._layout = layout or Layout()
         self._properties = properties
+        self._weights: dict[str, str] = {}
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
@@ -191,6 +190,7 @@ class Systemd:
         self._run("stop", f"{name}.timer")
         command = ["systemd-run", "--quiet", "--no-ask-password", "--collect", f"--unit={name}"]
         command += [f"--on-active={after_s:.0f}s", "--timer-property=AccuracySec=1s"]
+        command += [f"--property=CPUWeight={own_scope.WEIGHT}"]
         command += [f"--description=End release {release}, which is kept loaded for a rollback"]
         command += [str(_MMS), "gc"]
         try:
@@ -202,22 +202,37 @@ class Systemd:
             raise SupervisorError(name, f"systemd-run failed: {detail}")
 
     def configure(self, contents: Mapping[str, str]) -> None:
-        """Give releases, by id, the drop-ins of these contents, and tell systemd once.
+        """Give releases, by id, the drop-ins of these contents, and let systemd know them.
+
+        systemd reads all its units again only if it must, and takes a second or more for it: a
+        unit that it does not know yet is read when it is first asked for.
 
         Raises:
             OSError: one cannot be written.
         """
-        written = [unit_file.write(self._layout, name, text) for name, text in contents.items()]
-        if any(written) or self._outdated(list(contents)):
+        for name, text in contents.items():
+            unit_file.write(self._layout, name, text)
+        if self._outdated(sorted(contents)):
             self.systemctl("mms@*", "daemon-reload")
 
     def _outdated(self, releases: Sequence[str]) -> bool:
-        """Return whether one who wrote such files was killed before systemd knew them."""
+        """Return whether systemd knows a unit as it was before its drop-in was written."""
         if not releases:
             return False
         units = [service_unit(release) for release in releases]
-        shown = self.systemctl("mms@*", "show", "--property=NeedDaemonReload", "--value", *units)
-        return "yes" in shown.split()
+        known = self.systemctl(
+            "mms@*", "show", "--property=NeedDaemonReload,DropInPaths", *units
+        ).split("\n\n")
+        if len(known) != len(units):
+            return True
+        for release, block in zip(releases, map(_properties, known), strict=True):
+            paths = block.get("DropInPaths", "").split()
+            if (
+                block.get("NeedDaemonReload") != "no"
+                or str(self._layout.drop_in(release)) not in paths
+            ):
+                return True
+        return False
 
     def configured(self) -> set[str]:
         """Return the releases that have a drop-in."""
@@ -243,8 +258,11 @@ class Systemd:
         model keeps one busy for seconds, and what serves must not wait for that.
         """
         unit = service_unit(release)
-        weight = f"CPUWeight={_LOADING_WEIGHT}"
-        self.systemctl(unit, "set-property", "--runtime", unit, weight)
+        self._own_weight(release)
+        self._weights[release] = self.systemctl(
+            unit, "show", "--property=CPUWeight", "--value", unit
+        )
+        self._set_weight(unit, str(own_scope.WEIGHT))
         self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def give_processor(self, release: str) -> None:
@@ -253,6 +271,17 @@ class Systemd:
         Raises:
             OSError: what says otherwise cannot be removed.
         """
+        weight = self._weights.pop(release, "").strip()
+        if weight.isdecimal():
+            self._set_weight(service_unit(release), weight)
+        else:
+            self._own_weight(release)
+
+    def _set_weight(self, unit: str, weight: str) -> None:
+        self.systemctl(unit, "set-property", "--runtime", unit, f"CPUWeight={weight}")
+
+    def _own_weight(self, release: str) -> None:
+        """Let the weight count that a release's unit names, whatever one who was killed has set."""
         if self._forget_properties(release):
             self.systemctl(service_unit(release), "daemon-reload")
 
@@ -287,12 +316,12 @@ class Systemd:
     def enable(self, release: str) -> None:
         """Let the release start at boot."""
         unit = service_unit(release)
-        self.systemctl(unit, "enable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "enable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def disable(self, release: str) -> None:
         """Let the release not start at boot."""
         unit = service_unit(release)
-        self.systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "disable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def journal(self, release: str) -> str:
         """Return the last lines that the release logged; never raises."""

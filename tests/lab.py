@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -21,6 +22,8 @@ MODELS = ROOT / "build" / "models"
 SEVEN = MODELS / "images" / "seven.jpg"
 GROUP = os.environ.get("MMS_TEST_GROUP", "molecule")
 KEY = ROOT / "build" / "testhosts" / "id_ed25519"
+OWN = "own-host"
+"""What ssh calls the host of a worker: its tests have the same names as those of all workers."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,22 @@ class Machine:
 
 
 def fleet() -> list[Machine]:
-    """Return the hosts of the group that is tested."""
+    """Return the hosts of the group that is tested.
+
+    A worker of pytest-xdist has one of them, its own: what tests do to a host stays there.
+    """
     inventory = read(INVENTORY)
-    return [Machine(name, inventory.hosts[name].address) for name in inventory.group(GROUP)]
+    machines = [Machine(name, inventory.hosts[name].address) for name in inventory.group(GROUP)]
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return machines
+    return [machines[int(worker.removeprefix("gw"))]]
+
+
+def of(host: Any) -> Machine:
+    """Return the host of testinfra as one of the fleet's."""
+    name = host.backend.hostname
+    return next(each for each in fleet() if name in (each.address, OWN))
 
 
 def playbook(
@@ -116,8 +132,11 @@ def ssh_config() -> Path:
     """Write the same options as a file, for testinfra, and return its path."""
     options = {"IdentityFile": str(KEY), **_SSH_OPTIONS}
     lines = [f"    {key} {value}\n" for key, value in options.items()]
-    file = ROOT / "build" / "testhosts" / "ssh_config"
-    file.write_text("Host *\n" + "".join(lines), encoding="utf-8")
+    file = _CONNECTIONS / "ssh_config"
+    file.write_text(
+        f"Host {OWN}\n    HostName {fleet()[0].address}\nHost *\n" + "".join(lines),
+        encoding="utf-8",
+    )
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator
 from typing import Any
 
@@ -14,7 +15,10 @@ from tests import lab
 def pytest_configure(config: pytest.Config) -> None:
     """Reach every host of the tested group by ssh, unless the command line says otherwise."""
     if not config.option.hosts:
-        config.option.hosts = ",".join(f"ssh://admin@{each.address}" for each in lab.fleet())
+        names = [each.address for each in lab.fleet()]
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            names = [lab.OWN]
+        config.option.hosts = ",".join(f"ssh://admin@{name}" for name in names)
         config.option.ssh_config = str(lab.ssh_config())
         config.option.sudo = True
 
@@ -49,7 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 @pytest.fixture(scope="module")
 def machine(host: Any) -> lab.Machine:
     """The tested host by name and address."""
-    return next(each for each in lab.fleet() if each.address == host.backend.hostname)
+    return lab.of(host)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ SERVING = (
 LINE = "digits=/efs/models/digits.model"
 
 
+@pytest.mark.fleet
 @pytest.mark.one_host
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", ["site.yml", "playbooks/update_models.yml"])

@@ -10,6 +10,8 @@ import requests
 
 from tests import lab
 
+pytestmark = pytest.mark.fleet
+
 GOOD = (lab.MODELS / "mms.conf").read_text(encoding="utf-8")
 EDGE = """
 [Nginx Configurations]

@@ -34,6 +34,7 @@ VARIABLES = {
 }
 
 pytestmark = [
+    pytest.mark.fleet,
     pytest.mark.timeout(400),
     # The certificate is self-made.
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),

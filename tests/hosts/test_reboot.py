@@ -22,6 +22,7 @@ def healthy(machine: lab.Machine) -> bool:
         return False
 
 
+@pytest.mark.fleet
 @pytest.mark.timeout(300)
 def test_host_serves_after_a_reboot(
     host: Any,

@@ -39,7 +39,7 @@ def web() -> Iterator[str]:
 def restored(host: Any) -> Iterator[None]:
     before = host.check_output(f"cat {SETTINGS}")
     yield
-    machine = next(each for each in lab.fleet() if each.address == host.backend.hostname)
+    machine = lab.of(host)
     lab.on(machine, f"tee {SETTINGS}", stdin=before + "\n")
     host.run_expect([0], "mxnet-model-server restart --mms-conf /efs/models/mms.conf")
     assert lab.predict(machine)["class"] == "7"

@@ -9,6 +9,8 @@ from tests import lab
 from tests.situations import changes
 from tests.situations.load import Load
 
+pytestmark = pytest.mark.fleet
+
 
 def assert_all_answered(load: Load) -> None:
     assert not load.report.failed, load.report

@@ -7,6 +7,8 @@ import pytest
 from tests import lab
 from tests.situations.load import Load, Request
 
+pytestmark = pytest.mark.fleet
+
 CHANGE = "sed -i 's/^    client_body_buffer_size .*/    client_body_buffer_size {}k;/'"
 
 

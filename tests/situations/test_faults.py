@@ -48,6 +48,7 @@ def network_cut() -> Iterator[None]:
         subprocess.run(["iptables", "--delete", *rule], check=True, timeout=30)
 
 
+@pytest.mark.fleet
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "outage", [server_stopped, pytest.param(network_cut, marks=pytest.mark.soak)]

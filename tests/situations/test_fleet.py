@@ -18,6 +18,8 @@ from tests.situations import changes
 from tests.situations.conftest import Variant, service_file
 from tests.situations.load import Load, Report
 
+pytestmark = pytest.mark.fleet
+
 DEGRADING = b"""
 from mms.model_service import mxnet_vision_service
 

@@ -10,6 +10,8 @@ import pytest
 from tests import lab
 from tests.situations.load import Load, Request
 
+pytestmark = pytest.mark.fleet
+
 PORT = 8100
 
 

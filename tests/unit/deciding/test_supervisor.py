@@ -63,12 +63,13 @@ def test_the_commands(scripted: Scripted) -> None:
     systemd.stop("m.1", 5)
     assert scripted.asked() == [
         "systemctl start mms@m.1.socket",
+        "systemctl show --property=CPUWeight --value mms@m.1.service",
         "systemctl set-property --runtime mms@m.1.service CPUWeight=10",
         "systemctl start mms@m.1.service",
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
-        "systemctl enable --quiet mms@m.1.socket mms@m.1.service",
-        "systemctl disable --quiet mms@m.1.socket mms@m.1.service",
+        "systemctl enable --quiet --no-reload mms@m.1.socket mms@m.1.service",
+        "systemctl disable --quiet --no-reload mms@m.1.socket mms@m.1.service",
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
@@ -77,36 +78,63 @@ def test_the_commands(scripted: Scripted) -> None:
 def test_a_release_that_loads_has_little_of_the_processor(
     scripted: Scripted, tmp_path: Path
 ) -> None:
+    scripted.answer({"*show*CPUWeight*": "echo 50"})
     systemd = Systemd(properties=tmp_path)
-    written = tmp_path / "mms@m.1.service.d"
-    written.mkdir()
-    (written / "50-CPUWeight.conf").touch()
+    systemd.start("m.1", 5)
+    scripted.asked()
     systemd.give_processor("m.1")
+    assert scripted.asked() == ["systemctl set-property --runtime mms@m.1.service CPUWeight=50"]
+
+
+def test_what_one_who_was_killed_has_set_does_not_last(scripted: Scripted, tmp_path: Path) -> None:
+    written = tmp_path / "mms@m.1.service.d"
+
+    def killed() -> Systemd:
+        written.mkdir()
+        (written / "50-CPUWeight.conf").touch()
+        return Systemd(properties=tmp_path)
+
+    killed().give_processor("m.1")
     assert not written.exists()
     assert scripted.asked() == ["systemctl daemon-reload"]
-    systemd.give_processor("m.1")
-    scripted.answer({})
-    written.mkdir()
-    systemd.stop("m.1", 5)
+    Systemd(properties=tmp_path).give_processor("m.1")
+    killed().start("m.1", 5)
+    assert not written.exists(), "the unit is asked for its weight, not what was set"
+    assert scripted.asked()[:2] == [
+        "systemctl daemon-reload",
+        "systemctl show --property=CPUWeight --value mms@m.1.service",
+    ]
+    killed().stop("m.1", 5)
     assert not written.exists(), "nothing is left of a release that ended before it was ready"
     assert "systemctl daemon-reload" not in scripted.asked()
 
 
-def test_systemd_reads_its_files_once_and_only_if_they_changed(
+def test_systemd_reads_all_its_files_again_only_if_it_must(
     scripted: Scripted, tmp_path: Path
 ) -> None:
-    systemd = Systemd(layout=Layout.under(tmp_path))
+    layout = Layout.under(tmp_path)
+    systemd = Systemd(layout=layout)
+
+    def known(need: str, *releases: str) -> None:
+        """Let systemd know the drop-ins of these releases, and one of all releases."""
+        blocks = (
+            f"NeedDaemonReload={need}\\nDropInPaths=/etc/all.conf {layout.drop_in(name)}\\n"
+            for name in releases
+        )
+        words = "\\n".join(blocks)
+        scripted.answer({"*show*": f"printf '{words}'"})
+
     systemd.configure({})
-    show = "systemctl show --property=NeedDaemonReload --value mms@a.1.service mms@b.1.service"
-    contents = {"a.1": "one", "b.1": "one"}
-    systemd.configure(contents)
-    assert scripted.asked() == ["systemctl daemon-reload"]
-    assert systemd.configured() == {"a.1", "b.1"}
+    show = "systemctl show --property=NeedDaemonReload,DropInPaths mms@a.1.service mms@b.1.service"
+    contents = {"b.1": "one", "a.1": "one"}
+    known("no", "a.1", "b.1")
     systemd.configure(contents)
     assert scripted.asked() == [show]
-    scripted.answer({"*show*": r"printf 'no\n\nyes\n'"})
-    systemd.configure(contents)
-    assert scripted.asked() == [show, "systemctl daemon-reload"]
+    assert systemd.configured() == {"a.1", "b.1"}
+    for state in (("yes", "a.1", "b.1"), ("no", "a.1", "a.1"), ("no", "a.1")):
+        known(*state)
+        systemd.configure(contents)
+        assert scripted.asked() == [show, "systemctl daemon-reload"], state
     systemd.forget("a.1")
     assert systemd.configured() == {"b.1"}
 
