@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mms_server import commands, unit_file
+from mms_server import commands, giving_way, unit_file
 from mms_server.errors import SupervisorError
 from mms_server.layout import Layout
 
@@ -72,6 +72,9 @@ class Usage:
 
 class Supervisor(Protocol):
     """Starts and stops releases. All methods raise :class:`SupervisorError` and end in time."""
+
+    def give_way(self) -> str:
+        """Let this process yield to what serves; return why it could not, "" if it does."""
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that are loaded."""
@@ -141,6 +144,10 @@ class Systemd:
         self._cgroups = cgroups
         self._layout = layout or Layout()
         self._properties = properties
+
+    def give_way(self) -> str:
+        """Let this process yield to what serves; return why it could not, "" if it does."""
+        return giving_way.give_way()
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
