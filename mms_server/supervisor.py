@@ -19,7 +19,8 @@ _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
-# Beside 100, which a unit has that says nothing.
+# What a unit has that says nothing, and what one has that loads.
+_USUAL_WEIGHT: Final = 100
 _LOADING_WEIGHT: Final = 10
 _SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
 _NOT_SET: Final = 2**64 - 1
@@ -144,6 +145,7 @@ class Systemd:
         self._cgroups = cgroups
         self._layout = layout or Layout()
         self._properties = properties
+        self._weights: dict[str, int] = {}
 
     def give_way(self) -> str:
         """Let this process yield to what serves; return why it could not, "" if it does."""
@@ -250,8 +252,10 @@ class Systemd:
         model keeps one busy for seconds, and what serves must not wait for that.
         """
         unit = service_unit(release)
-        weight = f"CPUWeight={_LOADING_WEIGHT}"
-        self.systemctl(unit, "set-property", "--runtime", unit, weight)
+        if not (self._properties / f"{unit}.d").is_dir():
+            shown = self.systemctl(unit, "show", "--property=CPUWeight", "--value", unit)
+            self._weights[release] = _number(shown.strip()) or _USUAL_WEIGHT
+        self._weigh(unit, _LOADING_WEIGHT)
         self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def give_processor(self, release: str) -> None:
@@ -260,8 +264,15 @@ class Systemd:
         Raises:
             OSError: what says otherwise cannot be removed.
         """
-        if self._forget_properties(release):
-            self.systemctl(service_unit(release), "daemon-reload")
+        unit, weight = service_unit(release), self._weights.pop(release, None)
+        if weight is not None:
+            # systemd then knows it: to let it read all its files again would keep it busy for long.
+            self._weigh(unit, weight)
+        if self._forget_properties(release) and weight is None:
+            self.systemctl(unit, "daemon-reload")
+
+    def _weigh(self, unit: str, weight: int) -> None:
+        self.systemctl(unit, "set-property", "--runtime", unit, f"CPUWeight={weight}")
 
     def _forget_properties(self, release: str) -> bool:
         """Remove what ``set-property`` has written of a release; return whether it was there."""
@@ -292,14 +303,14 @@ class Systemd:
         self._run("reset-failed", service, socket)
 
     def enable(self, release: str) -> None:
-        """Let the release start at boot."""
+        """Let the release start at boot, for which the running systemd need not know of it."""
         unit = service_unit(release)
-        self.systemctl(unit, "enable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "enable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def disable(self, release: str) -> None:
         """Let the release not start at boot."""
         unit = service_unit(release)
-        self.systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "disable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def journal(self, release: str) -> str:
         """Return the last lines that the release logged; never raises."""

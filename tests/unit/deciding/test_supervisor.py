@@ -63,12 +63,13 @@ def test_the_commands(scripted: Scripted) -> None:
     systemd.stop("m.1", 5)
     assert scripted.asked() == [
         "systemctl start mms@m.1.socket",
+        "systemctl show --property=CPUWeight --value mms@m.1.service",
         "systemctl set-property --runtime mms@m.1.service CPUWeight=10",
         "systemctl start mms@m.1.service",
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
-        "systemctl enable --quiet mms@m.1.socket mms@m.1.service",
-        "systemctl disable --quiet mms@m.1.socket mms@m.1.service",
+        "systemctl enable --quiet --no-reload mms@m.1.socket mms@m.1.service",
+        "systemctl disable --quiet --no-reload mms@m.1.socket mms@m.1.service",
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
@@ -90,6 +91,20 @@ def test_a_release_that_loads_has_little_of_the_processor(
     systemd.stop("m.1", 5)
     assert not written.exists(), "nothing is left of a release that ended before it was ready"
     assert "systemctl daemon-reload" not in scripted.asked()
+
+
+def test_a_release_that_is_ready_gets_its_weight_without_a_reload(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    systemd = Systemd(properties=tmp_path)
+    scripted.answer({"*CPUWeight\\ --value*": "echo 50"})
+    systemd.start("m.1", 5)
+    (tmp_path / "mms@m.1.service.d").mkdir()
+    systemd.give_processor("m.1")
+    assert not (tmp_path / "mms@m.1.service.d").exists()
+    asked = scripted.asked()
+    assert asked[-1] == "systemctl set-property --runtime mms@m.1.service CPUWeight=50"
+    assert "systemctl daemon-reload" not in asked
 
 
 def test_systemd_reads_its_files_once_and_only_if_they_changed(
