@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from mms_server import api_keys, cli_changes, conf, operate, own_scope, render, settings, wanted
+from mms_server import api_keys, cli_changes, conf, operate, render, settings, wanted
 from mms_server import edge as edges
 from mms_server.archives import Archives
 from mms_server.cli_changes import Answer, RefusedPlanError
@@ -27,7 +27,6 @@ from mms_server.supervisor import Supervisor, Systemd
 
 DEFAULT_CONF: Final = Path("/efs/models/mms.conf")
 _LOCK_WAIT_S: Final = 60.0
-_YIELDING: Final = ("apply", "gc", "prefetch", "rollback")
 _EXIT_CODES: Final = "exit codes: 0 done or nothing to do, 2 bad input, 3 refused, 4 failed"
 
 
@@ -194,8 +193,6 @@ def main(argv: Sequence[str] | None = None, supervisor: Supervisor | None = None
     # Workers and the control application have other users, and read what is written here.
     os.umask(0o022)
     try:
-        if options.command in _YIELDING and supervisor is None:
-            own_scope.yield_processor(options.command)
         host = _host(options, supervisor or Systemd())
         answer, text = _COMMANDS[options.command][0](host, options)
     except RefusedPlanError as error:

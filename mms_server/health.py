@@ -5,6 +5,7 @@ No model's queue is involved, so the answer comes at once whatever the load.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,13 +71,26 @@ def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
     master = MASTER_SLOT in slots
     workers = len(slots) - master
     answers = master and workers > 0
-    why = "" if answers else trouble(layout, serving or wanted, time.time())
+    release = serving or wanted
+    why = "" if answers else _hidden(layout, release) or trouble(layout, release, time.time())
     return ModelHealth(master, workers, serving == wanted, serving, why)
 
 
 def has_processes(layout: Layout, release: str) -> bool:
     """Return whether any process of a release lives."""
     return bool(_holders(layout, release))
+
+
+def _hidden(layout: Layout, release: str) -> str:
+    """Return that the asking user may not see a release's processes, an empty text if it may."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        os.close(os.open(layout.alive_file(release), flags))
+    except PermissionError:
+        return "this user may not see whether it runs: ask as root"
+    except OSError:
+        return ""
+    return ""
 
 
 def _holders(layout: Layout, release: str) -> tuple[int, ...]:

@@ -115,12 +115,12 @@ class Servable:
     def _run(self, inputs: Any, compute: Callable[[], Any]) -> Any:
         taken = Stages(self.clock)
         bottle.request.environ[_STAGES_KEY] = taken
-        digest = self.guard.admit(bottle.request.environ)
+        given = self.guard.admit(bottle.request.environ)
         request, queued = request_id(), self.clock()
 
         def work() -> Any:
             taken.add(stages.QUEUE, self.clock() - queued)
-            with stages.collecting(taken), self.guard.computing(request, digest):
+            with stages.collecting(taken), self.guard.computing(request, given):
                 return compute()
 
         try:

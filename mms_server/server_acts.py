@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from mms_server import cli, own_scope, server_control, settings
+from mms_server import cli, server_control, settings
 from mms_server.errors import MMSError
 from mms_server.host import Host
 from mms_server.layout import Layout
@@ -16,7 +16,6 @@ from mms_server.server_control import State
 from mms_server.supervisor import Systemd
 
 _FAILED: Final = 1
-_YIELDING: Final = ("start", "restart")
 
 
 def control(
@@ -33,8 +32,6 @@ def control(
     unknown = State.UNKNOWN if word == "status" else _FAILED
     # Workers and the control application have other users, and read what is written here.
     os.umask(0o022)
-    if word in _YIELDING and make_host is None:
-        own_scope.yield_processor(word)
     try:
         return _ACTS[word]((make_host or _this_host)(), conf, environ)
     except MMSError as error:

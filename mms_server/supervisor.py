@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mms_server import commands, own_scope, unit_file
+from mms_server import commands, giving_way, unit_file
 from mms_server.errors import SupervisorError
 from mms_server.layout import Layout
 
@@ -70,6 +70,9 @@ class Usage:
 
 class Supervisor(Protocol):
     """Starts and stops releases. All methods raise :class:`SupervisorError` and end in time."""
+
+    def give_way(self) -> str:
+        """Let this process yield to what serves; return why it could not, "" if it does."""
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that are loaded."""
@@ -141,6 +144,10 @@ class Systemd:
         self._properties = properties
         self._weights: dict[str, str] = {}
 
+    def give_way(self) -> str:
+        """Let this process yield to what serves; return why it could not, "" if it does."""
+        return giving_way.give_way()
+
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
         active: dict[str, dict[str, str]] = {release: {} for release in releases}
@@ -190,7 +197,7 @@ class Systemd:
         self._run("stop", f"{name}.timer")
         command = ["systemd-run", "--quiet", "--no-ask-password", "--collect", f"--unit={name}"]
         command += [f"--on-active={after_s:.0f}s", "--timer-property=AccuracySec=1s"]
-        command += [f"--property=CPUWeight={own_scope.WEIGHT}"]
+        command += [f"--property=CPUWeight={giving_way.WEIGHT}"]
         command += [f"--description=End release {release}, which is kept loaded for a rollback"]
         command += [str(_MMS), "gc"]
         try:
@@ -262,7 +269,7 @@ class Systemd:
         self._weights[release] = self.systemctl(
             unit, "show", "--property=CPUWeight", "--value", unit
         )
-        self._set_weight(unit, str(own_scope.WEIGHT))
+        self._set_weight(unit, str(giving_way.WEIGHT))
         self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def give_processor(self, release: str) -> None:

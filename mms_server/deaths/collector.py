@@ -31,8 +31,8 @@ from mms_server.deaths.certificate import (
     moment,
     new_id,
 )
-from mms_server.deaths.flights import FILE_BYTES, flying
-from mms_server.deaths.places import MAX_BODY_BYTES, Places, read_bounded
+from mms_server.deaths.flights import flying
+from mms_server.deaths.places import MAX_BODY_BYTES, Places
 from mms_server.deaths.registrar import stack_of
 from mms_server.layout import Layout
 
@@ -111,7 +111,7 @@ class Collector:
         begun = starts.read(places.starts).begun
         requests = tuple(
             Request(row.request_id, row.digest, round(min(max(now - row.started, 0), 1e6), 3))
-            for row in flying(read_bounded(places.flights, FILE_BYTES))
+            for row in flying(places.flights)
         )
         return Certificate(
             id=new_id(now),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +15,7 @@ from mms_server.body import BODY_KEY
 from mms_server.deaths import recent as recent_file
 from mms_server.deaths import stacks
 from mms_server.deaths.flights import Flight, Flights
+from mms_server.deaths.inputs import Input
 from mms_server.deaths.places import MAX_BODY_BYTES, Places, open_shared
 from mms_server.deaths.recent import Recent
 from mms_server.errors import QuarantinedError
@@ -25,7 +24,6 @@ MAX_BODIES: Final = 8
 """Bodies that a release keeps at a time."""
 
 _AGAIN_KEY: Final = "HTTP_X_MMS_AGAIN"
-_BOUNDARY: Final = re.compile(r'boundary="?([^";]{1,70})')
 
 _log = logging.getLogger(__name__)
 
@@ -33,28 +31,27 @@ _log = logging.getLogger(__name__)
 class Guard(Protocol):
     """Who sees each request before the engine does."""
 
-    def admit(self, environ: dict[str, Any]) -> str:
-        """Return the digest of a request's input.
+    def admit(self, environ: dict[str, Any]) -> Input:
+        """Return a request's input.
 
         Raises:
             QuarantinedError: the release has died on it twice.
         """
 
-    def computing(self, request_id: str, digest: str) -> Any:
+    def computing(self, request_id: str, given: Input) -> Any:
         """Return a context that lasts as long as the engine computes the request."""
 
 
 class NoGuard:
     """Lets every request in, and notes none."""
 
-    def admit(self, environ: dict[str, Any]) -> str:
-        """Return no digest."""
-        del environ
-        return ""
+    def admit(self, environ: dict[str, Any]) -> Input:
+        """Return the input."""
+        return Input.of(environ)
 
-    def computing(self, request_id: str, digest: str) -> Any:
+    def computing(self, request_id: str, given: Input) -> Any:
         """Return a context that does nothing."""
-        del request_id, digest
+        del request_id, given
         return nullcontext()
 
 
@@ -80,9 +77,13 @@ class ReleaseGuard:
     def begin(self, slot: int) -> None:
         """Note requests under this slot from now on."""
         self._slot = slot
+        try:
+            self._flights.reserve(slot)
+        except OSError as error:
+            _log.warning("no room for inputs, each is digested: %s", error)
 
-    def admit(self, environ: dict[str, Any]) -> str:
-        """Return the digest of a request's input.
+    def admit(self, environ: dict[str, Any]) -> Input:
+        """Return a request's input.
 
         A request that a process died on already, by what the master knows or because nginx sends
         it again, is kept before it may kill once more.
@@ -90,35 +91,39 @@ class ReleaseGuard:
         Raises:
             QuarantinedError: the release has died on it twice.
         """
-        digest = digest_of(environ)
+        given = Input.of(environ)
         if self._flights.epoch != self._epoch:
             self._epoch = self._flights.epoch
             self._recent = recent_file.read(self._places.recent)
             self._answered.clear()
-        certificate = self._recent.refuses(digest)
-        if certificate:
-            raise QuarantinedError(certificate)
-        if self._suspects(digest) or environ.get(_AGAIN_KEY):
-            self._keep(environ, digest)
-        return digest
+        if self._recent.digests:
+            certificate = self._recent.refuses(given.digest)
+            if certificate:
+                raise QuarantinedError(certificate)
+        if self._suspects(given) or environ.get(_AGAIN_KEY):
+            self._keep(environ, given.digest)
+        return given
 
-    def _suspects(self, digest: str) -> bool:
-        return self._recent.suspects(digest) and digest not in self._answered
+    def _suspects(self, given: Input) -> bool:
+        if not self._recent.digests:
+            return False
+        return self._recent.suspects(given.digest) and given.digest not in self._answered
 
     @contextmanager
-    def computing(self, request_id: str, digest: str) -> Iterator[None]:
+    def computing(self, request_id: str, given: Input) -> Iterator[None]:
         """Note the request for as long as the engine computes it.
 
         A suspect that is computed after all is none any more: many clients may send the same input,
         and then it is in flight whenever a process dies of something else.
         """
-        self._flights.begin(self._slot, Flight(request_id, digest, self._clock(), self._resident()))
+        flight = Flight(request_id, "", self._clock(), self._resident())
+        self._flights.begin(self._slot, flight, given)
         try:
             yield
         finally:
             self._flights.end(self._slot)
-        if self._suspects(digest):
-            self._acquit(digest)
+        if self._suspects(given):
+            self._acquit(given.digest)
 
     def leave(self) -> None:
         """Say that the worker ends by its own will."""
@@ -151,26 +156,6 @@ class ReleaseGuard:
                 stream.write(data)
         except OSError as error:
             _log.warning("a suspect request cannot be kept: %s", error)
-
-
-def digest_of(environ: dict[str, Any]) -> str:
-    """Return the SHA-256 of a request's input: its body, its query, and how to read it.
-
-    The boundary of a form is left out: a client that sends the form again makes a new one.
-    """
-    data: bytes = environ.get(BODY_KEY, b"")
-    kind = str(environ.get("CONTENT_TYPE", ""))
-    found = _BOUNDARY.search(kind) if kind.lower().startswith("multipart/") else None
-    parts = [data]
-    if found:
-        kind = "multipart"
-        parts = data.split(b"--" + found[1].encode("latin-1", "replace"))
-    head = f"{kind}\n{environ.get('QUERY_STRING', '')}\n".encode("utf-8", "replace")
-    made = hashlib.sha256(head)
-    for part in parts:
-        made.update(b"%d\n" % len(part))
-        made.update(part)
-    return made.hexdigest()
 
 
 def _about(environ: dict[str, Any]) -> dict[str, str]:

@@ -125,14 +125,14 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
-    """Return a regular file's first ``limit`` bytes; b"" if it cannot be read."""
+def read_bounded(path: Path, limit: int, start: int = 0) -> bytes:
+    """Return up to ``limit`` bytes of a regular file; b"" if it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        return os.pread(descriptor, limit, 0)
+        return os.pread(descriptor, limit, start)
     except OSError:
         return b""
     finally:

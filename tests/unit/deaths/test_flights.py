@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
-from mms_server.deaths.flights import MAX_SLOTS, Flight, Flights, Trace, flying
+import pytest
+
+from mms_server.deaths.flights import INPUT_BYTES, MAX_SLOTS, Flight, Flights, Trace, flying
+from mms_server.deaths.inputs import Input
 from tests.unit.deaths.makes import DIGEST
 
 FLIGHT = Flight("some-id", DIGEST, 1_800_000_000.25, 123_456_789)
@@ -19,10 +23,10 @@ def test_a_record_outlives_its_process(tmp_path: Path) -> None:
         flights.begin(3, FLIGHT)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    assert flying((tmp_path / "flights").read_bytes()) == [FLIGHT]
+    assert flying(tmp_path / "flights") == [FLIGHT]
     assert flights.take(3) == Trace(FLIGHT)
     assert flights.take(3) == Trace(None)
-    assert flying((tmp_path / "flights").read_bytes()) == []
+    assert flying(tmp_path / "flights") == []
 
 
 def test_what_was_computed_is_not_in_flight(tmp_path: Path) -> None:
@@ -70,7 +74,44 @@ def test_processes_share_the_epoch_and_a_new_master_clears(tmp_path: Path) -> No
     assert one.epoch == 1
 
 
-def test_a_file_of_another_s_making_is_read_as_it_is() -> None:
-    assert flying(b"") == []
-    assert flying(b"\xff" * 100) == []
-    assert len(flying(b"\xff" * (64 + 256 * 3))) == 3
+def test_a_file_of_another_s_making_is_read_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "flights"
+    assert flying(file) == []
+    for size, count in (
+        (0, 0),
+        (100, 0),
+        (64 + 256 * 3, 3),
+        (64 + 256 * MAX_SLOTS + 10, MAX_SLOTS),
+    ):
+        file.write_bytes(b"\xff" * size)
+        assert len(flying(file)) == count
+
+
+def test_an_input_outlives_its_process_and_is_digested_then(tmp_path: Path) -> None:
+    flights, given = Flights(tmp_path / "flights"), Input(b"type\n\n", b"mark", b"a--mark b")
+    child = os.fork()
+    if child == 0:
+        flights.reserve(3)
+        flights.begin(3, replace(FLIGHT, digest=""), given)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert "digest" not in vars(given)
+    expected = replace(FLIGHT, digest=given.digest)
+    assert flying(tmp_path / "flights") == [expected]
+    assert flights.take(3) == Trace(expected)
+
+
+@pytest.mark.parametrize("size", [INPUT_BYTES, INPUT_BYTES + 1])
+def test_the_longest_input_and_a_longer_one(tmp_path: Path, size: int) -> None:
+    flights, given = Flights(tmp_path / "flights"), Input(b"\n\n", b"", bytes(size - 2))
+    flights.reserve(MAX_SLOTS - 1)
+    flights.begin(MAX_SLOTS - 1, FLIGHT, given)
+    assert ("digest" in vars(given)) is (size > INPUT_BYTES)
+    assert flights.take(MAX_SLOTS - 1) == Trace(replace(FLIGHT, digest=given.digest))
+
+
+def test_without_memory_for_inputs_a_record_has_the_digest(tmp_path: Path) -> None:
+    flights, given = Flights(tmp_path / "flights"), Input(b"\n\n", b"", b"body")
+    flights.begin(0, FLIGHT, given)
+    assert "digest" in vars(given)
+    assert flights.take(0) == Trace(replace(FLIGHT, digest=given.digest))

@@ -94,10 +94,15 @@ class FakeSupervisor:
         self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
         self.slow: set[str] = set()
+        self.gave_way = 0
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         return {**dict.fromkeys(releases, UnitState()), **self.units}
+
+    def give_way(self) -> str:
+        self.gave_way += 1
+        return ""
 
     def configure(self, contents: Mapping[str, str]) -> None:
         for release, content in contents.items():

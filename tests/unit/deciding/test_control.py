@@ -17,7 +17,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from fakehost import FakeHost
 
-from mms_server import api_keys, control, generations, links
+from mms_server import api_keys, control, generations, health, links
 from mms_server.apply import apply
 from mms_server.deaths import recent, starts
 from mms_server.deaths.places import Places
@@ -128,6 +128,23 @@ def test_a_model_that_spoils_its_lock_file_takes_out_only_itself(
         text = _ask(app, "/metrics")[2].decode()
         assert 'mms_model_ready{model="a"} 1.0' in text
         assert 'mms_model_ready{model="b"} 0.0' in text
+
+
+def test_who_may_not_see_a_release_is_told_so(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    live = links.read(fake.layout)
+    (row,) = health.of_models(fake.layout, live).values()
+    assert row.reason == "its server is not running, or still loads the model"
+
+    def forbidden(*_arguments: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    # A test that root runs may see everything.
+    monkeypatch.setattr(os, "open", forbidden)
+    (row,) = health.of_models(fake.layout, live).values()
+    assert row.reason == "this user may not see whether it runs: ask as root"
 
 
 def test_a_new_generation_counts_at_once(fake: FakeHost) -> None:
