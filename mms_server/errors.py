@@ -157,7 +157,12 @@ class ReleaseFailedError(MMSError):
 
 
 class RequestError(MMSError):
-    """A request cannot be answered. Its text goes to the client, so it names no path or class."""
+    """A request cannot be answered. Its text goes to the client, so it names no path or class.
+
+    ``retry_after_s`` is when it may be sent again, 0 if that would not help.
+    """
+
+    retry_after_s: int = 0
 
 
 class BadInputError(RequestError):
@@ -193,6 +198,35 @@ class QuarantinedError(RequestError):
 
 class UnavailableError(RequestError):
     """The model is not ready to answer."""
+
+
+class LateError(UnavailableError):
+    """The answer would come after the client's time.
+
+    ``waited_s`` and ``limit_s`` are the request's; ``depth`` requests wait by estimate, ``rate``
+    are answered in a second, 0 if none was yet.
+    """
+
+    def __init__(
+        self, waited_s: float, limit_s: float, depth: int, rate: float, retry_after_s: int
+    ) -> None:
+        self.waited_s = waited_s
+        self.limit_s = limit_s
+        self.depth = depth
+        self.rate = rate
+        self.retry_after_s = retry_after_s
+        queue = (
+            f"; about {depth} requests wait, {rate:.3g} are answered in a second" if rate else ""
+        )
+        super().__init__(
+            f"The request waited {waited_s:.3f} s and would miss its limit of {limit_s:g} s, "
+            f"so it was not computed{queue}.",
+            fix="try again later, see Retry-After, or give it more time in X-Request-Timeout-Ms.",
+        )
+
+
+class ClientGoneError(RequestError):
+    """The client closed its connection before its request was computed."""
 
 
 class PredictionError(RequestError):

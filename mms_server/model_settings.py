@@ -16,6 +16,8 @@ from mms_server.confinement import Confinement, Lifted
 from mms_server.errors import ConfError
 
 _DAY_S: Final = 86_400
+MOST_TIMEOUT_MS: Final = _DAY_S * 1000
+"""Longest time that a client may give a request."""
 
 
 def _row(read: Callable[[str], Any], expected: str, text: str) -> Any:
@@ -29,6 +31,12 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _milliseconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MOST_TIMEOUT_MS:
+        raise ValueError(text)
+    return int(text)
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """The settings of one model; None stands for the host's setting or the server's default."""
@@ -37,6 +45,12 @@ class ModelSettings:
         _seconds,
         f"a whole number of seconds, 0 to {_DAY_S}",
         "How long the release that was replaced stays loaded, for an instant rollback.",
+    )
+    request_timeout_ms: int | None = _row(
+        _milliseconds,
+        f"a whole number of milliseconds, 1 to {MOST_TIMEOUT_MS}",
+        "How long a client waits that sends no X-Request-Timeout-Ms; what cannot be answered by "
+        "then is refused.",
     )
     memory_high: str | None = _row(
         confinement.read_memory,

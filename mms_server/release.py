@@ -29,7 +29,8 @@ class Release:
     archive's service file (an absolute path, or empty). ``golden`` is the store's entry of samples
     that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
     workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
-    ``confinement`` what they are allowed otherwise than all. The others are the settings of their
+    ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
+    client waits that does not say, 0 for ever. The others are the settings of their
     names (:mod:`mms_server.settings`).
     """
 
@@ -50,6 +51,7 @@ class Release:
     confinement: Confinement = field(default_factory=Confinement)
     watchdog_s: int = 30
     worker_memory_max_bytes: int = -1
+    request_timeout_ms: int = 0
 
     @property
     def id(self) -> str:

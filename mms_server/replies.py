@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import bottle
 
-from mms_server import errors
+from mms_server import errors, stages
 from mms_server.body import drain
 from mms_server.error_replies import Failure, render
 
@@ -30,6 +30,7 @@ ERROR_STATUS: dict[type[errors.MMSError], int] = {
     errors.LengthRequiredError: 411,
     errors.BodyTooLargeError: 413,
     errors.QuarantinedError: 422,
+    errors.ClientGoneError: 499,
     errors.PredictionError: 500,
     errors.UnavailableError: 503,
     errors.PredictionTimeoutError: 504,
@@ -145,17 +146,20 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
         except bottle.HTTPResponse:
             raise
         except errors.RequestError as error:
-            status, text = status_of(error), str(error)
+            status, text, retry_after_s = status_of(error), str(error), error.retry_after_s
         except Exception:  # noqa: BLE001 - logged; the client gets the page for any error
             _log.exception("request %s failed", request_id())
-            status, text = _SERVER_ERROR, _INTERNAL
+            status, text, retry_after_s = _SERVER_ERROR, _INTERNAL, 0
         else:
             if isinstance(answer, Raw):
                 for name, value in answer.headers.items():
                     bottle.response.set_header(name, value)
             bottle.response.content_type = kind
             return body
-        return bottle.HTTPError(status, text)
+        page = bottle.HTTPError(status, text)
+        if retry_after_s:
+            page.set_header("Retry-After", str(retry_after_s))
+        return page
 
     return answered
 
@@ -173,6 +177,9 @@ def _finish() -> None:
     if origin:
         response.set_header("Vary", "Origin")
     response.set_header("X-Request-Id", request_id())
+    taken = environ.get(stages.KEY)
+    if taken:
+        response.set_header("Server-Timing", stages.server_timing(taken.seconds))
 
 
 def _error_page(error: Any) -> bytes:

@@ -12,17 +12,17 @@ from typing import Any, Protocol
 import bottle
 import numpy as np
 
-from mms_server import stages, tensors
+from mms_server import deadline, stages, tensors
+from mms_server.deadline import Pace, Waited
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
-from mms_server.errors import MMSError, PredictionError
+from mms_server.errors import ClientGoneError, LateError, MMSError, PredictionError
 from mms_server.replies import request_id, status_of
 from mms_server.service_loader import LoadedModel
 from mms_server.services.model_service import forward
 from mms_server.stages import Stages
 
 _OK = 200
-_STAGES_KEY = "mms.stages"
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,10 @@ class Silent:
 
 @dataclass(frozen=True)
 class Servable:
-    """A loaded model with the engine it runs on, its limits, who observes it and who guards it."""
+    """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
+
+    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever.
+    """
 
     model: LoadedModel
     engine: Engine
@@ -71,6 +74,9 @@ class Servable:
     clock: stages.Clock = time.perf_counter
     guard: Guard = field(default_factory=NoGuard)
     warm_up_s: float = 0.0
+    request_timeout_s: float = 0.0
+    pace: Pace = field(default_factory=Pace)
+    wall_clock: Callable[[], float] = time.time
 
     def healthy(self) -> bool:
         """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
@@ -93,6 +99,8 @@ class Servable:
             PredictionError: the service raised; the log says what.
             PredictionTimeoutError: it was not ready in time.
             QuarantinedError: the model's server has died twice on this input.
+            LateError: the answer would come after the client's time.
+            ClientGoneError: nobody waits for the answer any more.
         """
         return self._run(inputs, lambda: self.model.service.inference(inputs))
 
@@ -106,6 +114,8 @@ class Servable:
             PredictionError: the service raised; the log says what.
             PredictionTimeoutError: it was not ready in time.
             QuarantinedError: the model's server has died twice on this input.
+            LateError: the answer would come after the client's time.
+            ClientGoneError: nobody waits for the answer any more.
         """
         result: tuple[Any, bool] = self._run(
             inputs, lambda: forward(self.model.service, inputs, tensors.arrays_of)
@@ -113,15 +123,28 @@ class Servable:
         return result
 
     def _run(self, inputs: Any, compute: Callable[[], Any]) -> Any:
-        taken = Stages(self.clock)
-        bottle.request.environ[_STAGES_KEY] = taken
-        given = self.guard.admit(bottle.request.environ)
-        request, queued = request_id(), self.clock()
+        environ, taken, queued = bottle.request.environ, Stages(self.clock), self.clock()
+        environ[stages.KEY] = taken
+        before = deadline.waited(environ, self.wall_clock())
+        taken.add(stages.QUEUE, before.queue_s)
+        limit_s = deadline.timeout_s(environ, self.request_timeout_s)
+        self._check(environ, before, limit_s)
+        given, request = self.guard.admit(environ), request_id()
 
         def work() -> Any:
-            taken.add(stages.QUEUE, self.clock() - queued)
+            here_s = self.clock() - queued
+            taken.add(stages.QUEUE, here_s)
+            whole = Waited(before.queue_s + here_s, before.total_s + here_s)
+            try:
+                self._check(environ, whole, limit_s)
+            except (LateError, ClientGoneError) as refusal:
+                # The engine makes one error of all that a service may raise.
+                return refusal
+            began = self.clock()
             with stages.collecting(taken), self.guard.computing(request, given):
-                return compute()
+                answer = compute()
+            self.pace.computed(self.clock() - began)
+            return answer
 
         try:
             result = self.engine.run(work)
@@ -133,8 +156,16 @@ class Servable:
                 exc_info=error.__cause__,
             )
             raise
+        if isinstance(result, LateError | ClientGoneError):
+            raise result
         self.observer.computed(self.model.name, _rows(inputs))
         return result
+
+    def _check(self, environ: Mapping[str, Any], times: Waited, limit_s: float) -> None:
+        """Refuse what nobody waits for, or will not when it is answered."""
+        if deadline.gone(environ):
+            raise ClientGoneError("The client is gone: its request was not computed.")
+        self.pace.check(times, limit_s)
 
 
 def _rows(inputs: Any) -> int:
@@ -165,7 +196,7 @@ def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[
                 status = status_of(error)
                 raise
             finally:
-                taken = bottle.request.environ.get(_STAGES_KEY)
+                taken = bottle.request.environ.get(stages.KEY)
                 seconds = taken.seconds if taken else {}
                 observer.answered(name, status, servable.clock() - started, seconds)
         return answer

@@ -18,6 +18,7 @@ import mxnet as mx
 import numpy as np
 
 from mms_server import golden
+from mms_server.deadline import Pace
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
 from mms_server.errors import GoldenError, WarmUpError
@@ -30,11 +31,16 @@ from mms_server.services.module import bound_shape
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost."""
+    """What one request may cost, and how many workers share the queue.
+
+    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever.
+    """
 
     predict_timeout_s: float
     max_body_bytes: int
     max_pixels: int
+    request_timeout_s: float = 0.0
+    workers: int = 1
 
 
 def make_ready(
@@ -77,6 +83,8 @@ def make_ready(
             observer or Silent(),
             guard=guard or NoGuard(),
             warm_up_s=seconds[model.name],
+            request_timeout_s=limits.request_timeout_s,
+            pace=Pace(limits.workers),
         )
         for model in models
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -17,6 +17,9 @@ PREPROCESS: Final = "preprocess"
 INFERENCE: Final = "inference"
 POSTPROCESS: Final = "postprocess"
 STAGES: Final = (QUEUE, PREPROCESS, INFERENCE, POSTPROCESS)
+
+KEY: Final = "mms.stages"
+"""Where the environment keeps the stages of a request."""
 
 Clock = Callable[[], float]
 
@@ -70,3 +73,9 @@ def record(name: str, seconds: float) -> None:
     """Add seconds that a service measured itself to the prediction that this thread computes."""
     if _current.stages is not None:
         _current.stages.add(name, seconds)
+
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """Return the value of ``Server-Timing``: each stage that happened, in milliseconds."""
+    known = [name for name in STAGES if name in seconds]
+    return ", ".join(f"{name};dur={seconds[name] * 1000:.3f}" for name in known)

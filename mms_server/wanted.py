@@ -72,6 +72,7 @@ def resolve(
     releases: dict[str, Release] = {}
     contents: dict[str, Content] = {}
     for spec in conf.models:
+        own = conf.model_settings.get(spec.name, ModelSettings())
         found = locate(conf, spec)
         report(f"model {spec.name}: {'take' if take else 'check'} {found}")
         with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
@@ -91,10 +92,11 @@ def resolve(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
             log=log,
-            confinement=conf.model_settings.get(spec.name, ModelSettings()).confinement(),
+            confinement=own.confinement(),
             golden=_samples(conf, spec, found, archives.store, take=take),
             watchdog_s=settings.watchdog_s,
             worker_memory_max_bytes=settings.worker_memory_max_bytes,
+            request_timeout_ms=own.request_timeout_ms or 0,
         )
         contents[spec.name] = archives.store.content(digest)
     return Wanted(

@@ -43,7 +43,13 @@ def _application() -> Any:
         ),
         version=release.version,
     )
-    limits = Limits(release.predict_timeout_s, release.max_body_bytes, release.max_pixels)
+    limits = Limits(
+        release.predict_timeout_s,
+        release.max_body_bytes,
+        release.max_pixels,
+        release.request_timeout_ms / 1000,
+        release.workers,
+    )
     app = contract_app()
     observer = PredictionMetrics(layout.counts(release.id), [release.model])
     samples = golden.read(layout.store / (release.golden or release.archive_sha256))

@@ -24,6 +24,12 @@ def test_settings_of_models() -> None:
     assert parse(HEAD, FILE).model_settings == {}
 
 
+@pytest.mark.parametrize("most", [1, 86_400_000])
+def test_a_request_timeout_up_to_a_day(most: int) -> None:
+    conf = parse(f"{HEAD}[Model Settings]\na.request_timeout_ms={most}\n", FILE)
+    assert conf.model_settings["a"].request_timeout_ms == most
+
+
 def test_the_section_may_stand_before_the_models() -> None:
     assert parse(f"[Model Settings]\na.keep_warm_s=0\n{HEAD}", FILE).model_settings["a"]
 
@@ -37,6 +43,9 @@ def test_the_section_may_stand_before_the_models() -> None:
         ("a.colour=red", "colour is not a setting of a model"),
         ("a.keep_warm_s=86401", "a.keep_warm_s=86401 is out of range"),
         ("a.keep_warm_s=-1", "a.keep_warm_s=-1 is out of range"),
+        ("a.request_timeout_ms=0", "a.request_timeout_ms=0 is out of range"),
+        ("a.request_timeout_ms=86400001", "a.request_timeout_ms=86400001 is out of range"),
+        ("a.request_timeout_ms=1.5", "a.request_timeout_ms=1.5 is out of range"),
         ("a.keep_warm_s=", "a.keep_warm_s= is out of range"),
         ("a.keep_warm_s=5\na.keep_warm_s=5", "a.keep_warm_s is given twice"),
     ],
