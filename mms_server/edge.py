@@ -8,7 +8,9 @@ the one in use.
 A reload of nginx closes connections that are idle, and a request that a client is just sending on
 one is lost (250 of 2899 with 32 such clients and 8 reloads). So before it, for as long as a file is
 there, nginx ends each connection with its next answer, as HTTP/1.1 lets a client know; when those
-that were open are gone, there is nothing that a reload could cut.
+that were open are gone, there is nothing that a reload could cut. The file stays until the old
+workers have ended: they answer for a moment after the new ones are there, and would let a client
+believe that its connection stays.
 """
 
 from __future__ import annotations

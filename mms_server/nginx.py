@@ -21,6 +21,8 @@ _CHECK_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 600.0
 # nginx tries for two and a half seconds to listen on an address that is in use.
 _RELOAD_TIMEOUT_S: Final = 20.0
+# After client_header_timeout of the frame an old worker has read each request that it will answer.
+_FAREWELL_S: Final = 35.0
 _PAUSE_S: Final = 0.1
 # To look at all connections costs a host more.
 _LOOK_PAUSE_S: Final = 0.25
@@ -43,7 +45,10 @@ class Proxy(Protocol):
         """Start it; return when it listens."""
 
     def reload(self) -> None:
-        """Let it use its changed configuration; return when it does."""
+        """Let it use its changed configuration; return when its old workers have ended.
+
+        It is not waited for longer than a client may take to send what its connection was made for.
+        """
 
     def let_go(self, limit_s: float) -> int:
         """Wait until the clients' connections of now have ended; return how many are left."""
@@ -93,10 +98,11 @@ class Nginx:
         self._systemd.systemctl(UNIT, "start", UNIT)
 
     def reload(self) -> None:
-        """Let it use its changed configuration; return when it does.
+        """Let it use its changed configuration; return when its old workers have ended.
 
         A reload that fails, because an address is in use, is told in nginx's log only: what tells
-        that it worked are new worker processes.
+        that it worked are new worker processes. nginx starts them 0.1 s and more before it tells
+        the old ones to end, which answer until then, and after it on connections they accepted.
         """
         pid = self.pid()
         before = _children(pid)
@@ -109,6 +115,9 @@ class Nginx:
                 cause = f"nginx did not take the new configuration: {failed or 'no new worker'}."
                 fix = "free the address, or correct [Nginx Configurations] and --bind of mms.conf."
                 raise SupervisorError(UNIT, cause, fix=fix)
+            self._sleep(_PAUSE_S)
+        deadline = self._clock() + _FAREWELL_S
+        while before & _children(pid) and self._clock() < deadline:
             self._sleep(_PAUSE_S)
 
     def let_go(self, limit_s: float) -> int:

@@ -38,6 +38,15 @@ class FakeSystemd(Systemd):
         self.says = ""
         self.words: list[tuple[str, ...]] = []
         self.children: list[subprocess.Popen[bytes]] = []
+        self.ends_after_looks = 0
+        self.looks = 0
+
+    def look(self, _seconds: float) -> None:
+        """Count a look; in one of them the first worker ends."""
+        self.looks += 1
+        if self.looks == self.ends_after_looks:
+            self.children[0].kill()
+            self.children[0].wait(10)
 
     def systemctl(self, unit: str, *words: str, timeout_s: float = 60) -> str:
         assert unit == "nginx.service"
@@ -66,7 +75,7 @@ def make(systemd: FakeSystemd) -> nginx.Nginx:
     return nginx.Nginx(
         systemd,
         error_log=systemd.log,
-        sleep=lambda _seconds: None,
+        sleep=systemd.look,
         clock=lambda: float(next(clock)),
     )
 
@@ -76,6 +85,19 @@ def test_new_workers_tell_that_a_reload_worked(systemd: FakeSystemd) -> None:
     make(systemd).reload()
     make(systemd).reload()
     assert len(systemd.children) == 2
+
+
+def test_a_reload_ends_with_the_old_workers(systemd: FakeSystemd) -> None:
+    make(systemd).reload()
+    systemd.ends_after_looks = 5
+    make(systemd).reload()
+    assert systemd.looks == 5
+
+
+def test_an_old_worker_that_does_not_end_is_left_to_itself(systemd: FakeSystemd) -> None:
+    make(systemd).reload()
+    make(systemd).reload()
+    assert 30 < systemd.looks < 40
 
 
 def test_a_reload_that_fails_has_nginxs_words(systemd: FakeSystemd) -> None:
