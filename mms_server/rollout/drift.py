@@ -29,6 +29,8 @@ _KINDS: Final[Mapping[str, str]] = {
     "template": "files",
     "user": "users",
 }
+# What a command looks at, by its first word; others are about units.
+_LOOKS: Final[Mapping[str, str]] = {"openssl": "certificates"}
 _LONG: Final = 60
 
 
@@ -53,8 +55,7 @@ class Collector:
         rows = result.get("results") if isinstance(result.get("results"), list) else None
         for row in rows or [result]:
             if row.get("changed"):
-                kind = _KINDS.get(action.rpartition(".")[2], "other")
-                difference = Difference(host, kind, task, _what(row))
+                difference = Difference(host, _kind(action, row), task, _what(row))
                 if difference not in self._found:
                     self._found.append(difference)
 
@@ -83,6 +84,13 @@ def as_lines(found: Sequence[Difference], hosts: Sequence[str]) -> list[str]:
     head = ("HOST", "KIND", "WHAT", "TASK")
     rows = [(row.host, row.kind, row.what[:_LONG], row.task) for row in found]
     return table([head, *rows]).splitlines()
+
+
+def _kind(action: str, result: Mapping[str, Any]) -> str:
+    command = result.get("cmd")
+    if isinstance(command, list) and command and command[0] in _LOOKS:
+        return _LOOKS[command[0]]
+    return _KINDS.get(action.rpartition(".")[2], "other")
 
 
 def _what(result: Mapping[str, Any]) -> str:

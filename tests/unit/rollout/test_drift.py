@@ -33,6 +33,17 @@ def test_of_a_loop_only_the_items_count_that_would_change(collector: Collector) 
     assert [row.what for row in collector.found()] == ["nginx.service"]
 
 
+def test_a_certificate_that_ends_soon_is_named(collector: Collector) -> None:
+    file = "/etc/mms/tls/0a/certificate.pem"
+    looked = {"changed": True, "item": file, "cmd": ["openssl", "x509", "-checkend", "86400"]}
+    collector.add("h1", "ansible.builtin.command", "See", {"changed": True, "results": [looked]})
+    collector.add("h1", "ansible.builtin.command", "Do", {"changed": True, "cmd": ["systemctl"]})
+    assert [(row.kind, row.what) for row in collector.found()] == [
+        ("certificates", file),
+        ("units", ""),
+    ]
+
+
 def test_a_difference_counts_once(collector: Collector) -> None:
     for _ in range(2):
         collector.add("h1", "unknown", "Do", {"changed": True})
