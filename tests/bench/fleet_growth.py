@@ -200,6 +200,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, calculate, print the tables."""
     given = arguments()
+    before = os.getloadavg()[0]
     counted = count_all()
     measured = [("FORKS", "START", "LOCAL TASK, A HOST", "REMOTE TASK, A HOST")]
     rows = [("SERIAL", "FORKS", *(f"{hosts} HOSTS" for hosts in SIZES))]
@@ -215,7 +216,8 @@ def main() -> None:
         for serial in SERIALS:
             times = (duration(seconds(counted, costs, hosts, forks, serial)) for hosts in SIZES)
             rows.append((",".join(map(str, serial)), str(forks), *times))
-    sys.stdout.write(f"Measured with {given.names} names of this machine:\n{table(measured)}\n\n")
+    machine = f"this machine ({os.cpu_count()} cores, {before:.1f} processes waiting when it began)"
+    sys.stdout.write(f"Measured with {given.names} names of {machine}:\n{table(measured)}\n\n")
     sys.stdout.write(
         f"Calculated: {given.answer_s:g} s for a module on a host, {given.fetch_s:g} s to fetch, "
         f"{given.load_s:g} s to load, {given.soak_s:g} s watched in {given.looks} looks:\n"
