@@ -139,7 +139,7 @@ def run(command: list[str], timeout_s: int) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         message = (
             f"`{' '.join(command)}` took more than {timeout_s} s and was stopped; the host serves "
-            "what it served. Fix: look at `journalctl -u 'mms@*'` on the host, then run again."
+            "what it served. Fix: look at `journalctl -t mms` on the host, then run again."
         )
         raise ApplyError(message) from error
     return interpret(done.returncode, done.stdout, done.stderr)
