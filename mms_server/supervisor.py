@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mms_server import commands, giving_way, unit_file
+from mms_server import commands, giving_way, systemctl_answers, unit_file
 from mms_server.errors import SupervisorError
 from mms_server.layout import Layout
 
@@ -20,7 +19,6 @@ _ASK_TIMEOUT_S: Final = 60.0
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
 _SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
-_NOT_SET: Final = 2**64 - 1
 _MMS: Final = Path("/opt/mms/current/bin/mms")
 _UNIT: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.(?P<kind>service|socket)")
 
@@ -152,7 +150,7 @@ class Systemd:
         """Return the state of these releases and of all others that systemd has loaded."""
         active: dict[str, dict[str, str]] = {release: {} for release in releases}
         command = ("list-units", "--all", "--full", "--output=json", "mms@*")
-        for unit in _rows(self.systemctl("mms@*", *command)):
+        for unit in systemctl_answers.rows(self.systemctl("mms@*", *command)):
             found = _UNIT.fullmatch(str(unit.get("unit")))
             if found:
                 active.setdefault(found["release"], {})[found["kind"]] = str(unit.get("active"))
@@ -174,20 +172,20 @@ class Systemd:
         names = sorted(releases)
         units = [service_unit(release) for release in names]
         text = self.systemctl("mms@*", "show", f"--property={','.join(_SHOWN)}", *units)
-        blocks = [_properties(block) for block in text.strip("\n").split("\n\n")]
+        blocks = systemctl_answers.blocks(text)
         if len(blocks) != len(names):
             raise SupervisorError("mms@*", f"show answered for {len(blocks)} of {len(names)}.")
         return dict(zip(names, map(self._usage, blocks), strict=True))
 
     def _usage(self, shown: Mapping[str, str]) -> Usage:
-        memory = _number(shown.get("MemoryCurrent", ""))
-        since = _number(shown.get("ActiveEnterTimestampMonotonic", ""))
+        memory = systemctl_answers.number(shown.get("MemoryCurrent", ""))
+        since = systemctl_answers.number(shown.get("ActiveEnterTimestampMonotonic", ""))
         group = shown.get("ControlGroup", "")
         return Usage(
             memory,
-            _peak(self._cgroups / group.lstrip("/")) if group else None,
+            systemctl_answers.peak(self._cgroups / group.lstrip("/")) if group else None,
             since / 1e6 if since else None,
-            _number(shown.get("NRestarts", "")) or 0,
+            systemctl_answers.number(shown.get("NRestarts", "")) or 0,
         )
 
     def collect_later(self, release: str, after_s: float) -> None:
@@ -227,12 +225,11 @@ class Systemd:
         if not releases:
             return False
         units = [service_unit(release) for release in releases]
-        known = self.systemctl(
-            "mms@*", "show", "--property=NeedDaemonReload,DropInPaths", *units
-        ).split("\n\n")
+        text = self.systemctl("mms@*", "show", "--property=NeedDaemonReload,DropInPaths", *units)
+        known = systemctl_answers.blocks(text)
         if len(known) != len(units):
             return True
-        for release, block in zip(releases, map(_properties, known), strict=True):
+        for release, block in zip(releases, known, strict=True):
             paths = block.get("DropInPaths", "").split()
             if (
                 block.get("NeedDaemonReload") != "no"
@@ -379,29 +376,3 @@ class Systemd:
         except OSError as error:
             cause = f"systemctl cannot be run: {error.strerror}."
             raise SupervisorError(words[-1], cause, fix="run it on a host with systemd.") from error
-
-
-def _properties(text: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name: value for name, equals, value in pairs if equals}
-
-
-def _number(text: str) -> int | None:
-    """Return a number of systemd's; what is not set is a word, or the largest number there is."""
-    return int(text) if text.isdecimal() and int(text) < _NOT_SET else None
-
-
-def _peak(group: Path) -> int | None:
-    """Return the most that a control group has used; systemd shows it from version 255 on only."""
-    try:
-        return _number((group / "memory.peak").read_text("ascii").strip())
-    except OSError:
-        return None
-
-
-def _rows(text: str) -> list[dict[str, object]]:
-    try:
-        rows: list[dict[str, object]] = json.loads(text)
-    except ValueError as error:
-        raise SupervisorError("mms@*", f"list-units gave no JSON: {error}.") from error
-    return rows
