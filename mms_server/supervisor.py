@@ -323,9 +323,9 @@ class Systemd:
         self.systemctl(unit, "enable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def disable(self, release: str) -> None:
-        """Let the release not start at boot."""
+        """Let the release not start at boot; systemd then forgets it when it has ended."""
         unit = service_unit(release)
-        self.systemctl(unit, "disable", "--quiet", "--no-reload", socket_unit(release), unit)
+        self.systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
 
     def journal(self, release: str) -> str:
         """Return the last lines that the release logged; never raises."""

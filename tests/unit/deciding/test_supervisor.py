@@ -69,7 +69,7 @@ def test_the_commands(scripted: Scripted) -> None:
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
         "systemctl enable --quiet --no-reload mms@m.1.socket mms@m.1.service",
-        "systemctl disable --quiet --no-reload mms@m.1.socket mms@m.1.service",
+        "systemctl disable --quiet mms@m.1.socket mms@m.1.service",
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
