@@ -61,7 +61,6 @@ def prefetch(host: Host, conf: Path) -> Mapping[str, str]:
         ConfError, FetchError: as for :func:`apply`.
     """
     with locked(host.layout, f"mms prefetch --conf {conf}", host.now()):
-        _yield(host)
         wanted = _resolve(host, conf, take=True)
     return {model: release.archive_sha256 for model, release in wanted.releases.items()}
 
@@ -105,7 +104,6 @@ def _change(
 ) -> Outcome:
     allowed = allow_gap or host.settings.allow_gap
     with locked(host.layout, command, host.now()):
-        _yield(host)
         try:
             wanted = resolve_wanted()
             observed = host.observe(wanted.ids())
@@ -123,12 +121,6 @@ def _change(
                 host.report(text)
             raise
         return replace(outcome, warnings=outcome.warnings + _tidied(host))
-
-
-def _yield(host: Host) -> None:
-    problem = host.supervisor.give_way()
-    if problem:
-        host.report(problem)
 
 
 def _require_room(outcome: Outcome) -> None:

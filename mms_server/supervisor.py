@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,14 @@ from typing import Final, Protocol
 from mms_server import commands, giving_way, systemctl_answers, unit_file
 from mms_server.errors import SupervisorError
 from mms_server.layout import Layout
+from mms_server.processor_share import ProcessorShare
 
 _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
+# Each holds some kilobytes of systemd's memory; to forget them keeps it busy for a second or more.
+_ENDED_AND_LOADED: Final = 8
 _SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
 _MMS: Final = Path("/opt/mms/current/bin/mms")
 _UNIT: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.(?P<kind>service|socket)")
@@ -69,9 +71,6 @@ class Usage:
 class Supervisor(Protocol):
     """Starts and stops releases. All methods raise :class:`SupervisorError` and end in time."""
 
-    def give_way(self) -> str:
-        """Let this process yield to what serves; return why it could not, "" if it does."""
-
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that are loaded."""
 
@@ -89,6 +88,9 @@ class Supervisor(Protocol):
 
     def forget(self, release: str) -> None:
         """Remove the drop-in of a release that is gone."""
+
+    def unload_ended(self) -> None:
+        """Let the supervisor forget the releases that have ended, when they are many."""
 
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
@@ -139,12 +141,7 @@ class Systemd:
     ) -> None:
         self._cgroups = cgroups
         self._layout = layout or Layout()
-        self._properties = properties
-        self._weights: dict[str, str] = {}
-
-    def give_way(self) -> str:
-        """Let this process yield to what serves; return why it could not, "" if it does."""
-        return giving_way.give_way()
+        self._share = ProcessorShare(self.systemctl, properties)
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
@@ -248,7 +245,18 @@ class Systemd:
         Raises:
             OSError: it cannot be removed.
         """
+        self._share.forget(service_unit(release))
         unit_file.remove(self._layout, release)
+
+    def unload_ended(self) -> None:
+        """Let systemd read its units again when it still knows many releases that have ended.
+
+        A unit that was enabled stays loaded after its end, because the target that wanted it does
+        so until then.
+        """
+        states = self.states([])
+        if sum(state.gone for state in states.values()) > _ENDED_AND_LOADED:
+            self.systemctl("mms@*", "daemon-reload")
 
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
@@ -258,44 +266,16 @@ class Systemd:
     def start(self, release: str, timeout_s: float) -> None:
         """Start the release's service; return when it is ready.
 
-        Until :meth:`give_processor` it has little of the processor, where others want it: to load a
-        model keeps one busy for seconds, and what serves must not wait for that.
+        Until :meth:`give_processor` it has what others leave of the processor: to load a model
+        keeps one busy for seconds, and what serves must not wait for that.
         """
         unit = service_unit(release)
-        self._own_weight(release)
-        self._weights[release] = self.systemctl(
-            unit, "show", "--property=CPUWeight", "--value", unit
-        )
-        self._set_weight(unit, str(giving_way.WEIGHT))
-        self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
+        with self._share.little(unit, timeout_s):
+            self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def give_processor(self, release: str) -> None:
-        """Give a release that was started the share of the processor that its unit names.
-
-        Raises:
-            OSError: what says otherwise cannot be removed.
-        """
-        weight = self._weights.pop(release, "").strip()
-        if weight.isdecimal():
-            self._set_weight(service_unit(release), weight)
-        else:
-            self._own_weight(release)
-
-    def _set_weight(self, unit: str, weight: str) -> None:
-        self.systemctl(unit, "set-property", "--runtime", unit, f"CPUWeight={weight}")
-
-    def _own_weight(self, release: str) -> None:
-        """Let the weight count that a release's unit names, whatever one who was killed has set."""
-        if self._forget_properties(release):
-            self.systemctl(service_unit(release), "daemon-reload")
-
-    def _forget_properties(self, release: str) -> bool:
-        """Remove what ``set-property`` has written of a release; return whether it was there."""
-        directory = self._properties / f"{service_unit(release)}.d"
-        if not directory.is_dir():
-            return False
-        shutil.rmtree(directory)
-        return True
+        """Give a release that was started the share of the processor that its unit names."""
+        self._share.whole(service_unit(release))
 
     def start_soon(self, release: str) -> None:
         """Ask for socket and service to be started, and do not wait."""
@@ -313,7 +293,6 @@ class Systemd:
         # One transaction: the service ends first (it is ordered after its socket), and no late
         # connection can start it again in between.
         self.systemctl(service, "stop", service, socket, timeout_s=timeout_s + _MARGIN_S)
-        self._forget_properties(release)
         # A failed unit stays loaded until it is forgotten; one that is not loaded cannot be.
         self._run("reset-failed", service, socket)
 
@@ -323,9 +302,9 @@ class Systemd:
         self.systemctl(unit, "enable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def disable(self, release: str) -> None:
-        """Let the release not start at boot; systemd then forgets it when it has ended."""
+        """Let the release not start at boot."""
         unit = service_unit(release)
-        self.systemctl(unit, "disable", "--quiet", socket_unit(release), unit)
+        self.systemctl(unit, "disable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def journal(self, release: str) -> str:
         """Return the last lines that the release logged; never raises."""

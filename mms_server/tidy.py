@@ -85,6 +85,7 @@ def tidy(host: Host) -> Rubbish:
         shutil.rmtree(host.layout.root(release))
     for release in sorted(host.supervisor.configured() - kept):
         host.supervisor.forget(release)
+    host.supervisor.unload_ended()
     for release in warm.read(host.layout).keys() - kept:
         warm.forget(host.layout, release)
     host.store.remove_all_but(needed)

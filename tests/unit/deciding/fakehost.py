@@ -94,15 +94,11 @@ class FakeSupervisor:
         self.scheduled: dict[str, float] = {}
         self.unstoppable: set[str] = set()
         self.slow: set[str] = set()
-        self.gave_way = 0
+        self.unloaded = 0
         self.acts: list[str] = []
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         return {**dict.fromkeys(releases, UnitState()), **self.units}
-
-    def give_way(self) -> str:
-        self.gave_way += 1
-        return ""
 
     def configure(self, contents: Mapping[str, str]) -> None:
         for release, content in contents.items():
@@ -116,6 +112,9 @@ class FakeSupervisor:
     def forget(self, release: str) -> None:
         self._clockwork.tick(f"before forget {release}")
         unit_file.remove(self._layout, release)
+
+    def unload_ended(self) -> None:
+        self.unloaded += 1
 
     def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
         return {name: Usage(self.used(name) or None) for name in releases}

@@ -63,50 +63,15 @@ def test_the_commands(scripted: Scripted) -> None:
     systemd.stop("m.1", 5)
     assert scripted.asked() == [
         "systemctl start mms@m.1.socket",
-        "systemctl show --property=CPUWeight --value mms@m.1.service",
-        "systemctl set-property --runtime mms@m.1.service CPUWeight=10",
+        "systemctl set-property --runtime mms@m.1.service CPUWeight=idle",
         "systemctl start mms@m.1.service",
         "systemctl start --no-block mms@m.1.socket mms@m.1.service",
         "systemctl restart mms@m.1.service",
         "systemctl enable --quiet --no-reload mms@m.1.socket mms@m.1.service",
-        "systemctl disable --quiet mms@m.1.socket mms@m.1.service",
+        "systemctl disable --quiet --no-reload mms@m.1.socket mms@m.1.service",
         "systemctl stop mms@m.1.service mms@m.1.socket",
         "systemctl reset-failed mms@m.1.service mms@m.1.socket",
     ]
-
-
-def test_a_release_that_loads_has_little_of_the_processor(
-    scripted: Scripted, tmp_path: Path
-) -> None:
-    scripted.answer({"*show*CPUWeight*": "echo 50"})
-    systemd = Systemd(properties=tmp_path)
-    systemd.start("m.1", 5)
-    scripted.asked()
-    systemd.give_processor("m.1")
-    assert scripted.asked() == ["systemctl set-property --runtime mms@m.1.service CPUWeight=50"]
-
-
-def test_what_one_who_was_killed_has_set_does_not_last(scripted: Scripted, tmp_path: Path) -> None:
-    written = tmp_path / "mms@m.1.service.d"
-
-    def killed() -> Systemd:
-        written.mkdir()
-        (written / "50-CPUWeight.conf").touch()
-        return Systemd(properties=tmp_path)
-
-    killed().give_processor("m.1")
-    assert not written.exists()
-    assert scripted.asked() == ["systemctl daemon-reload"]
-    Systemd(properties=tmp_path).give_processor("m.1")
-    killed().start("m.1", 5)
-    assert not written.exists(), "the unit is asked for its weight, not what was set"
-    assert scripted.asked()[:2] == [
-        "systemctl daemon-reload",
-        "systemctl show --property=CPUWeight --value mms@m.1.service",
-    ]
-    killed().stop("m.1", 5)
-    assert not written.exists(), "nothing is left of a release that ended before it was ready"
-    assert "systemctl daemon-reload" not in scripted.asked()
 
 
 def test_systemd_reads_all_its_files_again_only_if_it_must(
@@ -158,6 +123,24 @@ def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -
         "b.3": UnitState("inactive", "inactive"),
         "old.2": UnitState("failed", "inactive", half_enabled=True),
     }
+
+
+def test_releases_that_have_ended_are_forgotten_when_they_are_many(scripted: Scripted) -> None:
+    def know(ended: int) -> None:
+        units = [{"unit": f"mms@a.{n}.service", "active": "inactive"} for n in range(ended)]
+        units += [{"unit": "mms@a.x.service", "active": "active"}]
+        lines = "disabled\\n" * 2 * len(units)
+        scripted.answer(
+            {
+                "*list-units*": f"echo '{json.dumps(units)}'",
+                "*is-enabled*": f"printf '{lines}'; exit 1",
+            }
+        )
+
+    for ended, reloads in ((8, 0), (9, 1)):
+        know(ended)
+        Systemd().unload_ended()
+        assert scripted.asked().count("systemctl daemon-reload") == reloads, ended
 
 
 _SHOWN = """\
