@@ -109,6 +109,19 @@ molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 soak: export MMS_SOAK := 1
 soak: molecule ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
 
+.PHONY: fleet
+fleet: $(STAMP) model ## Rolling changes and failures of three hosts behind a balancer, under load (long)
+	$(TESTHOSTS) prerequisites
+	$(TESTHOSTS) image
+	$(TESTHOSTS) nfs start
+	mkdir -p $(REPORTS) build/testhosts/efs/fleet
+	$(TESTHOSTS) create --group fleet
+	$(TESTHOSTS) create --group fleet_balancer
+	$(BIN)/ansible-playbook -i inventory/local site.yml -e mms_hosts=fleet
+	MMS_SOAK=1 MMS_TEST_GROUP=fleet MMS_TEST_BALANCER=fleet-lb \
+		$(BIN)/pytest -v --junitxml=$(REPORTS)/fleet.xml tests/situations/fleet
+	$(TESTHOSTS) destroy fleet-1 fleet-2 fleet-3 fleet-lb
+
 .PHONY: test-fast
 test-fast: $(STAMP) ## Unit tests but the slow ones, and the quick half of lint, in under a minute
 	$(BIN)/pytest -q -n 2 -m "not slow" tests/unit

@@ -91,6 +91,10 @@ class Report:
         """Return the answers to requests for one path."""
         return Report([answer for answer in self.answers if answer.path == path])
 
+    def between(self, start: float, end: float) -> Report:
+        """Return the answers to requests sent from ``start`` to ``end`` of the monotonic clock."""
+        return Report([answer for answer in self.answers if start <= answer.started < end])
+
     def percentile_ms(self, share: float) -> float:
         """Return the latency in milliseconds that ``share`` (0 to 1) of the requests kept."""
         times = sorted(answer.seconds for answer in self.answers)

@@ -48,7 +48,7 @@ def test_takes_the_file_itself_too(tmp_path: Path) -> None:
 
 def test_reads_the_project_s_own_inventory() -> None:
     inventory = read(Path(__file__).parents[3] / "inventory" / "local")
-    assert set(inventory.groups) == {"mms", "molecule"}
+    assert set(inventory.groups) == {"mms", "molecule", "fleet", "fleet_balancer"}
 
 
 def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) -> None:
