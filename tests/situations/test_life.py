@@ -62,8 +62,8 @@ def short_of_memory(last: lab.Machine) -> Iterator[None]:
 
 
 def units(machine: lab.Machine) -> set[str]:
-    """Return the releases whose service is loaded."""
-    command = "systemctl list-units --all --plain --no-legend 'mms@*.service'"
+    """Return the releases whose service runs, starts or has failed."""
+    command = "systemctl list-units --plain --no-legend 'mms@*.service'"
     lines = lab.on(machine, command).splitlines()
     return {line.split()[0].removeprefix("mms@").removesuffix(".service") for line in lines}
 

@@ -34,7 +34,8 @@ class Configurations:
         models = {model: self._rng.choice(self._archives) for model in chosen}
         rest = f"--workers\n{self._rng.choice((1, 2))}\n"
         if self._rng.random() < 0.5:
-            rest += f"[Model Settings]\n{chosen[0]}.keep_warm_s={self._rng.choice((0, 5, 60))}\n"
+            # A short time might be over between two commands, which is a change of its own.
+            rest += f"[Model Settings]\n{chosen[0]}.keep_warm_s={self._rng.choice((0, 3600))}\n"
         return changes.put(self._machine, name, models, rest)
 
 
