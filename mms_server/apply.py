@@ -60,7 +60,8 @@ def prefetch(host: Host, conf: Path) -> Mapping[str, str]:
         LockHeldError: another process is changing the host.
         ConfError, FetchError: as for :func:`apply`.
     """
-    with locked(host.layout, f"mms prefetch --conf {conf}", host.now()):
+    command = f"mms prefetch --conf {conf}"
+    with locked(host.layout, command, host.now(), report=host.report):
         wanted = _resolve(host, conf, take=True)
     return {model: release.archive_sha256 for model, release in wanted.releases.items()}
 
@@ -103,7 +104,7 @@ def _change(
     host: Host, command: str, resolve_wanted: Callable[[], Wanted], *, allow_gap: bool
 ) -> Outcome:
     allowed = allow_gap or host.settings.allow_gap
-    with locked(host.layout, command, host.now()):
+    with locked(host.layout, command, host.now(), report=host.report):
         try:
             wanted = resolve_wanted()
             observed = host.observe(wanted.ids())

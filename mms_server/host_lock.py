@@ -15,6 +15,8 @@ from mms_server.layout import Layout
 
 _PAUSE_S: Final = 0.2
 _OWNER_BYTES: Final = 1000
+_BRIEF: Final = ("`mms gc`", "`mms edge`")
+_BRIEF_WAIT_S: Final = 60.0
 
 
 @contextmanager
@@ -24,10 +26,14 @@ def locked(
     started: datetime,
     *,
     wait_s: float = 0,
+    report: Callable[[str], None] = lambda _text: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
     """Hold the host's lock; the kernel frees it when the process ends, however it ends.
+
+    What only takes a moment, and comes by itself as `mms gc` does, is waited for in any case;
+    ``report`` is told.
 
     Raises:
         LockHeldError: another process still has it after ``wait_s`` seconds; names it.
@@ -36,10 +42,15 @@ def locked(
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(layout.state / "lock", flags, 0o644)
     try:
-        deadline = clock() + wait_s
+        began, told = clock(), False
         while not _try(descriptor):
-            if clock() >= deadline:
-                raise LockHeldError(_owner(descriptor))
+            owner = _owner(descriptor)
+            brief = any(each in owner for each in _BRIEF)
+            if clock() - began >= (max(wait_s, _BRIEF_WAIT_S) if brief else wait_s):
+                raise LockHeldError(owner)
+            if not told:
+                report(f"waiting for {owner}")
+                told = True
             sleep(_PAUSE_S)
         owner = f"process {os.getpid()} (`{command}`, since {started.isoformat('T', 'seconds')})"
         os.ftruncate(descriptor, 0)

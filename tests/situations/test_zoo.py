@@ -160,20 +160,15 @@ def certified(machine: lab.Machine, name: str, asked: str) -> list[dict[str, Any
 
 
 def is_refused_at_last(machine: lab.Machine, name: str, answer: requests.Response) -> None:
-    """Send again what a worker died in: its input is refused after two deaths."""
+    """Send again what a worker died in; what was only too slow is not blamed."""
     found = certified(machine, name, f"bad-{name}")
     if ANIMALS[name].status == GATEWAY_TIMEOUT:
         # The worker tells the client and ends then: by the request's id its end is found.
-        for turn in ("bad", "second"):
-            assert answer.status_code == GATEWAY_TIMEOUT, (name, answer.text)
-            assert f"{turn}-{name}" in answer.text, answer.text
-            if turn == "bad":
-                answer = ask(machine, name, BAD, f"second-{name}")
-        found += certified(machine, name, f"second-{name}")
-        changes.wait_until(lambda: answers(machine, name), f"{name} answers again", 90)
-    else:
-        assert answer.status_code >= 500 or answer.status_code == 422, (name, answer.text)
-        assert any(row["id"] in answer.text for row in found), (name, answer.text)
+        assert answer.status_code == GATEWAY_TIMEOUT, (name, answer.text)
+        assert f"bad-{name}" in answer.text, answer.text
+        return
+    assert answer.status_code >= 500 or answer.status_code == 422, (name, answer.text)
+    assert any(row["id"] in answer.text for row in found), (name, answer.text)
     again = ask(machine, name, BAD, f"again-{name}")
     assert again.status_code == 422, (name, again.status_code, again.text)
     assert any(row["id"] in again.text for row in found), (name, again.text)

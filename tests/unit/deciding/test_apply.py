@@ -351,6 +351,30 @@ def test_a_held_lock_names_its_owner(fake: FakeHost) -> None:
     assert caught.value.exit_code == 3
 
 
+def test_what_tidies_up_by_itself_is_waited_for(fake: FakeHost) -> None:
+    conf = fake.write_conf({"a": "1"})
+    tidying = locked(fake.layout, "mms gc", datetime(2020, 1, 1, tzinfo=UTC))
+    tidying.__enter__()
+    threading.Timer(0.5, tidying.__exit__, (None, None, None)).start()
+    assert apply(fake.host, conf).changed
+
+
+@pytest.mark.parametrize(("command", "waited"), [("mms gc", 60), ("mms restart", 0)])
+def test_no_wait_for_a_lock_is_without_end(fake: FakeHost, command: str, waited: int) -> None:
+    now = datetime(2020, 1, 1, tzinfo=UTC)
+    seconds, told = [0.0], list[str]()
+
+    def sleep(pause_s: float) -> None:
+        seconds[0] += pause_s
+
+    with locked(fake.layout, command, now), pytest.raises(LockHeldError), locked(
+        fake.layout, "x", now, report=told.append, sleep=sleep, clock=lambda: seconds[0]
+    ):
+        raise AssertionError("it is not held")
+    assert round(seconds[0]) == waited
+    assert len(told) == bool(waited)
+
+
 def test_old_generations_and_their_releases_are_removed(fake: FakeHost) -> None:
     conf = fake.write_conf({"a": "0"})
     for weights in "01234":
