@@ -122,6 +122,10 @@ fleet: $(STAMP) model ## Rolling changes and failures of three hosts behind a ba
 		$(BIN)/pytest -v --junitxml=$(REPORTS)/fleet.xml tests/situations/fleet
 	$(TESTHOSTS) destroy fleet-1 fleet-2 fleet-3 fleet-lb
 
+.PHONY: bench-quick
+bench-quick: $(STAMP) model ## Measure beside the raw limit of the models, in about three minutes
+	$(BIN)/python -m tests.bench
+
 .PHONY: test-fast
 test-fast: $(STAMP) ## Unit tests but the slow ones, and the quick half of lint, in under a minute
 	$(BIN)/pytest -q -n 2 -m "not slow" tests/unit

@@ -1,0 +1,172 @@
+"""The raw limit L: a bare loop of preprocessing, forward and postprocessing, without HTTP.
+
+``python -m tests.bench.limit DIRECTORY PICTURE`` loads an unpacked archive as the server does,
+tells the class it finds most probable, and then runs once for each line ``BATCH SECONDS``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_ANSWER_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a limit is measured: processes, engine threads in each, pictures in one forward."""
+
+    processes: int
+    threads: int
+    batch: int
+
+
+def shapes(cores: int, batches: Sequence[int]) -> list[Shape]:
+    """Return what is tried: one thread per process and the cores in one, at each batch size."""
+    spread = sorted({(1, 1), (cores, 1), (1, cores)})
+    return [Shape(*pair, batch) for pair in spread for batch in batches]
+
+
+class Limit:
+    """Processes that are loaded once and loop when they are told; leave it to end them.
+
+    Methods raise RuntimeError when a process has ended or does not answer in time.
+    """
+
+    def __init__(self, directory: Path, picture: Path, cores: int) -> None:
+        self._single = [_Loop(directory, picture, 1) for _ in range(cores)]
+        self._wide = _Loop(directory, picture, cores) if cores > 1 else self._single[0]
+        self._cores = cores
+        self.top = ""
+
+    def __enter__(self) -> Limit:
+        try:
+            self.top = {loop.read()["top"] for loop in self._loops()}.pop()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def rate(self, shape: Shape, seconds: float) -> float:
+        """Return pictures a second of all processes together."""
+        loops = [self._wide] if shape.threads > 1 else self._single[: shape.processes]
+        for loop in loops:
+            loop.begin(shape.batch, seconds)
+        return sum(float(loop.read()["rate"]) for loop in loops)
+
+    def best(self, batches: Sequence[int], seconds: float) -> Shape:
+        """Return the shape with the highest rate in a short run of each."""
+        tried = shapes(self._cores, batches)
+        # The first forward of a size allocates.
+        for shape in tried:
+            self.rate(shape, 0)
+        return max(tried, key=lambda shape: self.rate(shape, seconds))
+
+    def _loops(self) -> list[_Loop]:
+        return list(dict.fromkeys([*self._single, self._wide]))
+
+    def _end(self) -> None:
+        for loop in self._loops():
+            loop.end()
+
+
+class _Loop:
+    def __init__(self, directory: Path, picture: Path, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.limit", str(directory), str(picture)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            text=True,
+        )
+
+    def begin(self, batch: int, seconds: float) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{batch} {seconds}\n")
+        self._process.stdin.flush()
+
+    def read(self) -> Any:
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], _ANSWER_LIMIT_S)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            raise RuntimeError("the bare loop ended, or did not answer in time: see above")
+        return json.loads(line)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+
+def _run(once: Callable[[], object], batch: int, seconds: float) -> float:
+    started, count = time.perf_counter(), 0
+    while True:
+        once()
+        count += batch
+        taken = time.perf_counter() - started
+        if taken >= seconds:
+            return count / taken
+
+
+def _single(service: Any, jpeg: bytes) -> Callable[[], object]:
+    return lambda: json.dumps({"prediction": service.inference([jpeg])})
+
+
+def _batched(service: Any, jpeg: bytes, batch: int) -> Callable[[], object]:
+    import mxnet as mx  # noqa: PLC0415 - the controlling side does without the engine
+
+    module = service.mx_model
+    # A Module with a label that nobody gives cannot be reshaped: one is bound for this size.
+    wide = mx.mod.Module(module.symbol, data_names=module.data_names, label_names=None)
+    shapes_of = [(row.name, (batch, *row.shape[1:])) for row in module.data_shapes]
+    wide.bind(data_shapes=shapes_of, for_training=False)
+    values, states = module.get_params()
+    kept = {name: value for name, value in values.items() if not name.endswith("_label")}
+    wide.set_params(kept, states, allow_missing=True)
+
+    def once() -> None:
+        rows = [service._preprocess([jpeg])[0] for _ in range(batch)]
+        wide.forward(mx.io.DataBatch([mx.nd.concat(*rows, dim=0)]), is_train=False)
+        for row in wide.get_outputs()[0].asnumpy():
+            json.dumps({"prediction": service._postprocess([mx.nd.array(row[None])])})
+
+    return once
+
+
+def main(directory: Path, picture: Path) -> int:
+    """Load, tell the class, and loop for each line that comes."""
+    from mms_server.service_loader import load_model  # noqa: PLC0415 - likewise
+
+    service = load_model(directory.name, directory).service
+    jpeg = picture.read_bytes()
+    print(json.dumps({"top": service.inference([jpeg])[0][0]["class"]}), flush=True)  # noqa: T201
+    made: dict[int, Callable[[], object]] = {1: _single(service, jpeg)}
+    for line in sys.stdin:
+        words = line.split()
+        batch, seconds = int(words[0]), float(words[1])
+        if batch not in made:
+            made[batch] = _batched(service, jpeg, batch)
+        rate = _run(made[batch], batch, seconds)
+        print(json.dumps({"rate": rate}), flush=True)  # noqa: T201 - the other side reads it
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

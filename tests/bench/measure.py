@@ -1,0 +1,197 @@
+"""One model behind nginx, measured: closed loops and bare loops in turn, then the open loop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from mms_server import cores
+from mms_server.layout import Layout
+from tests.bench import figures
+from tests.bench.edge import Programs
+from tests.bench.figures import Row, Window
+from tests.bench.limit import Limit
+from tests.bench.load import Sent, Target, closed_loop, open_loop
+from tests.bench.models import Subject
+from tests.http.servers import Server, multipart, release_server, until, write_release
+
+SYSTEM: Final = "mms-hosts"
+ENGINE: Final = "mxnet"
+
+# The bound that a client is taken to ask for: three times an unloaded answer, at least 50 ms.
+_BOUND_TIMES: Final = 3
+_BOUND_LEAST_S: Final = 0.05
+_OPEN_SHARE: Final = 0.7
+_BOUND_ARRIVALS: Final = 60_000
+# Python as the client of an open loop is no match for the small models.
+_OPEN_MOST_PER_S: Final = 200.0
+_WARM_UP_S: Final = 1.0
+_START_LIMIT_S: Final = 120.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: connections, runs of each, seconds of a run, seed of arrivals."""
+
+    connections: Sequence[int]
+    runs: int
+    window_s: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """nginx on ``port``, with ``place`` for a host's root, and what to measure through it."""
+
+    place: Path
+    port: int
+    found: Programs
+    nginx_pid: int
+    effort: Effort
+    say: Callable[[str], None]
+
+    @contextlib.contextmanager
+    def serving(self, subject: Subject) -> Iterator[Measured]:
+        """Serve the model as a release with one worker per core, and load its bare loops."""
+        count, layout = cores.of_this_host(), Layout.under(self.place)
+        release = write_release(self.place, subject.archive, model=subject.name, workers=count)
+        picture = self.place / "picture.jpg"
+        picture.write_bytes(subject.picture)
+        body, kind = multipart({"data": ("picture.jpg", "image/jpeg", subject.picture)})
+        link = layout.live / f"{subject.name}.sock"
+        unpacked = layout.store / release.archive_sha256
+        with (
+            Limit(unpacked, picture, count) as limit,
+            release_server(self.place, release, wait=False) as server,
+        ):
+            until(lambda: _ready(server, subject.name), _START_LIMIT_S)
+            link.symlink_to(layout.socket(release.id))
+            target = Target(self.port, f"/{subject.name}/predict", body, kind, limit.top)
+            try:
+                yield Measured(self, subject, limit, target, pid=server.process.pid, workers=count)
+            finally:
+                link.unlink()
+
+
+class Measured:
+    """A model that is served, with its raw limit once :meth:`closed` has run."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        subject: Subject,
+        limit: Limit,
+        target: Target,
+        *,
+        pid: int,
+        workers: int,
+    ) -> None:
+        self._bench, self._subject, self._limit = bench, subject, limit
+        self._target, self._pid, self._workers = target, pid, workers
+        self._limit_per_s = 0.0
+        self._least_s = 0.0
+
+    def closed(self) -> list[Row]:
+        """Return a row for each number of connections, all beside the limit of the same minute."""
+        effort = self._bench.effort
+        for connections in effort.connections:
+            self._run(connections, _WARM_UP_S)
+        shape = self._limit.best(self._subject.batches, effort.window_s / 4)
+        windows: dict[int, list[Window]] = {each: [] for each in effort.connections}
+        limits: list[float] = []
+        for _ in range(effort.runs):
+            for connections in effort.connections:
+                windows[connections].append(self._run(connections, effort.window_s))
+            limits.append(self._limit.rate(shape, effort.window_s))
+        self._limit_per_s = statistics.median(limits)
+        self._least_s = min(one.p50_ms for runs in windows.values() for one in runs) / 1000
+        told = " ".join(f"{one:.1f}" for one in limits)
+        self._bench.say(f"  limit: {told} pictures a second with {shape}")
+        pss = _pss_mib([self._pid, self._bench.nginx_pid])
+        return [self._row(connections, runs, pss) for connections, runs in windows.items()]
+
+    def opened(self) -> list[dict[str, Any]]:
+        """Return the row of the open loop, none if the client is too slow for the model."""
+        effort = self._bench.effort
+        offered = _OPEN_SHARE * self._limit_per_s
+        if offered > _OPEN_MOST_PER_S:
+            return []
+        runs = []
+        for number in range(effort.runs):
+            rng = random.Random(effort.seed + number)
+            schedule = figures.poisson_schedule(offered, effort.window_s, rng)
+            runs.append(open_loop(self._target, schedule))
+        whole = [run for run in runs if not figures.is_void([one.late_s for one in run])]
+        if not whole:
+            self._bench.say(f"  open loop at {offered:.1f} req/s: void, the client sent late")
+            return []
+        return [self._open_row(offered, whole, len(runs))]
+
+    def _open_row(self, offered: float, whole: Sequence[list[Sent]], runs: int) -> dict[str, Any]:
+        window_s = self._bench.effort.window_s
+        bound_s = max(_BOUND_TIMES * self._least_s, _BOUND_LEAST_S)
+        good = [sum(one.right and one.seconds <= bound_s for one in run) for run in whole]
+        answered = [one.seconds for run in whole for one in run]
+        best = figures.queueing_p99(
+            self._workers,
+            self._workers / self._limit_per_s,
+            offered,
+            _BOUND_ARRIVALS,
+            random.Random(self._bench.effort.seed),
+        )
+        return {
+            "system": SYSTEM,
+            "model": self._subject.name,
+            "engine": ENGINE,
+            "offered_per_s": statistics.median(len(run) for run in whole) / window_s,
+            "good_per_s": statistics.median(good) / window_s,
+            "bad": len(answered) - sum(good),
+            "within_ms": 1000 * bound_s,
+            "p50_ms": 1000 * figures.percentile(answered, 0.5),
+            "p99_ms": 1000 * figures.percentile(answered, 0.99),
+            "bound_p99_ms": 1000 * best,
+            "void": runs - len(whole),
+            "runs": runs,
+        }
+
+    def _run(self, connections: int, seconds: float) -> Window:
+        bench = self._bench
+        return closed_loop(bench.found, self._target, connections, seconds, bench.place)
+
+    def _row(self, connections: int, runs: Sequence[Window], pss: float) -> Row:
+        return Row(
+            system=SYSTEM,
+            model=self._subject.name,
+            engine=ENGINE,
+            connections=connections,
+            image_kb=len(self._subject.picture) / 1000,
+            limit_per_s=self._limit_per_s,
+            pss_mib=pss,
+            runs=tuple(one.requests_per_s for one in runs),
+            **dataclasses.asdict(figures.median_window(runs)),
+        )
+
+
+def _ready(server: Server, model: str) -> bool:
+    # Connections to the socket of a release that has ended would wait for ever.
+    if server.process.poll() is not None:
+        raise RuntimeError(f"the release does not start:\n{server.log.read_text('utf-8')}")
+    try:
+        return server.request("GET", f"/{model}/ping", timeout=1).status == 200
+    except OSError:
+        return False
+
+
+def _pss_mib(roots: Sequence[int]) -> float:
+    """Return the memory of process trees; a page that several share counts once."""
+    trees = [psutil.Process(pid) for pid in roots]
+    trees += [child for root in trees for child in root.children(recursive=True)]
+    return float(sum(one.memory_full_info().pss for one in trees)) / 1024**2
