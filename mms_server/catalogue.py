@@ -15,7 +15,7 @@ class ModelFacts:
 
     ``ready`` means that a request would be answered; ``workers`` counts living worker processes.
     A standalone server knows no ``archive_sha256`` and no ``generation``. ``trouble`` is why it is
-    not ready, in words, empty if it is.
+    not ready, in words, empty if it is. ``batch_size`` is how many requests are computed together.
     """
 
     name: str
@@ -27,6 +27,7 @@ class ModelFacts:
     archive_sha256: str = ""
     generation: int = 0
     trouble: str = ""
+    batch_size: int = 1
 
 
 class Catalogue(Protocol):

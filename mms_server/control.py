@@ -18,9 +18,11 @@ from typing import Any, NoReturn
 import bottle
 
 from mms_server import api_keys, archive, counters, health, replies
+from mms_server.batching.verdict import most_of
 from mms_server.catalogue import ModelFacts
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
 from mms_server.deaths.lookup import Lookup
+from mms_server.deaths.places import Places
 from mms_server.description import describe
 from mms_server.errors import MMSError
 from mms_server.exposition import metrics_route
@@ -103,6 +105,7 @@ class Control:
                 release.archive_sha256,
                 generation.number,
                 state.reason,
+                most_of(Places(self._layout.instance(release.id)).batching),
             )
         return facts
 

@@ -66,6 +66,11 @@ class Engine:
         self._stuck_job: _Job | None = None
 
     @property
+    def timeout_s(self) -> float:
+        """The longest that a prediction may take."""
+        return self._timeout_s
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
         return self._waiting == 0 and not self.stuck
@@ -113,7 +118,7 @@ class Engine:
             PredictionTimeoutError: it is not ready within the time limit, waiting included.
             PredictionError: it raised; the log says what.
         """
-        late = PredictionTimeoutError(f"The prediction took longer than {self._timeout_s:g} s.")
+        late = late_after(self._timeout_s)
         if self.stuck:
             raise late
         job = _Job(work, self._clock)
@@ -147,6 +152,11 @@ class Engine:
             self._on_stuck()
         else:
             job.work = _nothing
+
+
+def late_after(seconds: float) -> PredictionTimeoutError:
+    """Return the error of a prediction that is not ready after so many seconds."""
+    return PredictionTimeoutError(f"The prediction took longer than {seconds:g} s.")
 
 
 def _nothing() -> None:

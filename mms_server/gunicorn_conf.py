@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from mms_server import liveness, logs
+from mms_server.batching.hands import Hands
 from mms_server.cgroup import Cgroup
 from mms_server.deaths import stacks, starts
 from mms_server.deaths.flights import Flights
@@ -35,12 +36,14 @@ try:
     _places.prepare()
     _files = WorkerFiles(_layout.counts(proc_name), [_release.model])
     _flights = Flights(_places.flights)
+    _hands = Hands(_places.hands, _release.workers)
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
     print(f"mms_server.gunicorn_conf: {error}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code)
 
 _flights.clear()
+_hands.clear()
 _registrar = Registrar(_places, proc_name, _flights, Cgroup.own(), time.time)
 # From here on: also a crash while the model is loaded leaves its stack.
 _stack = stacks.opened(_places, "master")
@@ -103,6 +106,7 @@ def child_exit(_server: Any, worker: Any) -> bool:
     if certificate:
         _files.died(certificate.cause)
     _files.child_exit(worker)
+    _hands.forget(worker.slot)
     _slots.free(worker.age)
     return certificate is not None
 

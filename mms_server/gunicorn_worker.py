@@ -14,14 +14,16 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from gevent import monkey, socket
 from gunicorn.workers.ggevent import GeventWorker
 
+from mms_server.batching.rounds import Rounds
 from mms_server.deaths import stacks
 from mms_server.ending import end_now
-from mms_server.worker_life import WorkerLife
+from mms_server.worker_life import Taking, WorkerLife
 
 # A Unix socket takes about 200 kB at once (net.core.wmem_default); a larger answer cannot be whole.
 MAX_HELD_BYTES: Final = 128 * 1024
@@ -85,6 +87,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     alive: bool
     worker_connections: int
     sockets: list[Any]
+    server_class: Any = None
 
     def patch(self) -> None:
         """Let gevent have the rest of the standard library, and the sockets."""
@@ -112,6 +115,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.life = getattr(self.wsgi, LIFE, None)
         if self.life:
             self.life.begin(self.slot)
+            if self.worker_connections == 1:
+                self.server_class = partial(_rounds, self, self.life.taking)
 
     def notify(self) -> None:
         """Tell the master when the engine was last proven alive."""
@@ -139,12 +144,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if life.stuck:
             # It could only fail other requests; they are sent again, to another worker.
             end_now(0)
-        if self.alive and life.has_to_go():
+        if not self.alive or not life.has_to_go():
+            return
+        if self.worker_connections != 1:
             self.alive = False
-            if self.worker_connections == 1:
-                # Nothing else is in flight, so nothing is gained by taking more for a while.
-                life.leave()
-                end_now(0)
+        elif life.taking.hands.own <= 1:
+            # Nothing else is in flight, so nothing is gained by taking more for a while.
+            self.alive = False
+            life.leave()
+            end_now(0)
+
+
+def _rounds(worker: Worker, taking: Taking, listener: Any, **_others: Any) -> Rounds:
+    """Return the server of a worker: gunicorn gives more than it needs."""
+    return Rounds(listener, partial(worker.handle, listener), taking.hands, taking.most)
 
 
 @contextmanager

@@ -105,7 +105,7 @@ class _Host:
             **({"reason": facts.trouble} if facts.trouble else {}),
             "minWorkers": facts.workers_wanted,
             "maxWorkers": facts.workers_wanted,
-            "batchSize": 1,
+            "batchSize": facts.batch_size,
             "workers": [{"id": str(number), "status": "READY"} for number in range(facts.workers)],
             "inputs": oip_metadata.inputs(facts.signature),
             "outputs": oip_metadata.outputs(facts.signature),

@@ -7,6 +7,7 @@ the cheap count has grown.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,16 @@ def resident_bytes(file: Path = _STATM) -> int:
             return int(stream.read(128).split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def give_back() -> None:
+    """Give the memory that was freed back to the system: the C library keeps most of it.
+
+    What loading, the first forward and trials of batches leave may be as much as a large model.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def private_bytes(file: Path = _ROLLUP) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mms_server import confinement
 from mms_server.confinement import Confinement, Lifted
+from mms_server.deaths.flights import MAX_BATCH
 from mms_server.errors import ConfError
 
 _DAY_S: Final = 86_400
@@ -37,6 +38,12 @@ def _milliseconds(text: str) -> int:
     return int(text)
 
 
+def _requests(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MAX_BATCH:
+        raise ValueError(text)
+    return int(text)
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """The settings of one model; None stands for the host's setting or the server's default."""
@@ -51,6 +58,11 @@ class ModelSettings:
         f"a whole number of milliseconds, 1 to {MOST_TIMEOUT_MS}",
         "How long a client waits that sends no X-Request-Timeout-Ms; what cannot be answered by "
         "then is refused.",
+    )
+    max_batch_size: int | None = _row(
+        _requests,
+        f"a whole number, 1 to {MAX_BATCH}",
+        "Most requests that are computed together, where that helps; 1 is one at a time.",
     )
     memory_high: str | None = _row(
         confinement.read_memory,

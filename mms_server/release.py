@@ -12,11 +12,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mms_server.confinement import Confinement
 from mms_server.errors import MMSError
 from mms_server.logs import Log
+
+DEFAULT_BATCH: Final = 8
+"""On a processor most of what a batch saves is saved by then, and no request waits for many."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Release:
     that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
     workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
     ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
-    client waits that does not say, 0 for ever. The others are the settings of their
+    client waits that does not say, 0 for ever. ``max_batch_size`` is the most requests that are
+    computed together, where that helps. The others are the settings of their
     names (:mod:`mms_server.settings`).
     """
 
@@ -52,6 +56,7 @@ class Release:
     watchdog_s: int = 30
     worker_memory_max_bytes: int = -1
     request_timeout_ms: int = 0
+    max_batch_size: int = DEFAULT_BATCH
 
     @property
     def id(self) -> str:

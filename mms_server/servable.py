@@ -7,16 +7,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import bottle
-import numpy as np
 
 from mms_server import deadline, stages, tensors
-from mms_server.deadline import Pace, Waited
+from mms_server.batching.batcher import Batcher
+from mms_server.batching.joint import Joint
+from mms_server.deadline import Pace
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
-from mms_server.errors import ClientGoneError, LateError, MMSError, PredictionError
+from mms_server.errors import MMSError, PredictionError
+from mms_server.line import Line, Ticket, Work, require_wanted
 from mms_server.replies import request_id, status_of
 from mms_server.service_loader import LoadedModel
 from mms_server.services.model_service import forward
@@ -63,7 +66,8 @@ class Silent:
 class Servable:
     """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
 
-    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever.
+    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever. ``joint``
+    computes requests together, None if that is not done; ``in_hand`` says how many the worker has.
     """
 
     model: LoadedModel
@@ -77,6 +81,8 @@ class Servable:
     request_timeout_s: float = 0.0
     pace: Pace = field(default_factory=Pace)
     wall_clock: Callable[[], float] = time.time
+    joint: Joint | None = None
+    in_hand: Callable[[], int] = lambda: 0
 
     def healthy(self) -> bool:
         """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
@@ -102,7 +108,9 @@ class Servable:
             LateError: the answer would come after the client's time.
             ClientGoneError: nobody waits for the answer any more.
         """
-        return self._run(inputs, lambda: self.model.service.inference(inputs))
+        service = self.model.service
+        finish = self.joint.answer if self.joint else None
+        return self._run(Work(inputs, lambda: service.inference(inputs), finish))
 
     def infer_arrays(self, inputs: Any) -> tuple[Any, bool]:
         """Return the model's outputs as a list of numpy arrays and True.
@@ -117,63 +125,48 @@ class Servable:
             LateError: the answer would come after the client's time.
             ClientGoneError: nobody waits for the answer any more.
         """
-        result: tuple[Any, bool] = self._run(
-            inputs, lambda: forward(self.model.service, inputs, tensors.arrays_of)
-        )
+        service = self.model.service
+        finish = self.joint.arrays if self.joint else None
+        compute = partial(forward, service, inputs, tensors.arrays_of)
+        result: tuple[Any, bool] = self._run(Work(inputs, compute, finish))
         return result
 
-    def _run(self, inputs: Any, compute: Callable[[], Any]) -> Any:
-        environ, taken, queued = bottle.request.environ, Stages(self.clock), self.clock()
+    def _run(self, work: Work) -> Any:
+        environ, taken = bottle.request.environ, Stages(self.clock)
         environ[stages.KEY] = taken
         before = deadline.waited(environ, self.wall_clock())
         taken.add(stages.QUEUE, before.queue_s)
         limit_s = deadline.timeout_s(environ, self.request_timeout_s)
-        self._check(environ, before, limit_s)
-        given, request = self.guard.admit(environ), request_id()
-
-        def work() -> Any:
-            here_s = self.clock() - queued
-            taken.add(stages.QUEUE, here_s)
-            whole = Waited(before.queue_s + here_s, before.total_s + here_s)
-            try:
-                self._check(environ, whole, limit_s)
-            except (LateError, ClientGoneError) as refusal:
-                # The engine makes one error of all that a service may raise.
-                return refusal
-            began = self.clock()
-            with stages.collecting(taken), self.guard.computing(request, given):
-                answer = compute()
-            self.pace.computed(self.clock() - began)
-            return answer
-
+        require_wanted(environ, before, limit_s, self.pace)
+        given = self.guard.admit(environ)
+        ticket = Ticket(
+            work,
+            environ,
+            taken,
+            request_id(),
+            given,
+            before,
+            limit_s,
+            self.pace,
+            apart=self.guard.is_apart(environ, given),
+            clock=self.clock,
+        )
         try:
-            result = self.engine.run(work)
+            return self._line.run(ticket)
         except PredictionError as error:
             _log.error(
                 "request %s: model %s failed",
-                request,
+                ticket.request_id,
                 self.model.name,
                 exc_info=error.__cause__,
             )
             raise
-        if isinstance(result, LateError | ClientGoneError):
-            raise result
-        self.observer.computed(self.model.name, _rows(inputs))
-        return result
 
-    def _check(self, environ: Mapping[str, Any], times: Waited, limit_s: float) -> None:
-        """Refuse what nobody waits for, or will not when it is answered."""
-        if deadline.gone(environ):
-            raise ClientGoneError("The client is gone: its request was not computed.")
-        self.pace.check(times, limit_s)
-
-
-def _rows(inputs: Any) -> int:
-    """Return the size of a request's batch: tensors have it first, all else counts as one."""
-    first = inputs[0] if isinstance(inputs, list) and inputs else None
-    if isinstance(first, list) or (isinstance(first, np.ndarray) and first.ndim):
-        return max(len(first), 1)
-    return 1
+    @cached_property
+    def _line(self) -> Line:
+        told = partial(self.observer.computed, self.model.name)
+        line = Line(self.engine, self.guard, self.pace, told, self.clock)
+        return Batcher(line, self.joint, self.in_hand) if self.joint else line
 
 
 def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,15 @@ import mxnet as mx
 import numpy as np
 
 from mms_server import golden
+from mms_server.batching.joint import Joint
+from mms_server.batching.trial import joint_of
+from mms_server.batching.verdict import Verdict
 from mms_server.deadline import Pace
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
 from mms_server.errors import GoldenError, WarmUpError
 from mms_server.golden import Sample
+from mms_server.memory import give_back
 from mms_server.servable import Observer, Servable, Silent
 from mms_server.service_loader import LoadedModel
 from mms_server.services.gluon_vision_service import GluonVisionService
@@ -43,6 +47,19 @@ class Limits:
     workers: int = 1
 
 
+@dataclass(frozen=True)
+class Batches:
+    """How requests are computed together: up to ``most``, with costs counted by ``clock``.
+
+    ``in_hand`` says how many requests the worker has; ``told`` gets the model and what was found.
+    """
+
+    most: int
+    in_hand: Callable[[], int]
+    told: Callable[[str, Verdict], None]
+    clock: Callable[[], float] = time.process_time
+
+
 def make_ready(
     models: Sequence[LoadedModel],
     limits: Limits,
@@ -51,8 +68,11 @@ def make_ready(
     *,
     guard: Guard | None = None,
     engine: Engine | None = None,
+    batches: Batches | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
+
+    Without ``batches`` requests are computed one at a time.
 
     ``samples`` are golden samples by endpoint name; they run on the model itself, in this thread:
     the engine's own thread would not survive the fork.
@@ -63,6 +83,7 @@ def make_ready(
     """
     engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
     seconds: dict[str, float] = {}
+    joints: dict[str, Joint | None] = {}
     for model in models:
         expected = (samples or {}).get(model.name, ())
         started = time.monotonic()
@@ -70,9 +91,11 @@ def make_ready(
         warm_up(model, finite=not expected)
         seconds[model.name] = time.monotonic() - started
         _check(model, expected)
+        joints[model.name] = _joint(model, batches, expected) if batches else None
     # Objects made so far live as long as the process: keeping the collector off them keeps their
     # memory shared with the workers.
     gc.collect()
+    give_back()
     gc.freeze()
     return {
         model.name: Servable(
@@ -85,9 +108,20 @@ def make_ready(
             warm_up_s=seconds[model.name],
             request_timeout_s=limits.request_timeout_s,
             pace=Pace(limits.workers),
+            joint=joints[model.name],
+            in_hand=batches.in_hand if batches else int,
         )
         for model in models
     }
+
+
+def _joint(model: LoadedModel, batches: Batches, samples: Sequence[Sample]) -> Joint | None:
+    joint, verdict = joint_of(model, batches.most, samples, batches.clock)
+    # A forward leaves the parameters in the order of its own size: that of a single one has to be
+    # what workers share, or each would make a copy of its own with its first request.
+    warm_up(model, finite=False)
+    batches.told(model.name, verdict)
+    return joint
 
 
 def _check(model: LoadedModel, samples: Sequence[Sample]) -> None:

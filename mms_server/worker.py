@@ -49,8 +49,8 @@ _PASSED_ON = (
 )
 _FIXED_ARGUMENTS = (
     "--worker-class=mms_server.gunicorn_worker.Worker",
-    # One at a time: what an idle worker could start must wait in the kernel's queue, which all
-    # workers share, and not in a busy worker.
+    # One round at a time (mms_server.batching): what an idle worker could start must wait in the
+    # kernel's queue, which all workers share, and not in a busy worker.
     "--worker-connections=1",
     "--keep-alive=0",
     "--graceful-timeout=60",

@@ -6,13 +6,23 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from mms_server.batching.hands import Hands
 from mms_server.deaths.guard import ReleaseGuard
 from mms_server.deaths.places import Places, open_shared
 from mms_server.memory import Memory
 from mms_server.pulse import Pulse
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Taking:
+    """How many requests a worker takes at a time, and where it says how many it has."""
+
+    hands: Hands
+    most: int
 
 
 class WorkerLife:
@@ -25,6 +35,8 @@ class WorkerLife:
         pulse: Pulse,
         memory: Memory,
         replaced: Callable[[], None],
+        *,
+        taking: Taking,
     ) -> None:
         self._places = places
         self._guard = guard
@@ -32,9 +44,11 @@ class WorkerLife:
         self._memory = memory
         self._replaced = replaced
         self._lock = -1
+        self.taking = taking
 
     def begin(self, slot: int) -> None:
         """Work under this slot from now on."""
+        self.taking.hands.begin(slot)
         self._guard.begin(slot)
         self._pulse.begin()
 
@@ -50,10 +64,14 @@ class WorkerLife:
     def has_to_go(self) -> bool:
         """Return whether the worker has outgrown its memory, and it is its turn to be replaced.
 
+        From then on the answer is yes.
+
         Call it after each request. Only one worker of a release goes at a time: its lock is free
         when its process has ended.
         """
-        if self._lock >= 0 or not self._memory.exceeded():
+        if self._lock >= 0:
+            return True
+        if not self._memory.exceeded():
             return False
         try:
             descriptor = open_shared(self._places.replacing, os.O_RDWR)

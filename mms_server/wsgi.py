@@ -11,6 +11,8 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 
 from mms_server import golden, start_steps
+from mms_server.batching import verdict
+from mms_server.batching.hands import Hands
 from mms_server.cgroup import Cgroup
 from mms_server.deaths.flights import Flights
 from mms_server.deaths.guard import ReleaseGuard
@@ -26,9 +28,9 @@ from mms_server.pulse import Pulse
 from mms_server.release import Release
 from mms_server.replies import contract_app
 from mms_server.service_loader import load_model
-from mms_server.serving import Limits, make_ready, replace_this_process, warm_up
+from mms_server.serving import Batches, Limits, make_ready, replace_this_process, warm_up
 from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
-from mms_server.worker_life import WorkerLife
+from mms_server.worker_life import Taking, WorkerLife
 
 
 def _application() -> Any:
@@ -56,15 +58,31 @@ def _application() -> Any:
     places = Places(layout.instance(release.id))
     guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
     engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
+    hands = Hands(places.hands, release.workers)
+    batches = Batches(
+        release.max_batch_size,
+        lambda: hands.own,
+        partial(verdict.tell, places=places),
+        # What a GPU does costs the processor nothing.
+        time.perf_counter if release.on_gpu else time.process_time,
+    )
     servables = make_ready(
-        [model], limits, observer, {model.name: samples}, guard=guard, engine=engine
+        [model],
+        limits,
+        observer,
+        {model.name: samples},
+        guard=guard,
+        engine=engine,
+        batches=batches,
     )
     model_routes(app, servables)
     sample = partial(warm_up, model, finite=False)
     pulse = Pulse(engine, sample, servables[release.model].warm_up_s)
     told = MemoryMetrics([release.model])
     memory = Memory(_memory_limit(release), told.told, time.monotonic)
-    setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced))
+    joint = servables[release.model].joint
+    taking = Taking(hands, joint.most if joint else 1)
+    setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced, taking=taking))
     return app
 
 

@@ -21,7 +21,7 @@ MAX_BYTES: Final = 128 * 1024
 MAX_STACK: Final = 32 * 1024
 MAX_LINES: Final = 50
 MAX_LINE: Final = 1000
-_MAX_REQUESTS: Final = 8
+_MAX_REQUESTS: Final = 64
 _MAX_TEXT: Final = 256
 _MAX_NUMBER: Final = 2**53
 

@@ -38,8 +38,11 @@ class Guard(Protocol):
             QuarantinedError: the release has died on it twice.
         """
 
-    def computing(self, request_id: str, given: Input) -> Any:
-        """Return a context that lasts as long as the engine computes the request."""
+    def is_apart(self, environ: dict[str, Any], given: Input) -> bool:
+        """Return whether a request must be computed by itself: it may end the process."""
+
+    def computing(self, *requests: tuple[str, Input]) -> Any:
+        """Return a context that lasts as long as the engine computes these ids and inputs."""
 
 
 class NoGuard:
@@ -49,9 +52,14 @@ class NoGuard:
         """Return the input."""
         return Input.of(environ)
 
-    def computing(self, request_id: str, given: Input) -> Any:
+    def is_apart(self, environ: dict[str, Any], given: Input) -> bool:
+        """Return no."""
+        del environ, given
+        return False
+
+    def computing(self, *requests: tuple[str, Input]) -> Any:
         """Return a context that does nothing."""
-        del request_id, given
+        del requests
         return nullcontext()
 
 
@@ -100,9 +108,13 @@ class ReleaseGuard:
             certificate = self._recent.refuses(given.digest)
             if certificate:
                 raise QuarantinedError(certificate)
-        if self._suspects(given) or environ.get(_AGAIN_KEY):
+        if self.is_apart(environ, given):
             self._keep(environ, given.digest)
         return given
+
+    def is_apart(self, environ: dict[str, Any], given: Input) -> bool:
+        """Return whether a process died on it already: it must not take others with it."""
+        return bool(environ.get(_AGAIN_KEY)) or self._suspects(given)
 
     def _suspects(self, given: Input) -> bool:
         if not self._recent.digests:
@@ -110,20 +122,22 @@ class ReleaseGuard:
         return self._recent.suspects(given.digest) and given.digest not in self._answered
 
     @contextmanager
-    def computing(self, request_id: str, given: Input) -> Iterator[None]:
-        """Note the request for as long as the engine computes it.
+    def computing(self, *requests: tuple[str, Input]) -> Iterator[None]:
+        """Note the requests, ids and inputs, for as long as the engine computes them.
 
         A suspect that is computed after all is none any more: many clients may send the same input,
         and then it is in flight whenever a process dies of something else.
         """
-        flight = Flight(request_id, "", self._clock(), self._resident())
-        self._flights.begin(self._slot, flight, given)
+        now, resident = self._clock(), self._resident()
+        flights = ((Flight(one, "", now, resident), given) for one, given in requests)
+        self._flights.begin(self._slot, *flights)
         try:
             yield
         finally:
             self._flights.end(self._slot)
-        if self._suspects(given):
-            self._acquit(given.digest)
+        for _id, given in requests:
+            if self._suspects(given):
+                self._acquit(given.digest)
 
     def leave(self) -> None:
         """Say that the worker ends by its own will."""

@@ -54,6 +54,16 @@ class Places:
         return self.directory / "flights"
 
     @property
+    def hands(self) -> Path:
+        """How many requests each worker has in hand: see :mod:`mms_server.batching.hands`."""
+        return self.directory / "hands"
+
+    @property
+    def batching(self) -> Path:
+        """What was found out about batches: see :mod:`mms_server.batching.trial`."""
+        return self.directory / "batching.json"
+
+    @property
     def recent(self) -> Path:
         """The last deaths, and which requests are refused: :mod:`mms_server.deaths.recent`."""
         return self.directory / "recent.json"

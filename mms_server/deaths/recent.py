@@ -82,7 +82,8 @@ class Recent:
         death = Death(certificate.id, certificate.at, certificate.cause, certificate.signal, ids)
         digests = dict(self.digests)
         if certificate.cause in _BLAMES:
-            for digest in filter(None, (row.digest for row in certificate.requests)):
+            # Once, also if several in flight had the same input: it is one death.
+            for digest in dict.fromkeys(row.digest for row in certificate.requests if row.digest):
                 # The newest last: of an ordered mapping, the first go first.
                 known = digests.pop(digest, ())
                 digests[digest] = (*known, certificate.id)[-_REFUSED_FROM:]

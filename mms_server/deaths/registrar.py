@@ -72,9 +72,11 @@ class Registrar:
             return None
         certificate = self._certificate(end, trace, cause)
         self._recent = self._recent.without(self._acquitted()).after(certificate)
-        digest = trace.flight.digest if trace.flight else ""
-        if digest and self._recent.refuses(digest) == certificate.id:
-            certificate = replace(certificate, refused=digest)
+        digests = [flight.digest for flight in trace.flights if flight.digest]
+        refused = [one for one in digests if self._recent.refuses(one) == certificate.id]
+        if refused:
+            # Which is one: what a process has died on before is computed by itself.
+            certificate = replace(certificate, refused=refused[0])
         self._publish()
         self._hand_over(certificate)
         _log.error("%s", _words(certificate))
@@ -120,11 +122,9 @@ class Registrar:
     def _certificate(self, end: End, trace: Trace, cause: Cause) -> Certificate:
         now = self._clock()
         killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
-        flight = trace.flight
-        requests = (
-            (Request(flight.request_id, flight.digest, round(max(now - flight.started, 0), 3)),)
-            if flight
-            else ()
+        requests = tuple(
+            Request(flight.request_id, flight.digest, round(max(now - flight.started, 0), 3))
+            for flight in trace.flights
         )
         return Certificate(
             id=new_id(now),
@@ -137,7 +137,7 @@ class Registrar:
             signal=signal_name(killed),
             exit_code=os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None,
             peak_bytes=end.peak_bytes,
-            resident_bytes=flight.resident_bytes if flight else 0,
+            resident_bytes=max((flight.resident_bytes for flight in trace.flights), default=0),
             lived_s=round(end.lived_s, 3),
             requests=requests,
             stack=stack_of(self._places, str(end.slot)),

@@ -48,11 +48,11 @@ class SingleNodeService(ModelService):
     def inference(self, data: Any) -> Any:
         """Return ``_postprocess(_inference(_preprocess(data)))``."""
         with stage(PREPROCESS):
-            prepared = _as_list(self._preprocess(data))
+            prepared = as_list(self._preprocess(data))
         with stage(INFERENCE):
-            outputs = _as_list(self._inference(prepared))
+            outputs = as_list(self._inference(prepared))
         with stage(POSTPROCESS):
-            return _as_list(self._postprocess(outputs))
+            return as_list(self._postprocess(outputs))
 
     @abstractmethod
     def _inference(self, data: Any) -> Any:
@@ -78,14 +78,14 @@ def forward(service: Any, data: Any, arrays_of: Callable[[Any], Any]) -> tuple[A
     if getattr(type(service), "inference", None) is not SingleNodeService.inference:
         return service.inference(data), False
     with stage(PREPROCESS):
-        prepared = _as_list(service._preprocess(data))  # noqa: SLF001 - the users' interface
+        prepared = as_list(service._preprocess(data))  # noqa: SLF001 - the users' interface
     with stage(INFERENCE):
-        outputs = _as_list(service._inference(prepared))  # noqa: SLF001 - likewise
+        outputs = as_list(service._inference(prepared))  # noqa: SLF001 - likewise
         arrays = arrays_of(outputs)
     if arrays is not None:
         return arrays, True
     with stage(POSTPROCESS):
-        return _as_list(service._postprocess(outputs)), False  # noqa: SLF001 - likewise
+        return as_list(service._postprocess(outputs)), False  # noqa: SLF001 - likewise
 
 
 def load_service(path: str, name: str | None = None) -> ModuleType:
@@ -101,5 +101,6 @@ def load_service(path: str, name: str | None = None) -> ModuleType:
     return import_service(Path(path))
 
 
-def _as_list(data: Any) -> Any:
+def as_list(data: Any) -> Any:
+    """Return what a function of Python 2 would have returned as a list as one."""
     return list(data) if isinstance(data, _LAZY) else data

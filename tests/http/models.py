@@ -68,6 +68,53 @@ class OddService(MXNetBaseService):
 '''
 
 
+BATCH_SERVICE = '''
+import os
+import time
+
+from mms.model_service.mxnet_model_service import MXNetBaseService
+
+
+class BatchService(MXNetBaseService):
+    """Tells in a file how many requests it gets together, and does what their numbers say.
+
+    From 0 on it sleeps for the longest of them, once; -1 raises, -2 ends the process, -3 keeps
+    40 MiB for good.
+    """
+
+    kept = []
+
+    def handle_batch(self, requests):
+        orders = [float(request[0][0][0]) for request in requests]
+        with open(os.environ["BATCH_WITNESS"], "a") as stream:
+            stream.write(f"{len(orders)}\\n")
+        if -2 in orders:
+            os._exit(1)
+        if -1 in orders:
+            raise ValueError("one of them is bad")
+        self.kept += [bytearray(b"x") * (40 << 20) for order in orders if order == -3]
+        time.sleep(max(0, *orders))
+        return [{"order": order, "pid": os.getpid()} for order in orders]
+
+    def inference(self, data):
+        return self.handle_batch([data])[0]
+'''
+
+SLOW_SERVICE = '''
+import time
+
+from mms.model_service.mxnet_model_service import MXNetBaseService
+
+
+class SlowService(MXNetBaseService):
+    """Sleeps as long as the number says before it gives it to the network."""
+
+    def _preprocess(self, data):
+        time.sleep(data[0][0][0])
+        return super()._preprocess(data)
+'''
+
+
 def picture(
     color: tuple[int, int, int] = (255, 0, 0),
     *,
@@ -115,16 +162,31 @@ def pair(directory: Path, *, epoch: int = 0) -> Path:
 
 def odd(directory: Path, service: str = ODD_SERVICE) -> Path:
     """Return an archive whose own service class does what it is told."""
+    return _obeying(directory, "odd", service)
+
+
+def batch(directory: Path) -> Path:
+    """Return an archive whose own service class computes requests together."""
+    return _obeying(directory, "batch", BATCH_SERVICE)
+
+
+def slow_to_read(directory: Path) -> Path:
+    """Return an archive that sleeps so many seconds before its network, and in it not at all."""
+    return _obeying(directory, "slow_to_read", SLOW_SERVICE)
+
+
+def _obeying(directory: Path, name: str, service: str) -> Path:
+    """Return an archive with a network of one number that answers the number."""
     symbol = mx.sym.broadcast_mul(mx.sym.Variable("order"), mx.sym.Variable("one", shape=(1, 1)))
-    (directory / "odd").mkdir(parents=True, exist_ok=True)
-    (directory / "odd" / "odd_service.py").write_text(service)
+    (directory / name).mkdir(parents=True, exist_ok=True)
+    (directory / name / f"{name}_service.py").write_text(service)
     return _export(
         directory,
-        "odd",
+        name,
         symbol,
         {"one": np.array([[1.0]])},
         {"inputs": [("order", (0, 1))], "input_type": "application/json"},
-        service="odd_service.py",
+        service=f"{name}_service.py",
     )
 
 

@@ -55,7 +55,7 @@ def test_ids_sort_by_time() -> None:
         {"exit_code": "0"},
         {"requests": [{}]},
         {"requests": [{"id": "a b", "digest": "", "seconds": 0}]},
-        {"requests": [{"id": "a", "digest": "", "seconds": 0}] * 9},
+        {"requests": [{"id": "a", "digest": "", "seconds": 0}] * 65},
         {"stack": "x" * (MAX_STACK + 1)},
         {"stack": None},
         {"log": ["x"] * (MAX_LINES + 1)},

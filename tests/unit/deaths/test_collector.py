@@ -137,7 +137,7 @@ def test_the_end_of_a_master(
     tmp_path: Path, environ: dict[str, str], cause: str, name: str, code: int | None
 ) -> None:
     flights = Flights(places(tmp_path).flights)
-    flights.begin(0, Flight("in-flight", DIGEST, 1.8e9 - 2, 1))
+    flights.begin(0, (Flight("in-flight", DIGEST, 1.8e9 - 2, 1), None))
     starts.write(places(tmp_path).starts, Starts(1, 1.8e9 - 10))
     places(tmp_path).stack("master").write_text("File arbiter.py")
     make(tmp_path).ended(RELEASE, environ, Cgroup(tmp_path))

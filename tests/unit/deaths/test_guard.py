@@ -69,15 +69,14 @@ def test_another_input_has_another_digest(other: dict[str, Any]) -> None:
 def test_a_request_is_in_flight_while_it_is_computed(tmp_path: Path) -> None:
     guard, flights = make(tmp_path)
     given = guard.admit(environ())
-    with guard.computing("id", given):
-        found = flights.take(2).flight
+    with guard.computing(("id", given)):
+        (found,) = flights.take(2).flights
     assert "digest" not in vars(given), "it takes longer than all else here, and none asks for it"
-    assert found is not None
     assert (found.request_id, found.digest) == ("id", given.digest)
     assert (found.started, found.resident_bytes) == (9.0, 5)
-    with pytest.raises(ValueError, match="x"), guard.computing("id", given):
+    with pytest.raises(ValueError, match="x"), guard.computing(("id", given)):
         raise ValueError("x")
-    assert flights.take(2).flight is None
+    assert flights.take(2).flights == ()
 
 
 def test_two_deaths_refuse_the_input_and_no_other(tmp_path: Path) -> None:
@@ -104,14 +103,25 @@ def test_a_suspect_is_kept_before_it_may_kill_again(tmp_path: Path) -> None:
     assert len(list(places(tmp_path).suspects.iterdir())) == 2
 
 
+def test_what_a_process_died_on_is_computed_apart(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    given = guard.admit(environ())
+    assert not guard.is_apart(environ(), given)
+    assert guard.is_apart(environ(HTTP_X_MMS_AGAIN="1"), given)
+    learn(tmp_path, flights, given.digest, deaths=1)
+    assert guard.is_apart(environ(), guard.admit(environ()))
+    other = environ(b"other")
+    assert not guard.is_apart(other, guard.admit(other))
+
+
 def test_a_suspect_that_is_answered_is_none_any_more(tmp_path: Path) -> None:
     guard, flights = make(tmp_path)
     digest = guard.admit(environ()).digest
     learn(tmp_path, flights, digest, 1)
-    with pytest.raises(ValueError, match="x"), guard.computing("id", guard.admit(environ())):
+    with pytest.raises(ValueError, match="x"), guard.computing(("id", guard.admit(environ()))):
         raise ValueError("x")
     assert list(places(tmp_path).answered.iterdir()) == []
-    with guard.computing("id", guard.admit(environ())):
+    with guard.computing(("id", guard.admit(environ()))):
         pass
     assert [path.name for path in places(tmp_path).answered.iterdir()] == [digest]
     body = places(tmp_path).suspects / digest

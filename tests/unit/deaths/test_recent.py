@@ -23,6 +23,12 @@ def test_one_death_makes_a_suspect_and_two_a_refusal(tmp_path: Path) -> None:
     assert recent.read(tmp_path / "recent.json") == known
 
 
+def test_an_input_that_was_in_a_batch_twice_died_once() -> None:
+    known = Recent().after(certificate(requests=(Request("a", DIGEST, 1), Request("b", DIGEST, 1))))
+    assert known.suspects(DIGEST)
+    assert not known.refuses(DIGEST)
+
+
 @pytest.mark.parametrize(
     ("cause", "blamed"),
     [

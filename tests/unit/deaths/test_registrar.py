@@ -72,7 +72,7 @@ def test_an_end_that_was_announced_is_no_death(master: Master) -> None:
 def test_causes(
     master: Master, status: int, facts: dict[str, bool], expected: tuple[str, str, int | None]
 ) -> None:
-    master.flights.begin(0, FLIGHT)
+    master.flights.begin(0, (FLIGHT, None))
     found = master.died(status, **facts)
     assert found is not None
     assert (found.cause, found.signal, found.exit_code) == expected
@@ -82,12 +82,28 @@ def test_causes(
 
 
 def test_a_stuck_engine_is_a_timeout_though_the_worker_ends_well(master: Master) -> None:
-    master.flights.begin(0, FLIGHT)
+    master.flights.begin(0, (FLIGHT, None))
     master.flights.say_stuck(0)
     master.flights.say_ended(0)
     found = master.died(exited(0))
     assert found is not None
     assert found.cause == "timeout"
+
+
+def test_the_death_of_a_batch_names_all_of_it(master: Master) -> None:
+    mates = [Flight(f"id-{number}", f"{number:064x}", 1.8e9 - 1, number) for number in range(3)]
+    master.flights.reserve(0)
+    master.flights.begin(0, *((flight, None) for flight in mates))
+    found = master.died(KILLED)
+    assert found is not None
+    assert [row.id for row in found.requests] == ["id-0", "id-1", "id-2"]
+    assert found.resident_bytes == 2
+    assert found.refused == ""
+    # Computed by itself, and the one that kills.
+    master.flights.begin(0, (mates[1], None))
+    again = master.died(KILLED)
+    assert again is not None
+    assert again.refused == mates[1].digest
 
 
 def test_each_kill_for_memory_is_told_once(master: Master) -> None:
@@ -104,7 +120,7 @@ def test_a_worker_that_never_could_answer_the_signal(master: Master) -> None:
 def test_the_second_death_of_an_input_refuses_it(master: Master, tmp_path: Path) -> None:
     refused = []
     for _ in range(2):
-        master.flights.begin(0, FLIGHT)
+        master.flights.begin(0, (FLIGHT, None))
         found = master.died(int(signal.SIGSEGV))
         assert found is not None
         refused.append(found.refused)
@@ -118,15 +134,15 @@ def test_an_input_that_was_answered_between_two_deaths_is_not_refused(
     master: Master, tmp_path: Path
 ) -> None:
     for _ in range(3):
-        master.flights.begin(0, FLIGHT)
+        master.flights.begin(0, (FLIGHT, None))
         found = master.died(int(signal.SIGKILL))
         assert found is not None
         assert found.refused == ""
         (places(tmp_path).answered / DIGEST).touch()
-    master.flights.begin(0, FLIGHT)
+    master.flights.begin(0, (FLIGHT, None))
     master.died(int(signal.SIGKILL))
     assert list(places(tmp_path).answered.iterdir()) == []
-    master.flights.begin(0, FLIGHT)
+    master.flights.begin(0, (FLIGHT, None))
     found = master.died(int(signal.SIGKILL))
     assert found is not None
     assert found.refused == DIGEST, "two deaths in a row"
