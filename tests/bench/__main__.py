@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from mms_server import cores
+from mms_server.release import DEFAULT_BATCH
 from tests.bench import edge, figures, measure, models
 from tests.bench.figures import Row
 from tests.http.servers import ROOT
@@ -37,7 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = edge.programs(BUILD)
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", options.image_kb)
     chosen = [one for one in subjects if not options.models or one.name in options.models]
-    effort = measure.Effort(options.connections, options.runs, options.window_s, options.seed)
+    effort = measure.Effort(
+        options.connections,
+        options.runs,
+        options.window_s,
+        options.seed,
+        options.max_batch_size,
+    )
     rows: list[Row] = []
     opened: list[dict[str, Any]] = []
     # Short: a Unix socket's path has at most 107 bytes.
@@ -104,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--window-s", type=float, default=2.0, metavar="S", help="length of a run (%(default)s)")
     add("--image-kb", type=int, default=10, metavar="KB", help="size of the picture (%(default)s)")
     add("--seed", type=int, default=1, help="of the open loop's arrivals (%(default)s)")
+    add("--max-batch-size", type=int, default=DEFAULT_BATCH, metavar="N", help="(%(default)s)")
     add("--output", type=Path, default=ROOT / "build/bench.json", metavar="FILE")
     return parser
 

@@ -15,6 +15,7 @@ import psutil
 
 from mms_server import cores
 from mms_server.layout import Layout
+from mms_server.release import DEFAULT_BATCH
 from tests.bench import figures
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
@@ -39,12 +40,16 @@ _START_LIMIT_S: Final = 120.0
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: connections, runs of each, seconds of a run, seed of arrivals."""
+    """How much is measured: connections, runs of each, seconds of a run, seed of arrivals.
+
+    ``max_batch_size`` is the models' setting of that name.
+    """
 
     connections: Sequence[int]
     runs: int
     window_s: float
     seed: int
+    max_batch_size: int = DEFAULT_BATCH
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,13 @@ class Bench:
     def serving(self, subject: Subject) -> Iterator[Measured]:
         """Serve the model as a release with one worker per core, and load its bare loops."""
         count, layout = cores.of_this_host(), Layout.under(self.place)
-        release = write_release(self.place, subject.archive, model=subject.name, workers=count)
+        release = write_release(
+            self.place,
+            subject.archive,
+            model=subject.name,
+            workers=count,
+            max_batch_size=self.effort.max_batch_size,
+        )
         picture = self.place / "picture.jpg"
         picture.write_bytes(subject.picture)
         body, kind = multipart({"data": ("picture.jpg", "image/jpeg", subject.picture)})
@@ -72,7 +83,7 @@ class Bench:
             Limit(unpacked, picture, count) as limit,
             release_server(self.place, release, wait=False) as server,
         ):
-            until(lambda: _ready(server, subject.name), _START_LIMIT_S)
+            until(lambda: is_ready(server, subject.name), _START_LIMIT_S)
             link.symlink_to(layout.socket(release.id))
             target = Target(self.port, f"/{subject.name}/predict", body, kind, limit.top)
             try:
@@ -115,7 +126,7 @@ class Measured:
         self._least_s = min(one.p50_ms for runs in windows.values() for one in runs) / 1000
         told = " ".join(f"{one:.1f}" for one in limits)
         self._bench.say(f"  limit: {told} pictures a second with {shape}")
-        pss = _pss_mib([self._pid, self._bench.nginx_pid])
+        pss = pss_mib([self._pid, self._bench.nginx_pid])
         return [self._row(connections, runs, pss) for connections, runs in windows.items()]
 
     def opened(self) -> list[dict[str, Any]]:
@@ -180,7 +191,12 @@ class Measured:
         )
 
 
-def _ready(server: Server, model: str) -> bool:
+def is_ready(server: Server, model: str) -> bool:
+    """Return whether a release answers.
+
+    Raises:
+        RuntimeError: it has ended.
+    """
     # Connections to the socket of a release that has ended would wait for ever.
     if server.process.poll() is not None:
         raise RuntimeError(f"the release does not start:\n{server.log.read_text('utf-8')}")
@@ -190,7 +206,7 @@ def _ready(server: Server, model: str) -> bool:
         return False
 
 
-def _pss_mib(roots: Sequence[int]) -> float:
+def pss_mib(roots: Sequence[int]) -> float:
     """Return the memory of process trees; a page that several share counts once."""
     trees = [psutil.Process(pid) for pid in roots]
     trees += [child for root in trees for child in root.children(recursive=True)]
