@@ -96,6 +96,11 @@ fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
 	@echo "== Fuzzing from seed $(SEED)"
 	$(BIN)/pytest -q --timeout=0 --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
 
+.PHONY: aws
+aws: $(STAMP) ## The AWS roles against an emulated account: build, build again, check, tear down
+	mkdir -p $(REPORTS)
+	$(BIN)/pytest -q --junitxml=$(REPORTS)/aws.xml tests/aws
+
 .PHONY: molecule
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	$(TESTHOSTS) prerequisites

@@ -1,0 +1,179 @@
+"""An account of the emulator: environment for those who call it, and a census of what it holds."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+REGION = "us-east-1"
+PLAY_TIMEOUT_S = 240
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@dataclass
+class Account:
+    """The emulator's process, and how to reach it."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    record: Path
+
+    @classmethod
+    def start(cls, directory: Path) -> Account:
+        """Start an emulator on loopback; wait until it answers."""
+        port, record = free_port(), directory / "calls"
+        record.touch()
+        command = [sys.executable, "-m", "tests.aws.emulator", str(port), str(record)]
+        with (directory / "emulator.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + 30
+        while True:
+            try:
+                requests.get(f"{url}/moto-api/", timeout=2)
+            except requests.ConnectionError:
+                assert process.poll() is None, (directory / "emulator.log").read_text()
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            else:
+                return cls(process, url, record)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+    def empty(self) -> None:
+        """Make it a new account."""
+        requests.post(f"{self.url}/moto-api/reset", timeout=30)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "ANSIBLE_"))
+        }
+        return kept | {
+            "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORKS": "2",
+        }  # fmt: skip
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service, region_name=REGION, endpoint_url=self.url,
+            aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106 - the emulator's
+        )  # fmt: skip
+
+    def calls(self) -> set[str]:
+        """Return all calls that were made so far."""
+        return set(self.record.read_text(encoding="utf-8").split())
+
+    def play(self, *arguments: str, timeout_s: int = PLAY_TIMEOUT_S) -> Play:
+        """Run ansible-playbook on inventory/aws."""
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i", str(ROOT / "inventory" / "aws"), *arguments,
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, timeout=timeout_s, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        return Play(done.returncode, done.stdout)
+
+    def census(self) -> dict[str, list[str]]:
+        """Return what the account holds beyond what every account has."""
+        ec2, scaling = self.client("ec2"), self.client("autoscaling")
+        balancing, files = self.client("elbv2"), self.client("efs")
+        iam, watch = self.client("iam"), self.client("cloudwatch")
+        networks = [each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"] if not each["IsDefault"]]
+        found = {
+            "networks": networks,
+            "subnets": [e["SubnetId"] for e in ec2.describe_subnets()["Subnets"]
+                        if not e["DefaultForAz"]],
+            "gateways": [e["InternetGatewayId"]
+                         for e in ec2.describe_internet_gateways()["InternetGateways"]],
+            "routes": [e["RouteTableId"] for e in ec2.describe_route_tables()["RouteTables"]
+                       if e["VpcId"] in networks],
+            "security groups": [e["GroupName"]
+                                for e in ec2.describe_security_groups()["SecurityGroups"]
+                                if e["GroupName"] != "default"],
+            "keys": [e["KeyName"] for e in ec2.describe_key_pairs()["KeyPairs"]],
+            "interfaces": [e["NetworkInterfaceId"]
+                           for e in ec2.describe_network_interfaces()["NetworkInterfaces"]],
+            "disks": [e["VolumeId"] for e in ec2.describe_volumes()["Volumes"]],
+            "addresses": [e["PublicIp"] for e in ec2.describe_addresses()["Addresses"]],
+            "instances": [i["InstanceId"] for r in ec2.describe_instances()["Reservations"]
+                          for i in r["Instances"] if i["State"]["Name"] != "terminated"],
+            "templates": [e["LaunchTemplateName"]
+                          for e in ec2.describe_launch_templates()["LaunchTemplates"]],
+            "scaling groups": [e["AutoScalingGroupName"] for e in
+                               scaling.describe_auto_scaling_groups()["AutoScalingGroups"]],
+            "scaling policies": [e["PolicyName"]
+                                 for e in scaling.describe_policies()["ScalingPolicies"]],
+            "load balancers": [e["LoadBalancerName"]
+                               for e in balancing.describe_load_balancers()["LoadBalancers"]],
+            "target groups": [e["TargetGroupName"]
+                              for e in balancing.describe_target_groups()["TargetGroups"]],
+            "file systems": [e["FileSystemId"]
+                             for e in files.describe_file_systems()["FileSystems"]],
+            "buckets": [e["Name"] for e in self.client("s3").list_buckets()["Buckets"]],
+            "roles": [e["RoleName"] for e in iam.list_roles()["Roles"]
+                      if not e["Path"].startswith("/aws-service-role")],
+            "profiles": [e["InstanceProfileName"]
+                         for e in iam.list_instance_profiles()["InstanceProfiles"]],
+            "alarms": [e["AlarmName"] for e in watch.describe_alarms()["MetricAlarms"]],
+            "dashboards": [e["DashboardName"]
+                           for e in watch.list_dashboards()["DashboardEntries"]],
+            "log groups": [e["logGroupName"]
+                           for e in self.client("logs").describe_log_groups()["logGroups"]],
+            "zones": [e["Name"]
+                      for e in self.client("route53").list_hosted_zones()["HostedZones"]],
+            "parameters": [e["Name"]
+                           for e in self.client("ssm").describe_parameters()["Parameters"]],
+        }  # fmt: skip
+        return {kind: names for kind, names in found.items() if names}
+
+
+@dataclass(frozen=True)
+class Play:
+    """How a run of ansible-playbook ended."""
+
+    status: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """Return the counts of each host, by its name."""
+        counts = {}
+        for line in self.output.partition("PLAY RECAP")[2].splitlines()[1:]:
+            host, colon, rest = line.partition(" : ")
+            if colon:
+                pairs = (each.split("=") for each in rest.split())
+                counts[host.strip()] = {name: int(count) for name, count in pairs}
+        return counts
+
+    def ended_well(self) -> Play:
+        assert self.status == 0, self.output[-6000:]
+        return self
+
+    @property
+    def changed(self) -> int:
+        return self.recap["localhost"]["changed"]

@@ -1,0 +1,156 @@
+"""AWS on loopback: moto, and the few answers of AWS that it lacks. ``emulator.py PORT RECORD``.
+
+All that differs from AWS is here, so that no role needs a branch for tests. Every call is
+written to the file RECORD as ``service:Action``, one a line, once each.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.responses import ActionResult, BaseResponse
+from moto.ec2.models.instances import Instance
+from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.elbv2.models import FakeLoadBalancer
+from moto.s3.responses import S3Response
+from moto.server import main
+
+# What a new load balancer says of itself; moto says three of them.
+ATTRIBUTES = {
+    "access_logs.s3.enabled": "false",
+    "client_keep_alive.seconds": "3600",
+    "connection_logs.s3.enabled": "false",
+    "connection_logs.s3.bucket": "",
+    "connection_logs.s3.prefix": "",
+    "idle_timeout.timeout_seconds": "60",
+    "load_balancing.cross_zone.enabled": "true",
+    "routing.http2.enabled": "true",
+    "routing.http.desync_mitigation_mode": "defensive",
+    "routing.http.drop_invalid_header_fields.enabled": "false",
+    "routing.http.preserve_host_header.enabled": "false",
+    "routing.http.x_amzn_tls_version_and_cipher_suite.enabled": "false",
+    "routing.http.xff_client_port.enabled": "false",
+    "routing.http.xff_header_processing.mode": "append",
+    "waf.fail_open.enabled": "false",
+    "zonal_shift.config.enabled": "false",
+}
+
+REFRESHES: dict[str, list[dict[str, Any]]] = {}
+
+
+def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
+    """Replace a method by ``around``, which gets the original as its first argument."""
+    original = getattr(owner, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return around(original, self, *args, **kwargs)
+
+    setattr(owner, name, method)
+
+
+def complete_attributes(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    if getattr(self, "loadbalancer_type", "application") in {"application", None}:
+        self.attrs.update(ATTRIBUTES)
+
+
+def without_own_tags(
+    original: Any, self: Any, backend: Any, name: str, data: dict[str, Any], *rest: Any
+) -> None:
+    """Keep the template's own tags out of its versions, where moto puts them."""
+    tags = [
+        each
+        for each in data.get("TagSpecifications", [])
+        if each["ResourceType"] != "launch-template"
+    ]
+    data = {key: value for key, value in data.items() if key != "TagSpecifications"}
+    original(self, backend, name, data | ({"TagSpecifications": tags} if tags else {}), *rest)
+
+
+def with_its_parts(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Remove the disk and the interface of an instance that came from a template."""
+    state = original(self, *args, **kwargs)
+    backend = self.ec2_backend
+    for store, mine in (
+        (backend.volumes, lambda each: each.attachment and each.attachment.instance is self),
+        (backend.enis, lambda each: each.instance is self),
+    ):
+        for key in [key for key, value in store.items() if mine(value)]:
+            del store[key]
+    return state
+
+
+def group_of(response: Any) -> Any:
+    name = response._get_param("AutoScalingGroupName")
+    return response.autoscaling_backend.describe_auto_scaling_groups([name])[0]
+
+
+def start_instance_refresh(self: Any) -> ActionResult:
+    """Replace the group's instances at once."""
+    group, backend = group_of(self), self.autoscaling_backend
+    identity = str(uuid.uuid4())
+    REFRESHES.setdefault(group.name, []).insert(0, {
+        "InstanceRefreshId": identity, "AutoScalingGroupName": group.name,
+        "Status": "Successful", "PercentageComplete": 100, "InstancesToUpdate": 0,
+    })  # fmt: skip
+    wanted, old = group.desired_capacity, [state.instance.id for state in group.instance_states]
+    backend.detach_instances(group.name, old, False)
+    backend.ec2_backend.terminate_instances(old)
+    backend.set_desired_capacity(group.name, wanted)
+    return ActionResult({"InstanceRefreshId": identity})
+
+
+def describe_instance_refreshes(self: Any) -> ActionResult:
+    return ActionResult({"InstanceRefreshes": REFRESHES.get(group_of(self).name, [])})
+
+
+def disable_metrics_collection(self: Any) -> ActionResult:
+    group, drop = group_of(self), self._get_param("Metrics", [])
+    group.metrics = [each for each in (group.metrics or []) if drop and each not in drop]
+    return ActionResult({})
+
+
+def record_calls(file: Path) -> None:
+    """Write the name of each call to the file, once."""
+    seen: set[str] = set()
+
+    def note(service: str, action: str) -> None:
+        name = f"{service}:{action}"
+        if name not in seen:
+            seen.add(name)
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(name + "\n")
+
+    def call(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        note(self.service_name, self._get_action())
+        return original(self, *args, **kwargs)
+
+    def call_s3(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        note("s3", self.data["Action"])
+        return original(self, *args, **kwargs)
+
+    wrap(BaseResponse, "call_action", call)
+    wrap(S3Response, "_authenticate_and_authorize_s3_action", call_s3)
+
+
+def serve(port: str, record: str) -> None:
+    """Serve AWS on 127.0.0.1 until the process is ended."""
+    wrap(FakeLoadBalancer, "__init__", complete_attributes)
+    wrap(LaunchTemplate, "__init__", without_own_tags)
+    wrap(Instance, "terminate", with_its_parts)
+    for act in (start_instance_refresh, describe_instance_refreshes, disable_metrics_collection):
+        setattr(AutoScalingResponse, act.__name__, act)
+    record_calls(Path(record))
+    main(["--host", "127.0.0.1", "--port", port])
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:3])
