@@ -11,6 +11,8 @@ lock() {
 for name in runtime controller; do
   lock "requirements/$name.in" --output-file "requirements/$name.txt"
 done
+# Of the same versions: what Ansible runs with on a host that configures itself.
+lock requirements/joining.in --constraints requirements/controller.txt --output-file requirements/joining.txt
 # The same versions of all else, with the engine for CUDA 11.2.
 sed 's/^mxnet==/mxnet-cu112==/' requirements/runtime.in |
   lock - --no-annotate --constraints requirements/runtime.txt --output-file requirements/runtime-gpu.txt
