@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import requests
+
+from tests.aws.balancer import Balancer, Targets
+from tests.aws.loopback import balancer_address
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -85,6 +92,47 @@ class Account:
     def calls(self) -> set[str]:
         """Return all calls that were made so far."""
         return set(self.record.read_text(encoding="utf-8").split())
+
+    @contextmanager
+    def refusing(self, call: str, code: str, message: str) -> Iterator[None]:
+        """Have one call, as ``service:Action``, refused with a code and message of AWS."""
+        told = self.record.with_suffix(".refused")
+        told.write_text(json.dumps({call: [code, message]}))
+        yield
+        told.unlink()
+
+    @contextmanager
+    def balancing(self, address: tuple[str, int]) -> Iterator[None]:
+        """Answer at the load balancer's name while hosts are registered, by one server for all."""
+        client = self.client("elbv2")
+
+        def targets() -> Targets:
+            found: Targets = {}
+            for group in client.describe_target_groups()["TargetGroups"]:
+                health = client.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
+                for each in health["TargetHealthDescriptions"]:
+                    found[each["Target"]["Id"]] = address
+            return found
+
+        balancer = Balancer((self.balancer_address, 80), targets)
+        yield
+        balancer.close()
+
+    @property
+    def balancer_address(self) -> str:
+        return balancer_address(int(self.url.rpartition(":")[2]))
+
+    def inventory(self) -> dict[str, Any]:
+        """Return what inventory/aws finds, as ansible-inventory prints it."""
+        command = [
+            str(Path(sys.executable).with_name("ansible-inventory")),
+            "-i", str(ROOT / "inventory" / "aws"), "--list",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, timeout=60, check=True, capture_output=True
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def play(self, *arguments: str, timeout_s: int = PLAY_TIMEOUT_S) -> Play:
         """Run ansible-playbook on inventory/aws."""
@@ -162,12 +210,14 @@ class Play:
     @property
     def recap(self) -> dict[str, dict[str, int]]:
         """Return the counts of each host, by its name."""
+        # Warnings may follow.
+        rows = re.findall(
+            r"^(\S+) +: (ok=.*)$", self.output.partition("PLAY RECAP")[2], re.MULTILINE
+        )
         counts = {}
-        for line in self.output.partition("PLAY RECAP")[2].splitlines()[1:]:
-            host, colon, rest = line.partition(" : ")
-            if colon:
-                pairs = (each.split("=") for each in rest.split())
-                counts[host.strip()] = {name: int(count) for name, count in pairs}
+        for host, rest in rows:
+            pairs = (each.split("=") for each in rest.split())
+            counts[host] = {name: int(count) for name, count in pairs}
         return counts
 
     def ended_well(self) -> Play:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
 from tests.aws.account import Account
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes long to `make soak`."""
+    if os.environ.get("MMS_SOAK") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="part of `make soak`"))
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +27,30 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     account = Account.start(tmp_path_factory.mktemp("emulator"))
     yield account
     account.stop()
+
+
+@pytest.fixture
+def account(emulator: Account) -> Account:
+    emulator.empty()
+    return emulator
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """A host's nginx, as far as the health goes."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/ping" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def healthy_host() -> Iterator[tuple[str, int]]:
+    """Return the address of a server that is healthy."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield ("127.0.0.1", server.server_address[1])
+        server.shutdown()

@@ -1,27 +1,35 @@
 """AWS on loopback: moto, and the few answers of AWS that it lacks. ``emulator.py PORT RECORD``.
 
 All that differs from AWS is here, so that no role needs a branch for tests. Every call is
-written to the file RECORD as ``service:Action``, one a line, once each.
+written to the file RECORD as ``service:Action``, one a line, once each. RECORD with the suffix
+``.refused`` may name calls that are refused, with code and message, as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.elbv2.models import FakeLoadBalancer
+from moto.iam.access_control import IAMPolicyStatement, PermissionResult
+from moto.s3.exceptions import S3ClientError
 from moto.s3.responses import S3Response
 from moto.server import main
+
+from tests.aws.loopback import balancer_address
 
 # What a new load balancer says of itself; moto says three of them.
 ATTRIBUTES = {
@@ -60,6 +68,18 @@ def complete_attributes(original: Any, self: Any, *args: Any, **kwargs: Any) -> 
     original(self, *args, **kwargs)
     if getattr(self, "loadbalancer_type", "application") in {"application", None}:
         self.attrs.update(ATTRIBUTES)
+
+
+def with_name(original: Any, self: Any, *args: Any, address: str, **kwargs: Any) -> None:
+    original(self, *args, **kwargs | {"dns_name": address})
+
+
+def as_if_encrypted(original: Any, self: Any, *args: Any, **kwargs: Any) -> PermissionResult:
+    """Pass over a rule for connections that are not encrypted; moto takes it for one for all."""
+    transport = self._statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
+    result = PermissionResult.NEUTRAL if transport == "false" else original(self, *args, **kwargs)
+    assert isinstance(result, PermissionResult)
+    return result
 
 
 def without_own_tags(
@@ -119,22 +139,32 @@ def disable_metrics_collection(self: Any) -> ActionResult:
 
 
 def record_calls(file: Path) -> None:
-    """Write the name of each call to the file, once."""
+    """Write the name of each call to the file, once; refuse what the file beside it says."""
     seen: set[str] = set()
+    refusals = file.with_suffix(".refused")
 
-    def note(service: str, action: str) -> None:
+    def refusal(service: str, action: str) -> ServiceException | None:
         name = f"{service}:{action}"
         if name not in seen:
             seen.add(name)
             with file.open("a", encoding="utf-8") as stream:
                 stream.write(name + "\n")
+        told = json.loads(refusals.read_text()) if refusals.exists() else {}
+        # It is written in the form of the service whose module it is of.
+        kind = type("Refused", (ServiceException,), {"__module__": f"moto.{service}.exceptions"})
+        return kind(*told[name]) if name in told else None
 
     def call(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        note(self.service_name, self._get_action())
-        return original(self, *args, **kwargs)
+        refused = refusal(self.service_name, self._get_action())
+        return (
+            self.serialized(ActionResult(refused)) if refused else original(self, *args, **kwargs)
+        )
 
     def call_s3(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        note("s3", self.data["Action"])
+        action = self._get_action_from_method_and_request_uri(self.normalized_request)
+        refused = refusal("s3", action)
+        if refused:
+            raise S3ClientError(refused.code, refused.message)
         return original(self, *args, **kwargs)
 
     wrap(BaseResponse, "call_action", call)
@@ -146,8 +176,11 @@ def serve(port: str, record: str) -> None:
     wrap(FakeLoadBalancer, "__init__", complete_attributes)
     wrap(LaunchTemplate, "__init__", without_own_tags)
     wrap(Instance, "terminate", with_its_parts)
+    wrap(IAMPolicyStatement, "is_action_permitted", as_if_encrypted)
     for act in (start_instance_refresh, describe_instance_refreshes, disable_metrics_collection):
         setattr(AutoScalingResponse, act.__name__, act)
+    # Where this one's load balancer answers clients: tests/aws/balancer.py.
+    wrap(FakeLoadBalancer, "__init__", partial(with_name, address=balancer_address(int(port))))
     record_calls(Path(record))
     main(["--host", "127.0.0.1", "--port", port])
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.aws import rights
 from tests.aws.account import Account
 
 pytestmark = pytest.mark.timeout(900)
@@ -15,22 +20,32 @@ pytestmark = pytest.mark.timeout(900)
 IMAGE = ["-e", "aws_hosts_image_owner=099720109477",
          "-e", "aws_hosts_image_name=ubuntu/images/hvm-ssd/ubuntu-*-amd64-server-*"]  # fmt: skip
 NAME = "mms-production"
-PROVISION = ["playbooks/provision.yml", "playbooks/register.yml", "-e", "mms_cloud=aws", *IMAGE]
+MADE = ["playbooks/provision.yml", "playbooks/register.yml", "playbooks/scale.yml",
+        "-e", "mms_cloud=aws", *IMAGE]  # fmt: skip
 TEARDOWN = ["playbooks/teardown.yml", *IMAGE, "-e", "aws_storage_delete_data=true"]
 
 
-def test_build_serve_and_back_to_nothing(emulator: Account) -> None:
-    account = emulator
-    checked = account.play(*PROVISION, "--check", "--diff").ended_well()
+def test_build_serve_and_back_to_nothing(account: Account, healthy_host: tuple[str, int]) -> None:
+    checked = account.play(*MADE, "--check", "--diff").ended_well()
     assert "in all" in checked.output
     assert account.census() == {}
 
-    account.play(*PROVISION).ended_well()
-    again = account.play(*PROVISION, "--diff").ended_well()
-    assert again.changed == 0, again.output[-6000:]
+    refuse_a_quota_and_a_right(account)
+    with account.balancing(healthy_host):
+        # What the refused runs have made is taken up.
+        account.play(*MADE).ended_well()
+        again = account.play(*MADE, "--diff").ended_well()
+        assert again.changed == 0, again.output[-6000:]
     assert_topology(account)
+    assert_user_data(account)
+    assert_inventory(account)
+    assert account.play(*MADE, "--check", "--diff").ended_well().changed == 0
 
-    assert account.play(*PROVISION, "--check", "--diff").ended_well().changed == 0
+    unanswered = account.play(MADE[1], *MADE[3:], "-e", "aws_load_balancer_register_timeout_s=5")
+    assert unanswered.status
+    assert "Fix: see that the name resolves here" in " ".join(unanswered.output.split())
+
+    assert_refreshed(account)
 
     refused = account.play(*TEARDOWN, "-e", "confirm=other")
     assert refused.status
@@ -38,13 +53,38 @@ def test_build_serve_and_back_to_nothing(emulator: Account) -> None:
     account.play(*TEARDOWN, "-e", f"confirm={NAME}").ended_well()
     assert account.census() == {}
     assert account.play(*TEARDOWN, "-e", f"confirm={NAME}").ended_well().changed == 0
+    assert rights.of_calls(account.calls()) - rights.of_operator() == set()
+
+
+def refuse_a_quota_and_a_right(account: Account) -> None:
+    with account.refusing("ec2:CreateVpc", "VpcLimitExceeded", "The maximum has been reached."):
+        refused = account.play(MADE[0], *MADE[3:])
+    said = " ".join(refused.output.split())
+    assert refused.status
+    assert "CreateVpc was refused (VpcLimitExceeded): a quota" in said
+    assert "Fix: ask for more in Service Quotas" in said
+    with account.refusing("iam:CreateRole", "AccessDenied", "No."):
+        refused = account.play(MADE[0], *MADE[3:])
+    said = " ".join(refused.output.split())
+    assert refused.status
+    assert (
+        "CreateRole was refused (AccessDenied): who runs this lacks the right iam:CreateRole"
+        in said
+    )
+
+
+def instances_of(account: Account, role: str = "mms") -> list[dict[str, Any]]:
+    found = account.client("ec2").describe_instances(
+        Filters=[
+            {"Name": "instance-state-name", "Values": ["running"]},
+            {"Name": "tag:Role", "Values": [role]},
+        ]
+    )
+    return [each for group in found["Reservations"] for each in group["Instances"]]
 
 
 def assert_topology(account: Account) -> None:
-    found = account.client("ec2").describe_instances(
-        Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
-    )
-    instances = [each for group in found["Reservations"] for each in group["Instances"]]
+    instances = instances_of(account)
     assert len(instances) == 4
     assert {each["InstanceType"] for each in instances} == {"c4.2xlarge"}
     zones = [each["Placement"]["AvailabilityZone"] for each in instances]
@@ -64,10 +104,42 @@ def assert_topology(account: Account) -> None:
     assert len(json.loads(board)["widgets"]) == 8
 
 
-def test_a_plain_inventory_touches_no_aws(emulator: Account, tmp_path: Path) -> None:
+def assert_user_data(account: Account) -> None:
+    """It is a script without mistakes, and starts from the bundle that is there."""
+    template = account.client("ec2").describe_launch_template_versions(LaunchTemplateName=NAME)
+    data = template["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    script = base64.b64decode(data["UserData"]).decode()
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    subprocess.run([shellcheck, "-"], input=script, text=True, check=True, timeout=30)
+    assert len(script) < 16384
+    bundles = account.client("s3").list_objects_v2(Bucket=f"{NAME}-123456789012", Prefix="bundles/")
+    assert [each["Key"] in script for each in bundles["Contents"]] == [True]
+
+
+def assert_inventory(account: Account) -> None:
+    found = account.inventory()
+    assert len(found["mms"]["hosts"]) == 4
+    assert {"zone_us_east_1a", "zone_us_east_1b", "environment_production"} <= found.keys()
+    first = found["_meta"]["hostvars"]["mms-production-1"]
+    assert first["aws_tags"]["FileSystem"].startswith("fs-")
+    assert first["aws_tags"]["TargetGroup"].startswith("arn:aws:elasticloadbalancing:")
+
+
+def assert_refreshed(account: Account) -> None:
+    """The group's hosts are replaced; those that have names stay."""
+    account.client("autoscaling").set_desired_capacity(AutoScalingGroupName=NAME, DesiredCapacity=1)
+    before = {each["InstanceId"] for each in instances_of(account)}
+    assert "scaled" in account.inventory()
+    account.play("playbooks/refresh.yml").ended_well()
+    after = {each["InstanceId"] for each in instances_of(account)}
+    assert len(before) == len(after) == 5
+    assert len(before & after) == 4
+
+
+def test_a_plain_inventory_touches_no_aws(emulator: Account) -> None:
     before = emulator.calls()
     emulator.record.write_text("")
-    done = emulator.play("playbooks/provision.yml", "--list-hosts")
-    assert "hosts (0)" in done.ended_well().output
+    done = emulator.play(*MADE[:3], "--list-hosts")
+    assert done.ended_well().output.count("hosts (0)") == 3
     assert "ec2:RunInstances" not in emulator.calls()
     emulator.record.write_text("\n".join(sorted(before | emulator.calls())) + "\n")

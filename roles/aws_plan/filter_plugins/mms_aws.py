@@ -11,6 +11,35 @@ from ansible.errors import AnsibleFilterError
 # AWS counts a month of 730 hours.
 MONTH_H = 730
 
+CALL = re.compile(r"\((?P<code>[\w.]+)\) when calling the (?P<call>\w+) operation")
+# AWS names the right itself where it can.
+RIGHT = re.compile(r"not authorized to perform:? (?P<right>[\w-]+:\w+)")
+# S3 answers questions about one object (HEAD) with a status only.
+DENIED = re.compile(r"AccessDenied|Unauthorized|NotAuthorized|^403$")
+CREDENTIALS = re.compile(
+    r"Unable to locate credentials|ExpiredToken|InvalidClientTokenId|AuthFailure|SignatureDoes"
+)
+CAUSES = (
+    (re.compile(r"RequestLimitExceeded|Throttling|TooManyRequests"),
+     "AWS takes no more calls at the moment. Fix: wait a minute."),
+    (re.compile(r"Insufficient\w*Capacity"),
+     "the zone has no such instances. Fix: take another aws_hosts_type, or aws_network_subnets."),
+    (re.compile(r"LimitExceeded|Quota|TooMany"),
+     "a quota of the account is used up. Fix: ask for more in Service Quotas, or use less."),
+)  # fmt: skip
+AGAIN = "Then run the same command again: it goes on where it stopped."
+# How a module's name begins, and the service of the rights that it needs.
+SERVICES = {
+    "ec2": "ec2", "elb": "elasticloadbalancing", "autoscaling": "autoscaling", "iam": "iam",
+    "s3": "s3", "cloudwatchlogs": "logs", "cloudwatch": "cloudwatch", "route53": "route53",
+    "mms_efs": "elasticfilesystem", "mms_dashboard": "cloudwatch", "aws_caller": "sts",
+}  # fmt: skip
+# Rights that are not named as the call is.
+RIGHTS = {
+    "ListObjectsV2": "ListBucket", "ListObjects": "ListBucket", "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+}  # fmt: skip
+
 
 def mms_cost(wanted: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     """Return the lines of the plan: what is to be there, and its price by the hour and month.
@@ -30,7 +59,8 @@ def mms_cost(wanted: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     host = price + prices["public_address"] + disk * prices["disk_gib"] / MONTH_H
     rows = [
         (f"{hosts} x {kind}, {disk} GiB", hosts * host),
-        ("load balancer, without traffic", prices["load_balancer"]),
+        (f"load balancer in {wanted['zones']} zones",
+         prices["load_balancer"] + int(wanted["zones"]) * prices["public_address"]),
         (f"EFS, {size} GiB", size * prices["efs_gib"] / MONTH_H),
         (f"S3, {size} GiB", size * prices["s3_gib"] / MONTH_H),
         ("alarms, dashboard",
@@ -48,7 +78,8 @@ def mms_cost(wanted: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
             f"and for each of at most {more} hosts more {host:8.4f} {host * MONTH_H:10.2f}"
         )
     lines.append(
-        f"Prices of {prices['date']} in {prices['region']}; without traffic, requests and tax."
+        f"Prices of {prices['date']} in {prices['region']}. Not in it, for it depends on use: "
+        "traffic, requests, reads and writes of EFS, metrics of the models, tax."
     )
     return lines
 
@@ -58,36 +89,44 @@ def mms_group_tags(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{name: value, "propagate_at_launch": True} for name, value in tags.items()]
 
 
-def mms_refusal(result: Mapping[str, Any]) -> str:
-    """Return what a failed task means: the call, what it lacks (right or quota), and the fix."""
+def mms_refusal(result: Mapping[str, Any], action: str = "") -> str:
+    """Return what a failed task means: the call, what it lacks (right or quota), and the fix.
+
+    ``result`` is the task's (``ansible_failed_result``), ``action`` the name of its module, which
+    says the service of a right that AWS does not name.
+    """
     text = " ".join(
         str(each.get(key, ""))
         for each in [result, *result.get("results", [])]
         if isinstance(each, Mapping) and (each is result or each.get("failed"))
         for key in ("msg", "exception")
     )
-    call = re.search(r"when calling the (\w+) operation", text)
-    code = re.search(r"\((\w[\w.]*)\) when calling", text)
-    named = f"{call[1]} was refused ({code[1]})" if call and code else "A call was refused"
-    right = re.search(r"not authorized to perform:? ([\w-]+:\w+)", text)
-    if right or (code and re.search(r"AccessDenied|Unauthorized|NotAuthorized", code[1])):
-        missing = right[1] if right else f"the right of {call[1]}" if call else "a right"
+    found = CALL.search(text)
+    code, call = (found["code"], found["call"]) if found else ("", "")
+    named = f"{call} was refused ({code})" if found else "A call was refused"
+    right = RIGHT.search(text)
+    if right or DENIED.search(code):
+        missing = right["right"] if right else f"{service_of(action)}:{RIGHTS.get(call, call)}"
         return (
-            f"{named}: who runs this lacks {missing}. Fix: allow it to this user or role "
-            "and run again: it goes on where it stopped."
+            f"{named}: who runs this lacks the right {missing}. Fix: allow it to this user or role "
+            f"(docs/aws.md has the whole list). {AGAIN}"
         )
-    if code and re.search(r"LimitExceeded|Quota|TooMany|InsufficientInstanceCapacity", code[1]):
-        return (
-            f"{named}: a limit of the account or of the zone is reached. Fix: ask for more in "
-            "Service Quotas, remove what is not needed, or take a smaller number or another type "
-            "in the variables; then run again: it goes on where it stopped."
-        )
-    if re.search(r"Unable to locate credentials|ExpiredToken|InvalidClientTokenId", text):
+    if CREDENTIALS.search(text):
         return (
             "AWS does not know who runs this. Fix: log in (`aws sso login`), or set AWS_PROFILE, "
-            "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; then run again."
+            f"or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. {AGAIN}"
         )
-    return f"{result.get('msg', 'it failed')!s} Run again: it goes on where it stopped."
+    for pattern, cause in CAUSES:
+        if pattern.search(code):
+            return f"{named}: {cause} {AGAIN}"
+    return f"{result.get('msg', 'it failed')!s} {AGAIN}"
+
+
+def service_of(action: str) -> str:
+    """Return the service that a module speaks to, by its name in rights; ``*`` if not known."""
+    name = action.rsplit(".", 1)[-1]
+    known = [start for start in SERVICES if name.startswith(start)]
+    return SERVICES[max(known, key=len)] if known else "*"
 
 
 class FilterModule:

@@ -1,0 +1,80 @@
+"""Rights of IAM that calls need, and those that the project's policies give.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.aws.account import ROOT
+
+POLICIES = ROOT / "roles" / "aws_access"
+SERVICES = {"efs": "elasticfilesystem", "elbv2": "elasticloadbalancing"}
+# Calls whose right has another name.
+NAMED = {
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjects": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketAccelerateConfiguration": "s3:GetAccelerateConfiguration",
+    "s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+}
+# Rights that AWS asks for beside that of the call.
+IMPLIED = {
+    # Tags that are given when a thing is made.
+    "ec2:CreateVpc": {"ec2:CreateTags"},
+    "iam:CreateRole": {"iam:TagRole"},
+    "iam:CreateInstanceProfile": {"iam:TagInstanceProfile"},
+    "efs:CreateFileSystem": {"elasticfilesystem:TagResource", "iam:CreateServiceLinkedRole"},
+    "logs:CreateLogGroup": {"logs:TagResource"},
+    "autoscaling:CreateAutoScalingGroup": {
+        "autoscaling:CreateOrUpdateTags",
+        "iam:CreateServiceLinkedRole",
+    },
+    "elbv2:CreateLoadBalancer": {"iam:CreateServiceLinkedRole"},
+    # The profile of hosts is handed on.
+    "ec2:RunInstances": {"iam:PassRole"},
+    # A mount target is an interface in a subnet.
+    "efs:CreateMountTarget": {"ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces"},
+    "efs:DeleteMountTarget": {"ec2:DeleteNetworkInterface"},
+    "s3:DeleteObjects": {"s3:DeleteObjectVersion"},
+    # By the moment's log groups are listed with their tags under the call's older name.
+    "logs:ListTagsLogGroup": {"logs:ListTagsForResource"},
+}
+# With mms_aws_connection: ssm, by amazon.aws.aws_ssm and the session manager plugin, which the
+# emulator has not: https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager.html
+SESSIONS = {"ssm:StartSession", "ssm:TerminateSession", "s3:GetBucketLocation"}
+
+
+def of_calls(calls: set[str]) -> set[str]:
+    """Return the rights that calls, as ``service:Action``, need."""
+    found = set(SESSIONS)
+    for call in calls:
+        service, _, action = call.partition(":")
+        found.add(NAMED.get(call, f"{SERVICES.get(service, service)}:{action}"))
+        found |= IMPLIED.get(call, set())
+    return found
+
+
+def of_policy(policy: dict[str, Any]) -> set[str]:
+    """Return the rights that a policy gives; none of them may be a pattern."""
+    found: set[str] = set()
+    for statement in policy["Statement"]:
+        actions = statement["Action"]
+        found |= {actions} if isinstance(actions, str) else set(actions)
+    assert not any("*" in each for each in found)
+    return found
+
+
+def of_operator() -> set[str]:
+    """Return the rights that the project says an operator needs."""
+    text = (POLICIES / "files" / "operator_policy.json").read_text(encoding="utf-8")
+    return of_policy(json.loads(text))
