@@ -131,7 +131,7 @@ class Account:
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, timeout=60, check=True, capture_output=True
         )
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(done.stdout, object_hook=_plain)
         return found
 
     def play(self, *arguments: str, timeout_s: int = PLAY_TIMEOUT_S) -> Play:
@@ -198,6 +198,11 @@ class Account:
                            for e in self.client("ssm").describe_parameters()["Parameters"]],
         }  # fmt: skip
         return {kind: names for kind, names in found.items() if names}
+
+
+def _plain(read: dict[str, Any]) -> Any:
+    """Return a text that Ansible marks as not to be templated as the text itself."""
+    return read["__ansible_unsafe"] if read.keys() == {"__ansible_unsafe"} else read
 
 
 @dataclass(frozen=True)
