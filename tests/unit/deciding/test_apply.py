@@ -367,8 +367,10 @@ def test_no_wait_for_a_lock_is_without_end(fake: FakeHost, command: str, waited:
     def sleep(pause_s: float) -> None:
         seconds[0] += pause_s
 
-    with locked(fake.layout, command, now), pytest.raises(LockHeldError), locked(
-        fake.layout, "x", now, report=told.append, sleep=sleep, clock=lambda: seconds[0]
+    with (
+        locked(fake.layout, command, now),
+        pytest.raises(LockHeldError),
+        locked(fake.layout, "x", now, report=told.append, sleep=sleep, clock=lambda: seconds[0]),
     ):
         raise AssertionError("it is not held")
     assert round(seconds[0]) == waited
