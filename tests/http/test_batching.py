@@ -93,6 +93,19 @@ def serve(root: Path, name: str = "batch", **changes: Any) -> Iterator[Batching]
         yield Batching(server, places, name, witness)
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batching]:
+    """A release that no test harms."""
+    with serve(tmp_path_factory.mktemp("b")) as batching:
+        yield batching
+
+
+@pytest.fixture
+def batching(served: Batching) -> Batching:
+    served.witness.write_text("")
+    return served
+
+
 def statuses(answers: Sequence[Answer | None]) -> list[int]:
     return [answer.status if answer else 0 for answer in answers]
 
@@ -101,16 +114,15 @@ def orders(answers: Sequence[Answer | None]) -> list[float]:
     return [answer.json["prediction"]["order"] for answer in answers if answer]
 
 
-def test_what_waits_is_computed_together(root: Path) -> None:
-    with serve(root) as batching:
-        wanted = [0.01, 0.02, 0.03, 0.04, 0.05]
-        with batching.together(*wanted) as answers:
-            pass
-        assert orders(answers) == wanted, "each has its own answer"
-        # One that kept the worker busy, the most that are allowed, and the rest.
-        assert batching.sizes() == [1, MOST, 1]
-        assert answers[0] is not None
-        assert "inference;dur=" in answers[0].headers["Server-Timing"]
+def test_what_waits_is_computed_together(batching: Batching) -> None:
+    wanted = [0.01, 0.02, 0.03, 0.04, 0.05]
+    with batching.together(*wanted) as answers:
+        pass
+    assert orders(answers) == wanted, "each has its own answer"
+    # One that kept the worker busy, the most that are allowed, and the rest.
+    assert batching.sizes() == [1, MOST, 1]
+    assert answers[0] is not None
+    assert "inference;dur=" in answers[0].headers["Server-Timing"]
 
 
 def test_with_a_batch_of_one_nothing_is_computed_together(root: Path) -> None:
@@ -120,13 +132,12 @@ def test_with_a_batch_of_one_nothing_is_computed_together(root: Path) -> None:
         assert batching.sizes() == [1, 1, 1, 1]
 
 
-def test_a_request_that_does_not_wait_is_computed_at_once(root: Path) -> None:
-    with serve(root) as batching:
-        began = time.monotonic()
-        for _ in range(20):
-            batching.ask(0)
-        assert time.monotonic() - began < 1
-        assert batching.sizes() == [1] * 20
+def test_a_request_that_does_not_wait_is_computed_at_once(batching: Batching) -> None:
+    began = time.monotonic()
+    for _ in range(20):
+        batching.ask(0)
+    assert time.monotonic() - began < 1
+    assert batching.sizes() == [1] * 20
 
 
 def test_what_an_idle_worker_could_start_is_left_to_it(root: Path) -> None:
@@ -149,12 +160,11 @@ def test_what_an_idle_worker_could_start_is_left_to_it(root: Path) -> None:
         assert batching.sizes() == [1] * 6
 
 
-def test_a_bad_request_fails_alone(root: Path) -> None:
-    with serve(root) as batching:
-        with batching.together(0, RAISE, 0.01, 0.02) as answers:
-            pass
-        assert statuses(answers) == [200, 500, 200, 200]
-        assert orders([answers[0], *answers[2:]]) == [0, 0.01, 0.02]
+def test_a_bad_request_fails_alone(batching: Batching) -> None:
+    with batching.together(0, RAISE, 0.01, 0.02) as answers:
+        pass
+    assert statuses(answers) == [200, 500, 200, 200]
+    assert orders([answers[0], *answers[2:]]) == [0, 0.01, 0.02]
 
 
 def test_a_picture_that_is_none_fails_alone(root: Path) -> None:
@@ -205,16 +215,15 @@ def test_a_death_is_certified_with_all_and_costs_no_innocent(
         assert statuses(answers) == [200, 422, 200, 200]
 
 
-def test_late_and_lost_requests_are_not_computed(root: Path) -> None:
-    with serve(root) as batching:
-        late = {"X-Mms-Times": f"{time.time() - 10:.3f} 0.000", "X-Request-Timeout-Ms": "5000"}
-        with ThreadPoolExecutor(1) as threads, batching.together(0, 0.01) as answers:
-            refused = threads.submit(batching.ask, 0, **late)
-            lost = _send(batching, 0)
-            lost.close()
-        assert statuses(answers) == [200, 200]
-        assert statuses([refused.result()]) == [503]
-        assert sum(batching.sizes()) == 3
+def test_late_and_lost_requests_are_not_computed(batching: Batching) -> None:
+    late = {"X-Mms-Times": f"{time.time() - 10:.3f} 0.000", "X-Request-Timeout-Ms": "5000"}
+    with ThreadPoolExecutor(1) as threads, batching.together(0, 0.01) as answers:
+        refused = threads.submit(batching.ask, 0, **late)
+        lost = _send(batching, 0)
+        lost.close()
+    assert statuses(answers) == [200, 200]
+    assert statuses([refused.result()]) == [503]
+    assert sum(batching.sizes()) == 3
 
 
 def test_a_request_that_hangs_takes_its_own_time_limit_only(root: Path) -> None:
