@@ -117,9 +117,6 @@ def make_ready(
 
 def _joint(model: LoadedModel, batches: Batches, samples: Sequence[Sample]) -> Joint | None:
     joint, verdict = joint_of(model, batches.most, samples, batches.clock)
-    # A forward leaves the parameters in the order of its own size: that of a single one has to be
-    # what workers share, or each would make a copy of its own with its first request.
-    warm_up(model, finite=False)
     batches.told(model.name, verdict)
     return joint
 

@@ -79,7 +79,12 @@ def _joint(
         raise NoGain(f"the service keeps state between its steps ({state}); {_OFF}")
     by_network = ByNetwork(service, network)
     try:
-        costs = _tried(by_network, wanted, clock)
+        try:
+            costs = _tried(by_network, wanted, clock)
+        finally:
+            # A forward leaves the parameters in the order of its own size: that of a single one has
+            # to be what workers share, or each would make a copy with its first request.
+            _seconds(network, _random_rows(by_network, 1), 1, clock, 1)
     except (mx.base.MXNetError, ValueError, TypeError, RuntimeError, KeyError) as error:
         text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise NoGain(f"the network takes no batch: {text}") from error
