@@ -19,7 +19,7 @@ import boto3
 import requests
 
 from tests.aws.balancer import Balancer, Targets
-from tests.aws.loopback import balancer_address
+from tests.aws.loopback import CENSUS, balancer_address
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -86,7 +86,7 @@ class Account:
     def client(self, service: str) -> Any:
         return boto3.client(
             service, region_name=REGION, endpoint_url=self.url,
-            aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106 - the emulator's
+            aws_access_key_id=CENSUS, aws_secret_access_key="test",  # noqa: S106 - the emulator's
         )  # fmt: skip
 
     def calls(self) -> set[str]:
