@@ -18,7 +18,7 @@ from mms_server.confinement import Confinement
 from mms_server.errors import MMSError
 from mms_server.logs import Log
 
-# More was not yet seen to be of use from end to end: docs/performance.md.
+# What more gains depends on the model and the host: docs/performance.md.
 DEFAULT_BATCH: Final = 1
 """On a processor most of what a batch saves is saved by then, and no request waits for many."""
 
