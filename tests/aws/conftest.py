@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,15 +10,6 @@ from typing import Any
 import pytest
 
 from tests.aws.account import Account
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes long to `make soak`."""
-    if os.environ.get("MMS_SOAK") == "1":
-        return
-    for item in items:
-        if item.get_closest_marker("soak"):
-            item.add_marker(pytest.mark.skip(reason="part of `make soak`"))
 
 
 @pytest.fixture(scope="session")
