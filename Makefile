@@ -137,7 +137,7 @@ test-fast: $(STAMP) ## Unit tests but the slow ones, and the quick half of lint,
 	tools/lint.sh --fast
 
 .PHONY: test
-test: ## Everything: lint, unit, http and hosts; ends with the sum of all tests
+test: ## Everything: lint, unit, http, hosts and AWS; ends with the sum of all tests
 	rm -rf $(REPORTS)
 	$(MAKE) lint
 	$(MAKE) unit
@@ -145,4 +145,5 @@ test: ## Everything: lint, unit, http and hosts; ends with the sum of all tests
 	$(MAKE) compat
 	$(MAKE) fuzz-ci
 	$(MAKE) molecule
+	$(MAKE) aws
 	$(BIN)/python tools/sum_reports.py $(REPORTS)

@@ -18,8 +18,8 @@ from mms_server.confinement import Confinement
 from mms_server.errors import MMSError
 from mms_server.logs import Log
 
-# What more gains depends on the model and the host: docs/performance.md.
-DEFAULT_BATCH: Final = 1
+# What it gains: docs/performance.md.
+DEFAULT_BATCH: Final = 8
 """On a processor most of what a batch saves is saved by then, and no request waits for many."""
 
 

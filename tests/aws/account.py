@@ -23,7 +23,7 @@ from tests.aws.loopback import CENSUS, balancer_address
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
-PLAY_TIMEOUT_S = 240
+PLAY_TIMEOUT_S = 480
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ import pytest
 from tests.aws import rights
 from tests.aws.account import Account
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 # The emulator has no image of Debian.
 IMAGE = ["-e", "aws_hosts_image_owner=099720109477",
