@@ -92,9 +92,12 @@ def publish(host: Host, share: Share, options: argparse.Namespace) -> Answer:
 
 def restore(host: Host, share: Share, options: argparse.Namespace) -> Answer:
     """Put a publication back under the names of the share, by default the approved one."""
-    number = options.to if options.to is not None else publication.linked(share.approved)
-    if options.earlier and options.to is None and number is not None:
-        number = publication.before(share, number)
+    number, why = options.to, ""
+    if number is None and options.earlier:
+        found = publication.earlier(share)
+        number, why = found.number, found.why
+    elif number is None:
+        number = publication.linked(share.approved)
     if number is None:
         fix = "publish what is wanted with playbooks/update_models.yml."
         raise MMSError("there is no publication to go back to.", fix=fix)
@@ -104,8 +107,8 @@ def restore(host: Host, share: Share, options: argparse.Namespace) -> Answer:
     else:
         lease.renew(share, options.run, host.now(), options.valid_s)
         changed = publication.switch(share, wanted)
-    answer = {"changed": bool(changed), "places": list(changed), "number": number}
-    return answer, f"Publication {number} is on the share."
+    answer = {"changed": bool(changed), "places": list(changed), "number": number, "why": why}
+    return answer, f"Publication {number} is on the share{f': {why}' if why else ''}."
 
 
 def end(host: Host, share: Share, options: argparse.Namespace) -> Answer:
@@ -207,7 +210,7 @@ _OPTIONS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "publish": {"--by": {"default": who(), "help": "who publishes (default: %(default)s)"}},
     "restore": {
         "--to": {**_NUMBER, "help": "number of the publication"},
-        "--earlier": {"action": "store_true", "help": "the one before the approved one"},
+        "--earlier": {"action": "store_true", "help": "the one that undoes the last change"},
     },
     "end": {"--approve": {"action": "store_true", "help": "the fleet serves what is published"}},
     "note": {"--number": {**_NUMBER, "help": "the publication that this host was brought to"}},

@@ -101,6 +101,32 @@ def before(share: Share, number: int) -> int | None:
     return next((each for each in older if _was_approved(share, each)), None)
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """Where a rollback leads to (None: nowhere), and in words why it is not one further back."""
+
+    number: int | None
+    why: str = ""
+
+
+def earlier(share: Share) -> Earlier:
+    """Return the publication that undoes the last change of the fleet.
+
+    Going back twice leads to the same one: who asks again because a run was interrupted, or in
+    haste, must not end two changes back.
+    """
+    approved, current = linked(share.approved), linked(share.current)
+    if approved is None:
+        return Earlier(None)
+    if current is not None and current > approved:
+        return Earlier(approved, f"publication {current} was not brought to an end")
+    newest = next((each for each in numbers(share) if _was_approved(share, each)), approved)
+    if newest > approved:
+        name = "-e mms_publication=N goes to another one"
+        return Earlier(approved, f"publication {newest} is rolled back already; {name}")
+    return Earlier(before(share, approved))
+
+
 def places_of(text: str, share: Share) -> list[str]:
     """Return the places of the share that an ``mms.conf`` names, relative to it.
 

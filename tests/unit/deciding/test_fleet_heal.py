@@ -140,9 +140,18 @@ def test_restoring_goes_back_to_the_approved_one_or_before(command: Command, sha
         publication.approve(share, publish(share, weights))
     publish(share, "3")
     command(*BEGIN, "--run", "r")
+    begun = command("restore", "--run", "r", "--earlier", "--check")[1]
+    assert (begun["number"], begun["why"]) == (2, "publication 3 was not brought to an end")
     assert command("restore", "--run", "r")[1]["number"] == 2
     assert command("restore", "--run", "r", "--earlier", "--check")[1]["number"] == 1
     assert publication.linked(share.current) == 2
+    assert command("restore", "--run", "r", "--earlier")[1]["number"] == 1
+    # Interrupted here, it goes on to the same one; so does a second run.
+    assert command("restore", "--run", "r", "--earlier")[1]["number"] == 1
+    publication.approve(share, 1)
+    again = command("restore", "--run", "r", "--earlier")[1]
+    assert (again["number"], again["changed"]) == (1, False)
+    assert "publication 2 is rolled back already; -e mms_publication=N" in again["why"]
     assert command("restore", "--run", "r", "--to", "3")[1]["number"] == 3
     code, answer = command("restore", "--run", "r", "--to", "9")
     assert code == 2
