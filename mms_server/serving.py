@@ -18,6 +18,7 @@ import mxnet as mx
 import numpy as np
 
 from mms_server import golden
+from mms_server.batching.cost_clock import Clock
 from mms_server.batching.joint import Joint
 from mms_server.batching.trial import joint_of
 from mms_server.batching.verdict import Verdict
@@ -52,12 +53,13 @@ class Batches:
     """How requests are computed together: up to ``most``, with costs counted by ``clock``.
 
     ``in_hand`` says how many requests the worker has; ``told`` gets the model and what was found.
+    Without a clock it is :func:`mms_server.batching.cost_clock.cost_clock`.
     """
 
     most: int
     in_hand: Callable[[], int]
     told: Callable[[str, Verdict], None]
-    clock: Callable[[], float] = time.process_time
+    clock: Clock | None = None
 
 
 def make_ready(

@@ -64,7 +64,7 @@ def _application() -> Any:
         lambda: hands.own,
         partial(verdict.tell, places=places),
         # What a GPU does costs the processor nothing.
-        time.perf_counter if release.on_gpu else time.process_time,
+        time.perf_counter if release.on_gpu else None,
     )
     servables = make_ready(
         [model],

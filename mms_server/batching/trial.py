@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import mxnet as mx
@@ -19,6 +18,7 @@ import numpy as np
 
 from mms_server import golden
 from mms_server.answers import difference
+from mms_server.batching.cost_clock import Clock, cost_clock
 from mms_server.batching.joint import ByNetwork, ByService, Joint, Network, network_of
 from mms_server.batching.state import state_of
 from mms_server.batching.verdict import Verdict
@@ -47,22 +47,22 @@ def joint_of(
     model: Any,
     wanted: int,
     samples: Sequence[Sample] = (),
-    clock: Callable[[], float] = time.process_time,
+    clock: Clock | None = None,
 ) -> tuple[Joint | None, Verdict]:
     """Return what computes up to ``wanted`` requests of a loaded model together, None if nothing.
 
-    ``clock`` counts the seconds that a forward costs: of the processor, also if others use it too.
+    ``clock`` counts the seconds that a forward costs, by default :func:`cost_clock`.
     """
     if wanted <= 1:
         return None, Verdict(1, "max_batch_size is 1")
     try:
-        return _joint(model, min(wanted, MAX_BATCH), samples, clock)
+        return _joint(model, min(wanted, MAX_BATCH), samples, clock or cost_clock())
     except NoGain as why:
         return None, Verdict(1, str(why))
 
 
 def _joint(
-    model: Any, wanted: int, samples: Sequence[Sample], clock: Callable[[], float]
+    model: Any, wanted: int, samples: Sequence[Sample], clock: Clock
 ) -> tuple[Joint, Verdict]:
     service = model.service
     if model.signature is None:
@@ -114,7 +114,7 @@ def _compare_answers(service: Any, joint: ByService, samples: Sequence[Sample]) 
             raise NoGain(f"in a batch {differs}")
 
 
-def _tried(joint: ByNetwork, wanted: int, clock: Callable[[], float]) -> dict[int, float]:
+def _tried(joint: ByNetwork, wanted: int, clock: Clock) -> dict[int, float]:
     """Return the seconds of a row by size of batch, of the sizes that are of use.
 
     Raises:
@@ -135,6 +135,8 @@ def _tried(joint: ByNetwork, wanted: int, clock: Callable[[], float]) -> dict[in
         _require_same(network, rows, size)
         alone_s, row_s = _side_by_side(network, rows, size, clock)
         costs[1] = min(costs[1], alone_s)
+        if costs[1] <= 0:
+            raise NoGain("a forward costs nothing that a clock could tell")
         if row_s > (1 - LEAST_GAIN) * costs[1]:
             network.forget(size)
             if size == first:
@@ -170,7 +172,7 @@ def _require_same(network: Network, rows: Sequence[Sequence[Any]], size: int) ->
 
 
 def _side_by_side(
-    network: Network, rows: Sequence[Sequence[Any]], size: int, clock: Callable[[], float]
+    network: Network, rows: Sequence[Sequence[Any]], size: int, clock: Clock
 ) -> tuple[float, float]:
     """Return the seconds of a row alone and in a batch: the best of runs that alternate."""
     alone: list[float] = []
@@ -187,7 +189,7 @@ def _seconds(
     network: Network,
     rows: Sequence[Sequence[Any]],
     size: int,
-    clock: Callable[[], float],
+    clock: Clock,
     runs: int,
 ) -> float:
     """Return the seconds of the fastest of some forwards."""

@@ -139,6 +139,11 @@ def test_rows_that_cost_the_same_in_a_batch_are_computed_one_by_one(
         assert verdict.most == most, verdict.reason
 
 
+def test_a_clock_that_sees_no_cost_turns_batches_off() -> None:
+    _joint, verdict = joint_of(model(Service(dense())), 4, clock=lambda: 1.0)
+    assert (verdict.most, verdict.reason) == (1, "a forward costs nothing that a clock could tell")
+
+
 def test_a_slow_forward_is_not_tried() -> None:
     for seconds, tried in ((0.26, False), (0.24, True)):
         _joint, verdict = joint_of(model(Service(dense())), 2, clock=costs(seconds))
