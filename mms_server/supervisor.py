@@ -20,6 +20,8 @@ _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
 # Each holds some kilobytes of systemd's memory; to forget them keeps it busy for a second or more.
 _ENDED_AND_LOADED: Final = 8
+# Properties that were set leave files behind, which are in force already.
+_RELOAD_HINT: Final = "Warning: The unit file"
 _SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
 _MMS: Final = Path("/opt/mms/current/bin/mms")
 _UNIT: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.(?P<kind>service|socket)")
@@ -337,7 +339,8 @@ class Systemd:
         """
         done = self._run(*words, timeout_s=timeout_s)
         if done.returncode:
-            detail = " ".join(done.stderr.split())
+            said = (line for line in done.stderr.splitlines() if not line.startswith(_RELOAD_HINT))
+            detail = " ".join(" ".join(said).split())
             cause = f"`systemctl {' '.join(words)}` failed: {detail}"
             raise SupervisorError(unit, cause, journal=self._journal(unit))
         return done.stdout

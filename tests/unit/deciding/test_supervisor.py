@@ -74,6 +74,16 @@ def test_the_commands(scripted: Scripted) -> None:
     ]
 
 
+def test_what_a_failed_command_says_is_told_without_a_hint_that_leads_nowhere(
+    scripted: Scripted,
+) -> None:
+    hint = "Warning: The unit file, source configuration file or drop-ins changed on disk."
+    said = f"printf '{hint}\\nJob failed.\\n' >&2; exit 1"
+    scripted.answer({"*restart*": said})
+    with pytest.raises(SupervisorError, match=r"service` failed: Job failed\."):
+        Systemd().restart("m.1", 5)
+
+
 def test_systemd_reads_all_its_files_again_only_if_it_must(
     scripted: Scripted, tmp_path: Path
 ) -> None:
