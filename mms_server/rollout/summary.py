@@ -88,7 +88,8 @@ def after_update(
     absent = [f"Unreachable: {', '.join(away)}; {later}."] if away else []
     if not cause:
         what = f"{len(changed)} of {len(hosts)} hosts changed" if changed else "nothing to change"
-        summary = f"publication {number} is served: {what}"
+        # A host that goes back alone serves no publication of the fleet.
+        summary = f"publication {number} is served: {what}" if number else what
         if away:
             summary += f"; unreachable: {_few(away)}"
         lines = [f"Done: {summary}.", *absent]

@@ -69,6 +69,12 @@ def test_nothing_to_do_is_said_so() -> None:
     assert done["lines"] == ["Done: publication 7 is served: nothing to change."]
 
 
+def test_of_hosts_that_go_back_alone_no_publication_is_named() -> None:
+    outcomes = {"a": outcome(changed=True)}
+    done = summary.after_update(["a"], outcomes, cause="", number=0, restored=None)
+    assert done["lines"] == ["Done: 1 of 1 hosts changed."]
+
+
 def test_a_failed_run_says_what_serves_what_and_what_to_do() -> None:
     outcomes = {
         "a": outcome(changed=True, put_back=True),
