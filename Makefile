@@ -112,7 +112,7 @@ molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 
 .PHONY: soak
 soak: export MMS_SOAK := 1
-soak: molecule ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
+soak: molecule aws ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
 
 .PHONY: fleet
 fleet: $(STAMP) model ## Rolling changes and failures of three hosts behind a balancer, under load (long)

@@ -17,15 +17,6 @@ from tests.situations.load import Load, Request
 Variant = Callable[[changes.Members], None]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes long to `make soak`."""
-    if os.environ.get("MMS_SOAK") == "1":
-        return
-    for item in items:
-        if item.get_closest_marker("soak"):
-            item.add_marker(pytest.mark.skip(reason="part of `make soak`"))
-
-
 @pytest.fixture
 def machines() -> list[lab.Machine]:
     """All hosts of the tested group, in the order in which playbooks take them."""
