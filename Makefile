@@ -36,12 +36,16 @@ $(MODELS)/mms.conf: $(STAMP) examples/digits.py $(wildcard mms_server/export/*.p
 	@echo "== Training the digits model"
 	$(BIN)/python examples/digits.py --output $(MODELS)
 
-.PHONY: hosts
-hosts: $(STAMP) ## Boot the test hosts of inventory/local and the shared file system
+# What all test hosts need.
+.PHONY: share
+share: $(STAMP)
 	@echo "== Test hosts: packages, image, shared file system, boot"
 	$(TESTHOSTS) prerequisites
 	$(TESTHOSTS) image
 	$(TESTHOSTS) nfs start
+
+.PHONY: hosts
+hosts: share ## Boot the test hosts of inventory/local and the shared file system
 	$(TESTHOSTS) create --group mms
 
 .PHONY: up
@@ -115,10 +119,7 @@ soak: export MMS_SOAK := 1
 soak: molecule aws ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
 
 .PHONY: fleet
-fleet: $(STAMP) model ## Rolling changes and failures of three hosts behind a balancer, under load (long)
-	$(TESTHOSTS) prerequisites
-	$(TESTHOSTS) image
-	$(TESTHOSTS) nfs start
+fleet: share model ## Rolling changes and failures of three hosts behind a balancer, under load (long)
 	mkdir -p $(REPORTS) build/testhosts/efs/fleet
 	$(TESTHOSTS) create --group fleet
 	$(TESTHOSTS) create --group fleet_balancer
