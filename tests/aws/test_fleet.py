@@ -124,6 +124,8 @@ def assert_inventory(account: Account) -> None:
     first = found["_meta"]["hostvars"]["mms-production-1"]
     assert first["aws_tags"]["FileSystem"].startswith("fs-")
     assert first["aws_tags"]["TargetGroup"].startswith("arn:aws:elasticloadbalancing:")
+    # Of what the bucket's name is made, through which sessions send files.
+    assert first["aws_owner_id"] == "123456789012"
 
 
 def assert_refreshed(account: Account) -> None:
