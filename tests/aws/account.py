@@ -66,8 +66,9 @@ class Account:
         self.process.wait(timeout=10)
 
     def empty(self) -> None:
-        """Make it a new account."""
+        """Make it a new account, to which nobody has made a call."""
         requests.post(f"{self.url}/moto-api/reset", timeout=30)
+        self.record.write_text("")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -90,7 +91,7 @@ class Account:
         )  # fmt: skip
 
     def calls(self) -> set[str]:
-        """Return all calls that were made so far."""
+        """Return all calls that were made to the account so far."""
         return set(self.record.read_text(encoding="utf-8").split())
 
     @contextmanager

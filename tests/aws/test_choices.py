@@ -75,7 +75,6 @@ def owned(account: Account) -> Owned:
 def test_what_there_is_already_is_used_and_kept(
     account: Account, owned: Owned, tmp_path: Path
 ) -> None:
-    account.record.write_text("")
     before = account.census()
     values = tmp_path / "choices.json"
     values.write_text(json.dumps(owned.choices()))
