@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -97,8 +98,7 @@ def before(share: Share, number: int) -> int | None:
 
     One that was put back is none to go back to.
     """
-    older = (each for each in numbers(share) if each < number)
-    return next((each for each in older if _was_approved(share, each)), None)
+    return next(_served(share, (each for each in numbers(share) if each < number)), None)
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,12 @@ def earlier(share: Share) -> Earlier:
         return Earlier(None)
     if current is not None and current > approved:
         return Earlier(approved, f"publication {current} was not brought to an end")
-    newest = next((each for each in numbers(share) if _was_approved(share, each)), approved)
+    newest = next(_served(share, numbers(share)), approved)
     if newest > approved:
-        name = "-e mms_publication=N goes to another one"
-        return Earlier(approved, f"publication {newest} is rolled back already; {name}")
+        why = (
+            f"publication {newest} is rolled back already; -e mms_publication=N goes to another one"
+        )
+        return Earlier(approved, why)
     return Earlier(before(share, approved))
 
 
@@ -219,8 +221,8 @@ def approve(share: Share, number: int) -> None:
 def prune(share: Share, keep: int = KEPT) -> list[int]:
     """Remove all publications but the newest ``keep`` served ones, the newest and the current."""
     known = numbers(share)
-    served = [number for number in known if _was_approved(share, number)]
-    needed = {*known[:1], *served[:keep], linked(share.current), linked(share.approved)}
+    served = islice(_served(share, known), keep)
+    needed = {*known[:1], *served, linked(share.current), linked(share.approved)}
     gone = [number for number in known if number not in needed]
     for number in gone:
         shutil.rmtree(share.publication(number))
@@ -236,9 +238,12 @@ def prune(share: Share, keep: int = KEPT) -> list[int]:
     return gone
 
 
-def _was_approved(share: Share, number: int) -> bool:
-    file = share.publication(number) / _APPROVED
-    return patiently(file.exists, file)
+def _served(share: Share, known: Iterable[int]) -> Iterator[int]:
+    """Yield those of the publications that the whole fleet ever served, in the order given."""
+    for number in known:
+        file = share.publication(number) / _APPROVED
+        if patiently(file.exists, file):
+            yield number
 
 
 def _inside(path: Path, share: Share) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import requests
 
 from tests.aws.balancer import Balancer, Targets
 from tests.aws.loopback import CENSUS, balancer_address
+from tests.recap import recap_of
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
@@ -216,15 +216,7 @@ class Play:
     @property
     def recap(self) -> dict[str, dict[str, int]]:
         """Return the counts of each host, by its name."""
-        # Warnings may follow.
-        rows = re.findall(
-            r"^(\S+) +: (ok=.*)$", self.output.partition("PLAY RECAP")[2], re.MULTILINE
-        )
-        counts = {}
-        for host, rest in rows:
-            pairs = (each.split("=") for each in rest.split())
-            counts[host] = {name: int(count) for name, count in pairs}
-        return counts
+        return recap_of(self.output)
 
     def ended_well(self) -> Play:
         assert self.status == 0, self.output[-6000:]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.aws import rights
 from tests.aws.account import Account
-from tests.aws.test_fleet import IMAGE, NAME, instances_of
+from tests.aws.test_fleet import IMAGE, NAME, TEARDOWN, instances_of
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -91,10 +91,7 @@ def test_what_there_is_already_is_used_and_kept(
     assert_https(account, owned)
     assert [each["Name"] for each in aliases(account, owned)] == [f"{RECORD}."]
 
-    account.play(
-        "playbooks/teardown.yml", *IMAGE, "-e", f"@{values}", "-e", f"confirm={NAME}",
-        "-e", "aws_storage_delete_data=true",
-    ).ended_well()  # fmt: skip
+    account.play(*TEARDOWN, "-e", f"@{values}", "-e", f"confirm={NAME}").ended_well()
     assert account.census() == before
     assert aliases(account, owned) == []
     needed = rights.of_calls(account.calls()) - rights.of_operator()

@@ -10,6 +10,8 @@ from pathlib import Path
 import botocore.session
 from botocore import xform_name
 
+from tests.aws.rights import of_policy
+
 ROOT = Path(__file__).resolve().parents[3]
 RIGHTS_OF_COMMANDS = {
     "s3 cp": {"s3:GetObject"},
@@ -23,11 +25,7 @@ WITH_GET_OBJECT = {"s3:GetObjectVersion", "s3:ListBucket"}
 def allowed() -> set[str]:
     """Return the rights that the policy gives."""
     text = (ROOT / "roles/aws_access/templates/host_policy.json.j2").read_text(encoding="utf-8")
-    found: set[str] = set()
-    for statement in json.loads(text)["Statement"]:
-        actions = statement["Action"]
-        found |= {actions} if isinstance(actions, str) else set(actions)
-    return found
+    return of_policy(json.loads(text))
 
 
 def of_server() -> set[str]:
