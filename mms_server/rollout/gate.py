@@ -3,13 +3,17 @@
 Canaries are compared with the hosts that serve the old release under the same traffic at the same
 time. Where these have too little of it, a canary is compared with its own past. Each model is
 judged on its own: many good answers of one must not hide the bad ones of another.
+
+Errors and restarts count at once, slow answers when they last: a few in a row, while the old
+release ends or another program works, make a p99. So a model must be slow in two looks that follow
+each other, and a suspicion of the last look asks for one more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -102,22 +106,34 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``reasons`` not to go on, empty for a good change; ``figures`` are lines for people."""
+    """``reasons`` not to go on, empty for a good change; ``figures`` are lines for people.
+
+    ``suspects`` are models that were slow in the latest look: if they are in the next one as well,
+    it is a reason.
+    """
 
     reasons: tuple[str, ...]
     figures: tuple[str, ...]
+    suspects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Window:
     """Looks at hosts by their names: ``past`` is before the change, ``start`` just after it.
 
-    ``past`` may lack hosts that served nothing then, and each may lack hosts that were lost.
+    ``last`` is the look before this one. ``past`` may lack hosts that served nothing then, and each
+    may lack hosts that were lost.
     """
 
     past: Mapping[str, Look]
     start: Mapping[str, Look]
     now: Mapping[str, Look]
+    last: Mapping[str, Look] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> Window:
+        """What came since the look before this one."""
+        return replace(self, start={**self.start, **self.last})
 
     def did(self, host: str, model: str) -> Figures:
         """Return what a model did on a host from the start until now."""
@@ -131,26 +147,83 @@ class Window:
         return _of(self.past[host]).get(model, Figures()) if host in self.past else Figures()
 
 
-def judge(window: Window, canaries: Iterable[str], limits: Thresholds) -> Verdict:
-    """Compare the canaries with the rest."""
+def judge(
+    window: Window, canaries: Iterable[str], limits: Thresholds, suspects: Iterable[str] = ()
+) -> Verdict:
+    """Compare the canaries with the rest; ``suspects`` are those of the verdict before."""
     chosen = [host for host in canaries if host in window.now]
-    rest = [host for host in window.now if host not in chosen]
+    before = set(suspects)
     reasons: list[str] = []
     lines: list[str] = []
+    slow: list[str] = []
     for model in sorted({model for host in chosen for model in _of(window.now[host])}):
-        new = _sum(window.did(host, model) for host in chosen)
-        others = _sum(window.did(host, model) for host in rest)
-        past = _sum(window.did_before(host, model) for host in chosen)
-        old, whose = _baseline(others, past, limits)
-        lines.append(_line(model, new, old, whose))
-        reasons += [f"model {model}: {text}" for text in _compare(new, old, whose, limits)]
+        whole = _compared(window, chosen, model, limits)
+        lines.append(f"model {model}: {whole.line}")
+        reasons += [f"model {model}: {text}" for text in whole.faults(limits)]
+        latest = _compared(window.latest, chosen, model, limits)
+        # With little traffic a look alone has too few answers to be judged.
+        text = (latest if latest.enough(limits) else whole).slowness(limits)
+        if text:
+            slow.append(model)
+            reasons += [f"model {model}: {text}"] if model in before else []
     for host in chosen:
         reasons += [
             f"model {model}: it is not ready on {host}."
             for model, ready in _ready(window.now[host]).items()
             if not ready
         ]
-    return Verdict(tuple(reasons), tuple(lines))
+    return Verdict(tuple(reasons), tuple(lines), tuple(slow))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What the canaries did, and what they are compared with: ``whose`` says what that is."""
+
+    new: Figures
+    old: Figures | None
+    whose: str
+
+    @property
+    def line(self) -> str:
+        usual = f"{_words(self.old)} {self.whose}" if self.old else "nothing to compare with"
+        return f"{_words(self.new)} on the canary; {usual}"
+
+    def enough(self, limits: Thresholds) -> bool:
+        return self.new.answers >= limits.min_requests
+
+    def faults(self, limits: Thresholds) -> list[str]:
+        """Return what is wrong at once: restarts and errors."""
+        found = []
+        if self.new.restarts > limits.restarts:
+            found.append(f"{self.new.restarts:.0f} restarts of its processes on the canary.")
+        usual = self.old.error_rate if self.old else 0.0
+        if self.enough(limits) and self.new.error_rate > usual + limits.errors:
+            found.append(
+                f"{self.new.error_rate:.1%} of {self.new.answers:.0f} answers of the canary are "
+                f"errors, {usual:.1%} {self.whose}."
+            )
+        return found
+
+    def slowness(self, limits: Thresholds) -> str:
+        """Return how the canaries are too slow, nothing if they are not."""
+        p99, usual = self.new.p99_s, self.old.p99_s if self.old else None
+        if not self.enough(limits) or p99 is None or usual is None:
+            return ""
+        most = usual * limits.p99_ratio + limits.p99_slack_s
+        if p99 <= most:
+            return ""
+        return (
+            f"p99 of the canary is {_ms(p99)}, {_ms(usual)} {self.whose}; "
+            f"at most {_ms(most)} are allowed."
+        )
+
+
+def _compared(window: Window, chosen: Sequence[str], model: str, limits: Thresholds) -> _Compared:
+    rest = [host for host in window.now if host not in chosen]
+    new = _sum(window.did(host, model) for host in chosen)
+    others = _sum(window.did(host, model) for host in rest)
+    past = _sum(window.did_before(host, model) for host in chosen)
+    return _Compared(new, *_baseline(others, past, limits))
 
 
 def _baseline(others: Figures, past: Figures, limits: Thresholds) -> tuple[Figures | None, str]:
@@ -159,29 +232,6 @@ def _baseline(others: Figures, past: Figures, limits: Thresholds) -> tuple[Figur
     if past.answers >= limits.min_requests:
         return past, "before the change"
     return None, "expected (there is nothing to compare with)"
-
-
-def _compare(new: Figures, old: Figures | None, whose: str, limits: Thresholds) -> list[str]:
-    found = []
-    if new.restarts > limits.restarts:
-        found.append(f"{new.restarts:.0f} restarts of its processes on the canary.")
-    if new.answers < limits.min_requests:
-        return found
-    usual = old.error_rate if old else 0.0
-    if new.error_rate > usual + limits.errors:
-        found.append(
-            f"{new.error_rate:.1%} of {new.answers:.0f} answers of the canary are errors, "
-            f"{usual:.1%} {whose}."
-        )
-    p99, usual_p99 = new.p99_s, old.p99_s if old else None
-    if p99 is not None and usual_p99 is not None:
-        most = usual_p99 * limits.p99_ratio + limits.p99_slack_s
-        if p99 > most:
-            found.append(
-                f"p99 of the canary is {_ms(p99)}, {_ms(usual_p99)} {whose}; "
-                f"at most {_ms(most)} are allowed."
-            )
-    return found
 
 
 def _unit_restarts(before: Look | None, after: Look, model: str) -> float:
@@ -231,11 +281,6 @@ def _sum(figures: Iterable[Figures]) -> Figures:
     for each in figures:
         total = total.plus(each)
     return total
-
-
-def _line(model: str, new: Figures, old: Figures | None, whose: str) -> str:
-    usual = f"{_words(old)} {whose}" if old else "nothing to compare with"
-    return f"model {model}: {_words(new)} on the canary; {usual}"
 
 
 def _words(figures: Figures) -> str:

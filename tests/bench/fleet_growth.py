@@ -43,7 +43,12 @@ LOCAL: Final = frozenset(
 """Actions that end on the controller; all others go to a host."""
 _WHOLE: Final = ("step.yml", "change.yml", "soak.yml", "watch.yml")
 _LEFT_OUT: Final = ("put_back.yml", "hook.yml")
-_SKIPPED_BY: Final = ("__mms_fleet_edge_changes", "mms_fleet_webhook", "rejectattr('publish')")
+_SKIPPED_BY: Final = (
+    "suspects",
+    "__mms_fleet_edge_changes",
+    "mms_fleet_webhook",
+    "rejectattr('publish')",
+)
 _SAMPLES: Final = 5
 
 

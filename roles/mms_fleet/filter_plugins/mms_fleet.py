@@ -58,10 +58,12 @@ def gate(
     canaries: Sequence[str],
     looks: Mapping[str, Mapping[str, Mapping[str, Any]]],
     limits: Mapping[str, Any],
+    suspects: Sequence[str] = (),
 ) -> dict[str, list[str]]:
-    """Return the verdict on the canaries: ``reasons`` not to go on, and ``figures``.
+    """Return the verdict on the canaries: ``reasons`` not to go on, ``figures`` and ``suspects``.
 
-    ``looks`` has `past`, `start` and `now`, each host -> metrics and status.
+    ``looks`` has `past`, `start`, `last` and `now`, each host -> metrics and status; ``suspects``
+    are those of the verdict before.
     """
     from mms_server.rollout import gate as deciding  # noqa: PLC0415 - see above
 
@@ -72,10 +74,11 @@ def gate(
             if row and row.get("metrics")
         }
 
-    window = deciding.Window(read(looks["past"]), read(looks["start"]), read(looks["now"]))
+    window = deciding.Window(**{name: read(rows) for name, rows in looks.items()})
     typed = {name: type(getattr(deciding.Thresholds, name))(each) for name, each in limits.items()}
-    verdict = _decided(lambda: deciding.judge(window, canaries, deciding.Thresholds(**typed)))
-    return {"reasons": list(verdict.reasons), "figures": list(verdict.figures)}
+    allowed = deciding.Thresholds(**typed)
+    verdict = _decided(lambda: deciding.judge(window, canaries, allowed, suspects))
+    return {name: list(rows) for name, rows in asdict(verdict).items()}
 
 
 def brought_to(

@@ -65,6 +65,7 @@ def test_the_gate_reads_the_variables_of_the_role_and_skips_hosts_without_metric
     looks = {
         "past": {"a": {}},
         "start": {"a": {"metrics": "", "status": {}}},
+        "last": {"a": {}},
         "now": {"a": {"metrics": bad, "status": {}}, "b": {"metrics": "", "status": {}}},
     }
     verdict = FILTERS["mms_gate"](["a"], looks, limits)
