@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from gunicorn.errors import HaltServer
 
 from mms_server.deaths.pace import Pace
 from mms_server.deaths.registrar import End
+from mms_server.model_settings import MOST_QUEUE
 
 _SET_CHILD_SUBREAPER: Final = 36
 _KILLED_WAIT_S: Final = 2.0
@@ -118,6 +119,8 @@ class ReleaseArbiter(TellingArbiter):
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Stop the workers, and see all of them end."""
+        # Who comes in a restart waits in the socket, which systemd holds.
+        let_wait(self.LISTENERS, MOST_QUEUE)
         super().stop(graceful)
         deadline = time.monotonic() + _KILLED_WAIT_S
         while self.WORKERS and time.monotonic() < deadline:
@@ -163,6 +166,15 @@ class ReleaseArbiter(TellingArbiter):
             self.log.warning("a worker left process %s behind: it is ended", child)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+
+
+def let_wait(listeners: Iterable[Any], most: int) -> None:
+    """Let the kernel take up to ``most`` connections into the queue of each socket.
+
+    It refuses others at once (EAGAIN, which nginx answers), and takes one more than it is told.
+    """
+    for listener in listeners:
+        listener.sock.listen(most - 1)
 
 
 def children(parent: int, proc: Path = _PROC) -> Iterator[int]:

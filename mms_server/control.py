@@ -26,6 +26,7 @@ from mms_server.deaths.places import Places
 from mms_server.description import describe
 from mms_server.errors import MMSError
 from mms_server.exposition import metrics_route
+from mms_server.full_queue import DrainRates, Queue, answered, full_queue_route
 from mms_server.generations import Generation
 from mms_server.health import NewestGeneration
 from mms_server.host_counts import HostCounts
@@ -109,6 +110,20 @@ class Control:
             )
         return facts
 
+    def queue(self, name: str) -> Queue | None:
+        """Return the queue of a model, None if it is not served or not ready.
+
+        Raises:
+            MMSError: a release or its signature cannot be read.
+            OSError: the same.
+        """
+        generation = self._newest.get()
+        if generation is None or name not in generation.models:
+            return None
+        release = self._known(generation)[name][0]
+        ready = health.of_models(self._layout, {name: generation.models[name]})[name].ready
+        return Queue(name, release.id, release.max_queue) if ready else None
+
     def description(self) -> dict[str, Any]:
         """Return the API description of the newest generation's models.
 
@@ -144,6 +159,7 @@ def create_app(root: str = "/") -> Any:
     catalogue, directory = Control(layout), layout.metrics / HOST
     counters.use(directory, HOST)
     _key_route(app, api_keys.KeyRing(layout.etc / api_keys.FILE_NAME))
+    full_queue_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
     host_routes(app, catalogue, HostCounts(directory).count)
     files = MetricsFiles(layout, partial(health.has_processes, layout))
     metrics_route(app, catalogue, files.counted)

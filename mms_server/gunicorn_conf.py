@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from mms_server import liveness, logs
+from mms_server.arbiter import let_wait
 from mms_server.batching.hands import Hands
 from mms_server.cgroup import Cgroup
 from mms_server.deaths import stacks, starts
@@ -64,8 +65,9 @@ def on_starting(server: Any) -> None:
 _UMASK = 0o007
 
 
-def when_ready(_server: Any) -> None:
+def when_ready(server: Any) -> None:
     """Tell, by a lock that dies with the process, that the master is up."""
+    let_wait(server.LISTENERS, _release.max_queue)
     os.umask(_UMASK)
     liveness.hold(_alive_file, liveness.MASTER_SLOT)
     starts.note_ready(_places.starts)

@@ -20,6 +20,9 @@ _DAY_S: Final = 86_400
 MOST_TIMEOUT_MS: Final = _DAY_S * 1000
 """Longest time that a client may give a request."""
 
+MOST_QUEUE: Final = 4096
+"""The kernel's own limit of a socket's queue, net.core.somaxconn, since Linux 5.4."""
+
 
 def _row(read: Callable[[str], Any], expected: str, text: str) -> Any:
     """Return a field; ``read`` raises ValueError on what is not ``expected``."""
@@ -44,6 +47,12 @@ def _requests(text: str) -> int:
     return int(text)
 
 
+def _waiting(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MOST_QUEUE:
+        raise ValueError(text)
+    return int(text)
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """The settings of one model; None stands for the host's setting or the server's default."""
@@ -63,6 +72,11 @@ class ModelSettings:
         _requests,
         f"a whole number, 1 to {MAX_BATCH}",
         "Most requests that are computed together, where that helps; 1 is one at a time.",
+    )
+    max_queue: int | None = _row(
+        _waiting,
+        f"a whole number, 1 to {MOST_QUEUE}",
+        "Most requests that wait for a worker; more are refused at once.",
     )
     memory_high: str | None = _row(
         confinement.read_memory,

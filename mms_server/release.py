@@ -22,6 +22,9 @@ from mms_server.logs import Log
 DEFAULT_BATCH: Final = 8
 """On a processor most of what a batch saves is saved by then, and no request waits for many."""
 
+DEFAULT_QUEUE: Final = 512
+"""Half a minute's requests of a slow model, and none that a fast one's clients would notice."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -35,8 +38,8 @@ class Release:
     workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
     ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
     client waits that does not say, 0 for ever. ``max_batch_size`` is the most requests that are
-    computed together, where that helps. The others are the settings of their
-    names (:mod:`mms_server.settings`).
+    computed together, where that helps, ``max_queue`` the most that wait for a worker. The others
+    are the settings of their names (:mod:`mms_server.settings`).
     """
 
     model: str
@@ -58,6 +61,7 @@ class Release:
     worker_memory_max_bytes: int = -1
     request_timeout_ms: int = 0
     max_batch_size: int = DEFAULT_BATCH
+    max_queue: int = DEFAULT_QUEUE
 
     @property
     def id(self) -> str:

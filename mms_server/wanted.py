@@ -15,7 +15,7 @@ from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
 from mms_server.logs import Log
 from mms_server.mms_flags import METRICS
 from mms_server.model_settings import ModelSettings
-from mms_server.release import DEFAULT_BATCH, Release
+from mms_server.release import DEFAULT_BATCH, DEFAULT_QUEUE, Release
 from mms_server.settings import Settings
 from mms_server.sources import locate, locate_service
 from mms_server.store import Content, Store
@@ -98,6 +98,7 @@ def resolve(
             worker_memory_max_bytes=settings.worker_memory_max_bytes,
             request_timeout_ms=own.request_timeout_ms or 0,
             max_batch_size=own.max_batch_size or DEFAULT_BATCH,
+            max_queue=own.max_queue or DEFAULT_QUEUE,
         )
         contents[spec.name] = archives.store.content(digest)
     return Wanted(

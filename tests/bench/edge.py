@@ -90,6 +90,7 @@ def nginx(place: Path, port: int, found: Programs) -> Iterator[subprocess.Popen[
     spools = "".join(f"    {name}_temp_path {state}/{name};\n" for name in _SPOOLS)
     here = (
         ("user www-data;", f"user {pwd.getpwuid(os.getuid()).pw_name};"),
+        ("/var/lib/nginx", str(state)),
         ("http {\n", "http {\n" + spools),
         ("/etc/mms/nginx.closing.conf", str(layout.etc / "closing.conf")),
         ("/etc/nginx/", f"{found.root}/etc/nginx/"),

@@ -36,6 +36,12 @@ def test_a_batch_of_up_to_what_is_noted_of_it(most: int) -> None:
     assert conf.model_settings["a"].max_batch_size == most
 
 
+@pytest.mark.parametrize("most", [1, 4096])
+def test_a_queue_of_up_to_what_the_kernel_allows(most: int) -> None:
+    conf = parse(f"{HEAD}[Model Settings]\na.max_queue={most}\n", FILE)
+    assert conf.model_settings["a"].max_queue == most
+
+
 def test_the_section_may_stand_before_the_models() -> None:
     assert parse(f"[Model Settings]\na.keep_warm_s=0\n{HEAD}", FILE).model_settings["a"]
 
@@ -53,6 +59,8 @@ def test_the_section_may_stand_before_the_models() -> None:
         ("a.request_timeout_ms=86400001", "a.request_timeout_ms=86400001 is out of range"),
         ("a.request_timeout_ms=1.5", "a.request_timeout_ms=1.5 is out of range"),
         ("a.max_batch_size=0", "a.max_batch_size=0 is out of range"),
+        ("a.max_queue=0", "a.max_queue=0 is out of range"),
+        ("a.max_queue=4097", "a.max_queue=4097 is out of range"),
         ("a.max_batch_size=65", "a.max_batch_size=65 is out of range"),
         ("a.keep_warm_s=", "a.keep_warm_s= is out of range"),
         ("a.keep_warm_s=5\na.keep_warm_s=5", "a.keep_warm_s is given twice"),
