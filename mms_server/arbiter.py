@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from gunicorn.errors import HaltServer
 from mms_server.deaths.pace import Pace
 from mms_server.deaths.registrar import End
 from mms_server.model_settings import MOST_QUEUE
+from mms_server.room import let_wait
 
 _SET_CHILD_SUBREAPER: Final = 36
 _KILLED_WAIT_S: Final = 2.0
@@ -120,8 +121,13 @@ class ReleaseArbiter(TellingArbiter):
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Stop the workers, and see all of them end."""
         # Who comes in a restart waits in the socket, which systemd holds.
-        let_wait(self.LISTENERS, MOST_QUEUE)
+        sockets = [row.sock.dup() for row in self.LISTENERS]
+        let_wait(sockets, MOST_QUEUE)
         super().stop(graceful)
+        # A worker may have set its own limit before it heard of the end.
+        let_wait(sockets, MOST_QUEUE)
+        for each in sockets:
+            each.close()
         deadline = time.monotonic() + _KILLED_WAIT_S
         while self.WORKERS and time.monotonic() < deadline:
             self.reap_workers()
@@ -166,15 +172,6 @@ class ReleaseArbiter(TellingArbiter):
             self.log.warning("a worker left process %s behind: it is ended", child)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-
-
-def let_wait(listeners: Iterable[Any], most: int) -> None:
-    """Let the kernel take up to ``most`` connections into the queue of each socket.
-
-    It refuses others at once (EAGAIN, which nginx answers), and takes one more than it is told.
-    """
-    for listener in listeners:
-        listener.sock.listen(most - 1)
 
 
 def children(parent: int, proc: Path = _PROC) -> Iterator[int]:

@@ -122,7 +122,8 @@ class Control:
             return None
         release = self._known(generation)[name][0]
         ready = health.of_models(self._layout, {name: generation.models[name]})[name].ready
-        return Queue(name, release.id, release.max_queue) if ready else None
+        limit_s = release.request_timeout_ms / 1000
+        return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
     def description(self) -> dict[str, Any]:
         """Return the API description of the newest generation's models.

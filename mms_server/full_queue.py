@@ -18,6 +18,7 @@ import bottle
 from mms_server import counters
 from mms_server.errors import UnavailableError
 from mms_server.layout import Layout
+from mms_server.room import room
 
 LEAST_S: Final = 0.5
 MOST_S: Final = 30.0
@@ -29,11 +30,12 @@ _TYPE: Final = "ServiceUnavailableException"
 
 @dataclass(frozen=True)
 class Queue:
-    """The queue of a model's release: ``most`` requests may wait in it."""
+    """The queue of a release: ``most`` requests may wait in it, ``limit_s`` each, 0 for ever."""
 
     model: str
     release: str
     most: int
+    limit_s: float = 0.0
 
 
 class DrainRates:
@@ -80,10 +82,11 @@ def answered(layout: Layout, release: str) -> float:
 
 def refusal(queue: Queue, rate: float) -> tuple[int, dict[str, Any]]:
     """Return the seconds of ``Retry-After``, and the body: of 0.4, of 1.x and of the OIP in one."""
-    estimate_s = queue.most / rate if rate else None
+    depth = room(rate, queue.limit_s, queue.most)
+    estimate_s = depth / rate if rate else None
     pace = f", and {rate:.3g} are answered in a second" if rate else ""
-    text = f"{queue.model} is busy: {queue.most} requests wait, the most that may{pace}."
-    about = {"depth": queue.most, "rate_per_s": round(rate, 3)}
+    text = f"{queue.model} is busy: {depth} requests wait, the most that may{pace}."
+    about = {"depth": depth, "rate_per_s": round(rate, 3)}
     if estimate_s is not None:
         about["estimate_s"] = round(estimate_s, 3)
     body = {"code": 503, "error": text, "message": text, "type": _TYPE, "queue": about}

@@ -12,7 +12,6 @@ import time
 from typing import Any
 
 from mms_server import liveness, logs
-from mms_server.arbiter import let_wait
 from mms_server.batching.hands import Hands
 from mms_server.cgroup import Cgroup
 from mms_server.deaths import stacks, starts
@@ -22,6 +21,7 @@ from mms_server.deaths.registrar import Registrar
 from mms_server.devices import SLOT_VARIABLE
 from mms_server.errors import MMSError
 from mms_server.prediction_metrics import WorkerFiles
+from mms_server.room import let_wait
 from mms_server.slots import Slots
 from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
 
@@ -65,9 +65,8 @@ def on_starting(server: Any) -> None:
 _UMASK = 0o007
 
 
-def when_ready(server: Any) -> None:
+def when_ready(_server: Any) -> None:
     """Tell, by a lock that dies with the process, that the master is up."""
-    let_wait(server.LISTENERS, _release.max_queue)
     os.umask(_UMASK)
     liveness.hold(_alive_file, liveness.MASTER_SLOT)
     starts.note_ready(_places.starts)
@@ -122,3 +121,5 @@ def post_worker_init(worker: Any) -> None:
     """Tell, by a lock that dies with the process, that this worker is up."""
     os.umask(_UMASK)
     liveness.hold(_alive_file, worker.age)
+    # Not before one can answer: a restart refuses nobody.
+    let_wait(worker.sockets, _release.max_queue)

@@ -23,6 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from mms_server.batching.rounds import Rounds
 from mms_server.deaths import stacks
 from mms_server.ending import end_now
+from mms_server.room import let_wait
 from mms_server.worker_life import Taking, WorkerLife
 
 # A Unix socket takes about 200 kB at once (net.core.wmem_default); a larger answer cannot be whole.
@@ -157,7 +158,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
 def _rounds(worker: Worker, taking: Taking, listener: Any, **_others: Any) -> Rounds:
     """Return the server of a worker: gunicorn gives more than it needs."""
-    return Rounds(listener, partial(worker.handle, listener), taking.hands, taking.most)
+
+    def done(requests: int, seconds: float) -> None:
+        room = taking.room.took(requests, seconds)
+        # While the worker ends, its master lets requests wait.
+        if room is not None and worker.alive:
+            let_wait([listener], room)
+
+    return Rounds(listener, partial(worker.handle, listener), taking.hands, taking.most, done=done)
 
 
 @contextmanager

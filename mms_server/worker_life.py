@@ -13,16 +13,18 @@ from mms_server.deaths.guard import ReleaseGuard
 from mms_server.deaths.places import Places, open_shared
 from mms_server.memory import Memory
 from mms_server.pulse import Pulse
+from mms_server.room import Room
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Taking:
-    """How many requests a worker takes at a time, and where it says how many it has."""
+    """How many requests a worker takes at a time, where it says that, and how many may wait."""
 
     hands: Hands
     most: int
+    room: Room
 
 
 class WorkerLife:

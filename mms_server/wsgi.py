@@ -27,6 +27,7 @@ from mms_server.prediction_metrics import MemoryMetrics, PredictionMetrics
 from mms_server.pulse import Pulse
 from mms_server.release import Release
 from mms_server.replies import contract_app
+from mms_server.room import Room
 from mms_server.service_loader import load_model
 from mms_server.serving import Batches, Limits, make_ready, replace_this_process, warm_up
 from mms_server.worker import RELEASE_VARIABLE, layout_of, read_release
@@ -81,7 +82,8 @@ def _application() -> Any:
     told = MemoryMetrics([release.model])
     memory = Memory(_memory_limit(release), told.told, time.monotonic)
     joint = servables[release.model].joint
-    taking = Taking(hands, joint.most if joint else 1)
+    room = Room(release.max_queue, release.request_timeout_ms / 1000, release.workers)
+    taking = Taking(hands, joint.most if joint else 1, room)
     setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced, taking=taking))
     return app
 

@@ -8,6 +8,7 @@ queue at that moment, and as many of it as :class:`mms_server.batching.hands.Han
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,21 +21,35 @@ _AGAIN: Final = b"\r\nX-Mms-Again: 1\r\n"
 _PEEKED: Final = 16 * 1024
 
 Serve = Callable[[Any, Any], None]
+Done = Callable[[int, float], None]
 
 
 class Rounds(StreamServer):  # type: ignore[misc]
-    """Accepts at most ``most`` connections at a time."""
+    """Accepts at most ``most`` connections at a time; ``done`` is told their number and seconds."""
 
     max_accept = 1
 
-    def __init__(self, listener: Any, serve: Serve, hands: Hands, most: int) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        serve: Serve,
+        hands: Hands,
+        most: int,
+        *,
+        done: Done,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._serve = serve
         self._hands = hands
         self._most = most
+        self._done = done
+        self._clock = clock
+        self._began = 0.0
         super().__init__(listener, spawn=Pool(most))
 
     def _do_read(self) -> None:
         """Take a round; the event loop calls it when a connection waits."""
+        self._began = self._clock()
         # Before the first is taken: another that wakes up as well must not count on this worker.
         self._hold(1)
         taken, last = self._take(0)
@@ -70,6 +85,7 @@ class Rounds(StreamServer):  # type: ignore[misc]
         finally:
             self._hold(self._hands.own - 1)
             if not self._hands.own and self.started:
+                self._done(self._taken, self._clock() - self._began)
                 self.start_accepting()
 
     def _start_accepting_if_started(self, _event: Any = None) -> None:
