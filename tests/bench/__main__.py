@@ -49,18 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     opened: list[dict[str, Any]] = []
     # Short: a Unix socket's path has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
-        place, port = Path(name), _free_port()
+        place, port = Path(name), free_port()
         with edge.nginx(place, port, found) as nginx:
-            bench = measure.Bench(place, port, found, nginx.pid, effort, _say)
+            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
             for subject in chosen:
-                _say(subject.name)
+                say(subject.name)
                 with bench.serving(subject) as one:
                     rows += one.closed()
                     opened += one.opened()
     text = figures.table(rows) + ("\n\n" + figures.open_table(opened) if opened else "")
     print(text)  # noqa: T201 - a program's output
     report = {
-        "machine": _machine(),
+        "machine": machine(),
         "versions": _versions(),
         "rows": [dataclasses.asdict(row) for row in rows],
         "open_loop": opened,
@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if any(row.failed for row in rows) else 0
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
     text = Path("/proc/cpuinfo").read_text("utf-8")
     names = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
     return {
@@ -87,12 +88,14 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in wanted}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell how far it is, on standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a program
 
 

@@ -14,6 +14,8 @@ from tests.bench.figures import Window
 
 _SCRIPT = Path(__file__).with_name("predict.lua")
 _REQUEST_LIMIT_S = 30.0
+_VERSION = b"HTTP/1.1 "
+_OK = 200
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Sent:
-    """One request of an open loop: seconds from its planned time to its answer, and how late."""
+    """One request of an open loop: seconds from its planned time to its answer, and how late.
+
+    ``status`` is the answer's, 0 if none came.
+    """
 
     seconds: float
     late_s: float
     right: bool
+    status: int
 
 
 def closed_loop(
@@ -71,41 +77,49 @@ def closed_loop(
     return Window(rate, told["p50_ms"], told["p99_ms"], told["failed"])
 
 
-def open_loop(target: Target, schedule: Sequence[float]) -> list[Sent]:
+async def open_loop(target: Target, schedule: Sequence[float]) -> list[Sent]:
     """Return what became of each request; a new connection carries each, so none waits for one."""
-    return asyncio.run(_open_loop(target, schedule))
-
-
-async def _open_loop(target: Target, schedule: Sequence[float]) -> list[Sent]:
     loop = asyncio.get_running_loop()
     started = loop.time()
+    request = _request(target)
     tasks = []
     for planned in schedule:
         await asyncio.sleep(max(started + planned - loop.time(), 0))
-        tasks.append(asyncio.create_task(_one(target, started + planned)))
+        tasks.append(asyncio.create_task(_one(target, request, started + planned)))
     return list(await asyncio.gather(*tasks))
 
 
-async def _one(target: Target, planned: float) -> Sent:
-    loop = asyncio.get_running_loop()
-    late = loop.time() - planned
-    try:
-        async with asyncio.timeout(_REQUEST_LIMIT_S):
-            answer = await _exchange(target)
-    except (OSError, TimeoutError):
-        answer = b""
-    right = answer.startswith(b"HTTP/1.1 200") and _first(target.top) in answer
-    return Sent(loop.time() - planned, late, right)
-
-
-async def _exchange(target: Target) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+def _request(target: Target) -> bytes:
     head = (
         f"POST {target.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Content-Type: {target.content_type}\r\nContent-Length: {len(target.body)}\r\n\r\n"
     )
+    return head.encode() + target.body
+
+
+async def _one(target: Target, request: bytes, planned: float) -> Sent:
+    loop = asyncio.get_running_loop()
+    late = loop.time() - planned
     try:
-        writer.write(head.encode() + target.body)
+        async with asyncio.timeout(_REQUEST_LIMIT_S):
+            answer = await exchange(target.port, request)
+    except (OSError, TimeoutError):
+        answer = b""
+    head = answer[len(_VERSION) : len(_VERSION) + 3] if answer.startswith(_VERSION) else b""
+    status = int(head) if head.isdigit() else 0
+    right = status == _OK and _first(target.top) in answer
+    return Sent(loop.time() - planned, late, right, status)
+
+
+async def exchange(port: int, request: bytes) -> bytes:
+    """Return the answer to a request that asks for its connection to be closed.
+
+    Raises:
+        OSError: the connection was refused or lost.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
         await writer.drain()
         return await reader.read()
     finally:

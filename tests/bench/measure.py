@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import random
@@ -13,7 +14,8 @@ from typing import Any, Final
 
 import psutil
 
-from mms_server import cores
+from mms_server import cores, generations
+from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.release import DEFAULT_BATCH
 from tests.bench import figures
@@ -36,6 +38,7 @@ _BOUND_ARRIVALS: Final = 60_000
 _OPEN_MOST_PER_S: Final = 200.0
 _WARM_UP_S: Final = 1.0
 _START_LIMIT_S: Final = 120.0
+_MADE: Final = "2026-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,11 @@ class Bench:
     say: Callable[[str], None]
 
     @contextlib.contextmanager
-    def serving(self, subject: Subject) -> Iterator[Measured]:
-        """Serve the model as a release with one worker per core, and load its bare loops."""
+    def serving(self, subject: Subject, **settings: Any) -> Iterator[Measured]:
+        """Serve the model as a release with one worker per core, and load its bare loops.
+
+        ``settings`` are those of the release besides.
+        """
         count, layout = cores.of_this_host(), Layout.under(self.place)
         release = write_release(
             self.place,
@@ -73,7 +79,10 @@ class Bench:
             model=subject.name,
             workers=count,
             max_batch_size=self.effort.max_batch_size,
+            **settings,
         )
+        generation = Generation(1, _MADE, "bench", "mms.conf", {subject.name: release.id})
+        generations.write(layout, generation)
         picture = self.place / "picture.jpg"
         picture.write_bytes(subject.picture)
         body, kind = multipart({"data": ("picture.jpg", "image/jpeg", subject.picture)})
@@ -106,7 +115,7 @@ class Measured:
         workers: int,
     ) -> None:
         self._bench, self._subject, self._limit = bench, subject, limit
-        self._target, self._pid, self._workers = target, pid, workers
+        self.target, self._pid, self._workers = target, pid, workers
         self._limit_per_s = 0.0
         self._least_s = 0.0
 
@@ -126,7 +135,7 @@ class Measured:
         self._least_s = min(one.p50_ms for runs in windows.values() for one in runs) / 1000
         told = " ".join(f"{one:.1f}" for one in limits)
         self._bench.say(f"  limit: {told} pictures a second with {shape}")
-        pss = pss_mib([self._pid, self._bench.nginx_pid])
+        pss = self.pss_mib()
         return [self._row(connections, runs, pss) for connections, runs in windows.items()]
 
     def opened(self) -> list[dict[str, Any]]:
@@ -139,7 +148,7 @@ class Measured:
         for number in range(effort.runs):
             rng = random.Random(effort.seed + number)
             schedule = figures.poisson_schedule(offered, effort.window_s, rng)
-            runs.append(open_loop(self._target, schedule))
+            runs.append(asyncio.run(open_loop(self.target, schedule)))
         whole = [run for run in runs if not figures.is_void([one.late_s for one in run])]
         if not whole:
             self._bench.say(f"  open loop at {offered:.1f} req/s: void, the client sent late")
@@ -173,9 +182,18 @@ class Measured:
             "runs": runs,
         }
 
+    def rate(self, connections: int, seconds: float) -> float:
+        """Return how many requests a second are answered with so many connections."""
+        self._run(connections, _WARM_UP_S)
+        return self._run(connections, seconds).requests_per_s
+
+    def pss_mib(self) -> float:
+        """Return the memory of nginx and of the release."""
+        return pss_mib([self._pid, self._bench.nginx_pid])
+
     def _run(self, connections: int, seconds: float) -> Window:
         bench = self._bench
-        return closed_loop(bench.found, self._target, connections, seconds, bench.place)
+        return closed_loop(bench.found, self.target, connections, seconds, bench.place)
 
     def _row(self, connections: int, runs: Sequence[Window], pss: float) -> Row:
         return Row(

@@ -186,6 +186,20 @@ def release_server(
         listening.close()
 
 
+@contextlib.contextmanager
+def control_server(root: Path) -> Iterator[int]:
+    """Run the host's control application on its socket; yield its process id."""
+    path = Layout.under(root).run / "control.sock"
+    path.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "mms_server.control", f"--bind=unix:{path}"]
+    process = subprocess.Popen([*command, f"--layout-root={root}"], cwd=ROOT)
+    try:
+        until(path.exists)
+        yield process.pid
+    finally:
+        _end(process)
+
+
 def until(true: Any, wait_s: float = WAIT_S) -> float:
     """Return the seconds until ``true()`` holds."""
     started = time.monotonic()

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,7 @@ from pathlib import Path
 
 import models
 import pytest
-from servers import ROOT, Answer, Server, release_server, until, write_release
+from servers import ROOT, Answer, Server, control_server, release_server, until, write_release
 
 from mms_server import generations
 from mms_server.generations import Generation
@@ -32,20 +30,6 @@ BUSY_S = 1.0
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Short: a Unix socket's path has at most 107 bytes.
     return tmp_path_factory.mktemp("q")
-
-
-@contextmanager
-def control(place: Path) -> Iterator[int]:
-    """Run the host's control application on its socket."""
-    path = Layout.under(place).run / "control.sock"
-    command = [sys.executable, "-m", "mms_server.control", f"--bind=unix:{path}"]
-    process = subprocess.Popen([*command, f"--layout-root={place}"], cwd=ROOT)
-    try:
-        until(path.exists)
-        yield process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(15)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +53,7 @@ def edge(place: Path) -> Iterator[Server]:
             1, "2026-01-01T00:00:00+00:00", "test", "mms.conf", {"batch": release.id}
         )
         generations.write(layout, generation)
-        master = stack.enter_context(control(place))
+        master = stack.enter_context(control_server(place))
         (place / "control.pids").write_text(f"{master} {' '.join(children_of(master))}")
         process = stack.enter_context(nginx(place, port, programs(ROOT / "build" / "bench")))
         (layout.live / "batch.sock").symlink_to(layout.socket(release.id))
