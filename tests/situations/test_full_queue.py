@@ -62,7 +62,11 @@ def ask(machine: lab.Machine) -> tuple[requests.Response, float]:
     """Return the answer to a prediction on a connection of its own, and the seconds it took."""
     began = time.monotonic()
     with lab.SEVEN.open("rb") as image:
-        answer = requests.post(f"{machine.url}/digits/predict", files={"data": image}, timeout=90)
+        answer = requests.post(
+            f"{machine.url}/digits/predict",
+            files={"data": (lab.SEVEN.name, image, "image/jpeg")},
+            timeout=90,
+        )
     return answer, time.monotonic() - began
 
 
