@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import models
 import servers
 
@@ -12,7 +14,7 @@ def _sent(server: servers.Server, top: str, port: int | None = None) -> list[Sen
     body, kind = servers.multipart({"data": ("red.jpg", "image/jpeg", models.picture((255, 0, 0)))})
     assert isinstance(server.place, int)
     target = Target(port or server.place, "/colors/predict", body, kind, top)
-    return open_loop(target, [0.0, 0.02, 0.04, 0.06])
+    return asyncio.run(open_loop(target, [0.0, 0.02, 0.04, 0.06]))
 
 
 def test_right_answers_are_right(server: servers.Server) -> None:
