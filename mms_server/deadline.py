@@ -101,6 +101,11 @@ class Pace:
         before = self.request_s
         self.request_s = before + _SMOOTHING * (seconds - before) if before else seconds
 
+    @property
+    def rate(self) -> float:
+        """Requests that all workers answer in a second, 0 if that is not known."""
+        return self._workers / self.request_s if self.request_s else 0.0
+
     def check(self, times: Waited, limit_s: float) -> None:
         """Refuse a request that cannot be answered within ``limit_s``; 0 is no limit.
 
@@ -114,11 +119,10 @@ class Pace:
         expected_s = times.total_s + (self.request_s if queued else 0.0)
         if not limit_s or expected_s < limit_s:
             return
-        rate = self._workers / self.request_s if self.request_s else 0.0
         raise LateError(
             waited_s=times.total_s,
             limit_s=limit_s,
-            depth=round(times.queue_s * rate),
-            rate=rate,
+            depth=round(times.queue_s * self.rate),
+            rate=self.rate,
             retry_after_s=max(1, math.ceil(times.queue_s)),
         )

@@ -46,23 +46,19 @@ class DrainRates:
     ) -> None:
         self._answered = answered
         self._clock = clock
-        self._seen: dict[str, tuple[float, float]] = {}
-        self._rates: dict[str, float] = {}
+        self._seen: dict[str, tuple[float, float, float]] = {}
 
     def of(self, release: str) -> float:
         """Return the rate since the last question, 0 if that was never or too long ago."""
         now, count = self._clock(), self._answered(release)
-        at, before = self._seen.get(release, (-math.inf, 0.0))
+        at, before, rate = self._seen.get(release, (-math.inf, 0.0, 0.0))
         if now - at < LEAST_S:
-            return self._rates.get(release, 0.0)
-        self._seen = {release: (now, count)} | {
-            name: seen
-            for name, seen in self._seen.items()
-            if name != release and now - seen[0] <= MOST_S
-        }
+            return rate
         recent = now - at <= MOST_S and count >= before
-        self._rates[release] = (count - before) / (now - at) if recent else 0.0
-        return self._rates[release]
+        rate = (count - before) / (now - at) if recent else 0.0
+        kept = {name: seen for name, seen in self._seen.items() if now - seen[0] <= MOST_S}
+        self._seen = kept | {release: (now, count, rate)}
+        return rate
 
 
 def answered(layout: Layout, release: str) -> float:

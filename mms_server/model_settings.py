@@ -29,28 +29,15 @@ def _row(read: Callable[[str], Any], expected: str, text: str) -> Any:
     return field(default=None, metadata={"read": read, "expected": expected, "help": text})
 
 
-def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > _DAY_S:
-        raise ValueError(text)
-    return int(text)
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Return what reads a whole number from ``least`` to ``most``."""
 
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise ValueError(text)
+        return int(text)
 
-def _milliseconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MOST_TIMEOUT_MS:
-        raise ValueError(text)
-    return int(text)
-
-
-def _requests(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MAX_BATCH:
-        raise ValueError(text)
-    return int(text)
-
-
-def _waiting(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MOST_QUEUE:
-        raise ValueError(text)
-    return int(text)
+    return read
 
 
 @dataclass(frozen=True)
@@ -58,23 +45,23 @@ class ModelSettings:
     """The settings of one model; None stands for the host's setting or the server's default."""
 
     keep_warm_s: int | None = _row(
-        _seconds,
+        _whole(0, _DAY_S),
         f"a whole number of seconds, 0 to {_DAY_S}",
         "How long the release that was replaced stays loaded, for an instant rollback.",
     )
     request_timeout_ms: int | None = _row(
-        _milliseconds,
+        _whole(1, MOST_TIMEOUT_MS),
         f"a whole number of milliseconds, 1 to {MOST_TIMEOUT_MS}",
         "How long a client waits that sends no X-Request-Timeout-Ms; what cannot be answered by "
         "then is refused.",
     )
     max_batch_size: int | None = _row(
-        _requests,
+        _whole(1, MAX_BATCH),
         f"a whole number, 1 to {MAX_BATCH}",
         "Most requests that are computed together, where that helps; 1 is one at a time.",
     )
     max_queue: int | None = _row(
-        _waiting,
+        _whole(1, MOST_QUEUE),
         f"a whole number, 1 to {MOST_QUEUE}",
         "Most requests that wait for a worker; more are refused at once.",
     )

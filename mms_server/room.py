@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from mms_server.deadline import Pace
+
 FILLED: Final = 0.8
 """Part of the time limit that a full queue takes: workers are not equally fast all the time."""
 
 CHANGED: Final = 0.1
 """A change of the queue's limit by a smaller part is not worth a call to the kernel."""
-
-_SMOOTHING: Final = 0.2
 
 
 def room(rate: float, limit_s: float, most: int) -> int:
@@ -35,8 +35,7 @@ class Room:
     def __init__(self, most: int, limit_s: float, workers: int) -> None:
         self._most = most
         self._limit_s = limit_s
-        self._workers = workers
-        self._request_s = 0.0
+        self._pace = Pace(workers)
         self._set = most
 
     def took(self, requests: int, seconds: float) -> int | None:
@@ -46,10 +45,8 @@ class Room:
         """
         if not self._limit_s or not requests:
             return None
-        each_s, before = seconds / requests, self._request_s
-        self._request_s = before + _SMOOTHING * (each_s - before) if before else each_s
-        rate = self._workers / self._request_s if self._request_s else 0.0
-        wanted = room(rate, self._limit_s, self._most)
+        self._pace.computed(seconds / requests)
+        wanted = room(self._pace.rate, self._limit_s, self._most)
         if abs(wanted - self._set) <= CHANGED * self._set:
             return None
         self._set = wanted

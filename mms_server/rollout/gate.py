@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,6 +48,39 @@ class Look:
 
     metrics: str
     status: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def figures(self) -> dict[str, Figures]:
+        """What each model has done until then."""
+        found: dict[str, Figures] = {}
+        for name, labels, value in self._samples:
+            model = labels.get("model")
+            if model is None:
+                continue
+            more = Figures()
+            if name == _ANSWERS:
+                more = Figures(answers=value, errors=value * labels.get("code", "").startswith("5"))
+            elif name == _BUCKET:
+                more = Figures(buckets={float(labels["le"]): value})
+            elif name == _WORKERS:
+                more = Figures(restarts=value)
+            found[model] = found.get(model, Figures()).plus(more)
+        return found
+
+    @cached_property
+    def ready(self) -> dict[str, bool]:
+        """Whether each model is ready."""
+        return {
+            labels["model"]: value == 1.0 for name, labels, value in self._samples if name == _READY
+        }
+
+    @cached_property
+    def _samples(self) -> list[tuple[str, dict[str, str], float]]:
+        return [
+            (sample.name, sample.labels, sample.value)
+            for family in text_string_to_metric_families(self.metrics)
+            for sample in family.samples
+        ]
 
 
 @dataclass(frozen=True)
@@ -137,14 +171,14 @@ class Window:
 
     def did(self, host: str, model: str) -> Figures:
         """Return what a model did on a host from the start until now."""
-        then = _of(self.start[host]).get(model, Figures()) if host in self.start else Figures()
-        grown = _of(self.now[host]).get(model, Figures()).minus(then)
+        then = self.start[host].figures.get(model, Figures()) if host in self.start else Figures()
+        grown = self.now[host].figures.get(model, Figures()).minus(then)
         units = _unit_restarts(self.past.get(host), self.now[host], model)
         return grown.plus(Figures(restarts=units))
 
     def did_before(self, host: str, model: str) -> Figures:
         """Return what a model had done on a host before the change."""
-        return _of(self.past[host]).get(model, Figures()) if host in self.past else Figures()
+        return self.past[host].figures.get(model, Figures()) if host in self.past else Figures()
 
 
 def judge(
@@ -156,7 +190,7 @@ def judge(
     reasons: list[str] = []
     lines: list[str] = []
     slow: list[str] = []
-    for model in sorted({model for host in chosen for model in _of(window.now[host])}):
+    for model in sorted({model for host in chosen for model in window.now[host].figures}):
         whole = _compared(window, chosen, model, limits)
         lines.append(f"model {model}: {whole.line}")
         reasons += [f"model {model}: {text}" for text in whole.faults(limits)]
@@ -169,7 +203,7 @@ def judge(
     for host in chosen:
         reasons += [
             f"model {model}: it is not ready on {host}."
-            for model, ready in _ready(window.now[host]).items()
+            for model, ready in window.now[host].ready.items()
             if not ready
         ]
     return Verdict(tuple(reasons), tuple(lines), tuple(slow))
@@ -246,34 +280,6 @@ def _unit_restarts(before: Look | None, after: Look, model: str) -> float:
 def _row(look: Look, model: str) -> Mapping[str, Any]:
     rows = look.status.get("models") or []
     return next((row for row in rows if row.get("model") == model), {})
-
-
-def _of(look: Look) -> dict[str, Figures]:
-    found: dict[str, Figures] = {}
-    for name, labels, value in _samples(look.metrics):
-        model = labels.get("model")
-        if model is None:
-            continue
-        more = Figures()
-        if name == _ANSWERS:
-            more = Figures(answers=value, errors=value * labels.get("code", "").startswith("5"))
-        elif name == _BUCKET:
-            more = Figures(buckets={float(labels["le"]): value})
-        elif name == _WORKERS:
-            more = Figures(restarts=value)
-        found[model] = found.get(model, Figures()).plus(more)
-    return found
-
-
-def _ready(look: Look) -> dict[str, bool]:
-    samples = _samples(look.metrics)
-    return {labels["model"]: value == 1.0 for name, labels, value in samples if name == _READY}
-
-
-def _samples(text: str) -> Iterable[tuple[str, dict[str, str], float]]:
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            yield sample.name, sample.labels, sample.value
 
 
 def _sum(figures: Iterable[Figures]) -> Figures:

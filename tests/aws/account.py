@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,18 +18,12 @@ import requests
 
 from tests.aws.balancer import Balancer, Targets
 from tests.aws.loopback import CENSUS, balancer_address
+from tests.ports import free_port
 from tests.recap import recap_of
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 PLAY_TIMEOUT_S = 480
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass

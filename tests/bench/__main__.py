@@ -10,25 +10,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
-import json
-import platform
-import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from mms_server import cores
 from mms_server.release import DEFAULT_BATCH
-from tests.bench import edge, figures, measure, models
+from tests.bench import edge, figures, measure, models, report
 from tests.bench.figures import Row
+from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT
+from tests.ports import free_port
 
-BUILD = ROOT / "build/bench"
 _LEAST_RUNS = 3
 
 
@@ -59,44 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
                     opened += one.opened()
     text = figures.table(rows) + ("\n\n" + figures.open_table(opened) if opened else "")
     print(text)  # noqa: T201 - a program's output
-    report = {
-        "machine": machine(),
+    found_out = {
         "versions": _versions(),
         "rows": [dataclasses.asdict(row) for row in rows],
         "open_loop": opened,
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
+    report.write(found_out, options.output)
     return 1 if any(row.failed for row in rows) else 0
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    text = Path("/proc/cpuinfo").read_text("utf-8")
-    names = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": cores.of_this_host(),
-        "memory_mib": psutil.virtual_memory().total // 1024**2,
-        "kernel": platform.release(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 def _versions() -> dict[str, str]:
     wanted = ("mms-hosts", "mxnet", "numpy", "gunicorn", "gevent", "bottle", "pillow")
     return {name: importlib.metadata.version(name) for name in wanted}
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
-def say(text: str) -> None:
-    """Tell how far it is, on standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a program
 
 
 def _runs(text: str) -> int:

@@ -14,8 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-from mms_server import cores, generations
-from mms_server.generations import Generation
+from mms_server import cores
 from mms_server.layout import Layout
 from mms_server.release import DEFAULT_BATCH
 from tests.bench import figures
@@ -24,7 +23,14 @@ from tests.bench.figures import Row, Window
 from tests.bench.limit import Limit
 from tests.bench.load import Sent, Target, closed_loop, open_loop
 from tests.bench.models import Subject
-from tests.http.servers import Server, multipart, release_server, until, write_release
+from tests.http.servers import (
+    Server,
+    multipart,
+    release_server,
+    until,
+    write_generation,
+    write_release,
+)
 
 SYSTEM: Final = "mms-hosts"
 ENGINE: Final = "mxnet"
@@ -38,7 +44,6 @@ _BOUND_ARRIVALS: Final = 60_000
 _OPEN_MOST_PER_S: Final = 200.0
 _WARM_UP_S: Final = 1.0
 _START_LIMIT_S: Final = 120.0
-_MADE: Final = "2026-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,7 @@ class Bench:
             max_batch_size=self.effort.max_batch_size,
             **settings,
         )
-        generation = Generation(1, _MADE, "bench", "mms.conf", {subject.name: release.id})
-        generations.write(layout, generation)
+        write_generation(self.place, release)
         picture = self.place / "picture.jpg"
         picture.write_bytes(subject.picture)
         body, kind = multipart({"data": ("picture.jpg", "image/jpeg", subject.picture)})

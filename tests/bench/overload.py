@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import edge, figures, measure, models
-from tests.bench.__main__ import BUILD, free_port, machine, say
+from tests.bench import edge, figures, measure, models, report
 from tests.bench.load import Sent, Target, exchange, open_loop
+from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT, control_server
+from tests.ports import free_port
 
 _CONNECTIONS: Final = 32
 _REFUSED: Final = 503
@@ -52,9 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     say(json.dumps(rows[-1]))
     peak = max(row["good_per_s"] for row in rows)
     print(_table(rows, peak))  # noqa: T201 - a program's output
-    report = {"machine": machine(), "model": subject.name, "capacity_per_s": capacity, "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
+    found_out = {"model": subject.name, "capacity_per_s": capacity, "rows": rows}
+    report.write(found_out, options.output)
     return 1 if any(row["failed"] for row in rows) else 0
 
 

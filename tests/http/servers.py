@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mms_server import generations
 from mms_server.archive import unpack
+from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.release import Release, write_atomically
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -121,8 +124,7 @@ def multipart(fields: Fields) -> tuple[bytes, str]:
 @contextlib.contextmanager
 def standalone(directory: Path, models: Mapping[str, Path], *arguments: str) -> Iterator[Server]:
     """Run ``mxnet-model-server`` on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = directory / "standalone.log"
     pairs = [f"{name}={path}" for name, path in models.items()]
     command = [str(BIN / "mxnet-model-server"), "--models", *pairs, f"--port={port}", *arguments]
@@ -184,6 +186,13 @@ def release_server(
     finally:
         _end(process)
         listening.close()
+
+
+def write_generation(root: Path, release: Release) -> None:
+    """Let a release be all that the host serves."""
+    models = {release.model: release.id}
+    generation = Generation(1, "2026-01-01T00:00:00+00:00", "test", "mms.conf", models)
+    generations.write(Layout.under(root), generation)
 
 
 @contextlib.contextmanager

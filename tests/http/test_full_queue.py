@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,21 @@ from pathlib import Path
 
 import models
 import pytest
-from servers import ROOT, Answer, Server, control_server, release_server, until, write_release
+from servers import (
+    ROOT,
+    Answer,
+    Server,
+    control_server,
+    release_server,
+    until,
+    write_generation,
+    write_release,
+)
 
-from mms_server import generations
-from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import holders
 from tests.bench.edge import nginx, programs
+from tests.ports import free_port
 
 MAY_WAIT = 3
 BUSY_S = 1.0
@@ -35,8 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def edge(place: Path) -> Iterator[Server]:
     """A model that may have three requests waiting, behind nginx with the role's templates."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (place / "sizes").touch()
     release = write_release(
         place,
@@ -49,10 +55,7 @@ def edge(place: Path) -> Iterator[Server]:
     with ExitStack() as stack:
         served = stack.enter_context(release_server(place, release))
         until(lambda: len(holders(served.alive)) == release.workers + 1)
-        generation = Generation(
-            1, "2026-01-01T00:00:00+00:00", "test", "mms.conf", {"batch": release.id}
-        )
-        generations.write(layout, generation)
+        write_generation(place, release)
         master = stack.enter_context(control_server(place))
         (place / "control.pids").write_text(f"{master} {' '.join(children_of(master))}")
         process = stack.enter_context(nginx(place, port, programs(ROOT / "build" / "bench")))

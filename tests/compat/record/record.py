@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 from tests.compat.record import commands
 from tests.compat.request_table import MODELS, REQUESTS, Request
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 ARCHIVES = HERE.parent / "archives"
@@ -50,8 +50,7 @@ class Original:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         archive = Path(shutil.copy(ARCHIVES / f"{model}.model", directory))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         command = [str(self.bin / "mxnet-model-server"), "--models", f"{model}={archive}"]
         command += ["--port", str(port)]
         environ = {**self.environ, "COMPAT_MODELS": f"{model}={archive}"}

@@ -1,0 +1,42 @@
+"""What the programs of the benchmark share: where they build, what they say and what they write."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from mms_server import cores
+from tests.http.servers import ROOT
+
+BUILD: Final = ROOT / "build/bench"
+
+
+def say(text: str) -> None:
+    """Tell how far it is, on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a program
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    text = Path("/proc/cpuinfo").read_text("utf-8")
+    names = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": cores.of_this_host(),
+        "memory_mib": psutil.virtual_memory().total // 1024**2,
+        "kernel": platform.release(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def write(report: Mapping[str, Any], output: Path) -> None:
+    """Write a report as JSON, with the machine that it is of."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"machine": machine(), **report}, indent=2) + "\n")
