@@ -104,6 +104,12 @@ class WarmUpError(ServiceError):
     step: ClassVar[str] = "warm-up"
 
 
+class EngineError(ServiceError):
+    """A model cannot be computed by the engine that was chosen, or not as the reference does."""
+
+    step: ClassVar[str] = "engine"
+
+
 class GoldenError(ServiceError):
     """A model does not answer its golden sample ``number`` (counted from 1) as expected."""
 

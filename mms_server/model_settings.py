@@ -6,6 +6,7 @@ A section of our own, beside those of MXNet Model Server 0.4. Each line is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from mms_server import confinement
 from mms_server.confinement import Confinement, Lifted
 from mms_server.deaths.flights import MAX_BATCH
 from mms_server.errors import ConfError
+from mms_server.inference_engines import names
 
 _DAY_S: Final = 86_400
+_DECIMAL: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 MOST_TIMEOUT_MS: Final = _DAY_S * 1000
 """Longest time that a client may give a request."""
 
@@ -38,6 +41,20 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _engine(text: str) -> str:
+    if text not in names.TOLERANCES:
+        raise ValueError(text)
+    return text
+
+
+def _share(text: str) -> float:
+    """Return a number above 0, up to 1."""
+    number = float(text) if _DECIMAL.fullmatch(text) else 0.0
+    if not 0 < number <= 1:
+        raise ValueError(text)
+    return number
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,16 @@ class ModelSettings:
         f"a whole number, 1 to {MOST_QUEUE}",
         "Most requests that wait for a worker; more are refused at once.",
     )
+    engine: str | None = _row(
+        _engine,
+        f"one of {', '.join(names.TOLERANCES)}",
+        "What computes the network; another engine than mxnet has to come near its answers.",
+    )
+    engine_tolerance: float | None = _row(
+        _share,
+        "a number above 0, up to 1",
+        "How far the engine's outputs may be from MXNet's, as a share of their largest number.",
+    )
     memory_high: str | None = _row(
         confinement.read_memory,
         "bytes from 32M, with K, M, G or T, or a percentage like 40%",
@@ -91,6 +118,11 @@ class ModelSettings:
         f"reason of 1 to {confinement.MOST_REASON} printable characters without a backslash",
         "Protections that the model runs without, and why.",
     )
+
+    def tolerance(self) -> float:
+        """Return how far the engine may be from MXNet's outputs."""
+        given = self.engine_tolerance
+        return names.TOLERANCES[self.engine or names.MXNET] if given is None else given
 
     def confinement(self) -> Confinement:
         """Return how the model's release is confined."""
@@ -121,6 +153,7 @@ def read_section(
         ConfError: a line is no setting of a model of the file, or says one a second time.
     """
     found: dict[str, ModelSettings] = {}
+    tolerances: dict[str, int] = {}
     known = {row.name: row for row in rows()}
     for number, line in lines:
         key, equals, value = (part.strip() for part in line.partition("="))
@@ -139,6 +172,14 @@ def read_section(
             cause = f"{model}.{name} is given twice."
             raise ConfError(file, number, cause, fix="keep one of the lines.")
         found[model] = replace(before, **{name: _value(known[name], key, value, file, number)})
+        if name == "engine_tolerance":
+            tolerances[model] = number
+    for model, number in tolerances.items():
+        if found[model].engine in {None, names.MXNET}:
+            cause = f"{model}.engine_tolerance is of no use: the model's engine is {names.MXNET}."
+            raise ConfError(
+                file, number, cause, fix=f"add a line {model}.engine=..., or remove it."
+            )
     return found
 
 

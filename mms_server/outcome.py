@@ -163,6 +163,11 @@ def _risks(wanted: Wanted, known: Mapping[str, Release | None], costs: Forecast)
             risks.append(f"model {model}: no golden samples, so wrong answers would not be noticed")
         if old and old.runtime != release.runtime:
             risks.append(f"model {model}: the runtime changes, and perhaps the engine with it")
+        if old and old.engine != release.engine:
+            risks.append(
+                f"model {model}: the engine changes from {old.engine} to {release.engine}: numbers "
+                "in its answers may move"
+            )
         if not needs.measured:
             risks.append(
                 f"model {model}: never loaded on this host: memory and seconds are estimates"

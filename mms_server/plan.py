@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mms_server.generations import Generation
+from mms_server.inference_engines.names import MXNET
 from mms_server.release import Release
 from mms_server.supervisor import UnitState
 from mms_server.wanted import Wanted
@@ -155,6 +156,12 @@ def _facts(generation: Generation | None) -> tuple[Mapping[str, str], str, int, 
     return (generation.models, generation.host, generation.port, generation.metrics_write_to)
 
 
+def _engine(release: Release) -> str:
+    if release.engine == MXNET:
+        return ""
+    return f"{release.engine}, within {release.engine_tolerance:g} of {MXNET}"
+
+
 def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
     """Return a host's models as short YAML-like text, for a diff.
 
@@ -169,6 +176,7 @@ def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
                 "workers": release.workers,
                 "runtime": release.runtime,
                 "service": release.service,
+                "engine": _engine(release),
                 "environment": " ".join(f"{k}={v}" for k, v in release.environment.items()),
                 "gunicorn": " ".join(release.gunicorn_args),
                 "log file": release.log.file,

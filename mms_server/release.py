@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mms_server.confinement import Confinement
 from mms_server.errors import MMSError
+from mms_server.inference_engines.names import MXNET, TOLERANCES
 from mms_server.logs import Log
 
 # What it gains: docs/performance.md.
@@ -38,8 +39,10 @@ class Release:
     workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
     ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
     client waits that does not say, 0 for ever. ``max_batch_size`` is the most requests that are
-    computed together, where that helps, ``max_queue`` the most that wait for a worker. The others
-    are the settings of their names (:mod:`mms_server.settings`).
+    computed together, where that helps, ``max_queue`` the most that wait for a worker. ``engine``
+    computes the network (:mod:`mms_server.inference_engines.names`), no further from MXNet's
+    outputs than ``engine_tolerance``, a share of their largest number. The others are the settings
+    of their names (:mod:`mms_server.settings`).
     """
 
     model: str
@@ -62,6 +65,8 @@ class Release:
     request_timeout_ms: int = 0
     max_batch_size: int = DEFAULT_BATCH
     max_queue: int = DEFAULT_QUEUE
+    engine: str = MXNET
+    engine_tolerance: float = TOLERANCES[MXNET]
 
     @property
     def id(self) -> str:

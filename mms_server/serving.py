@@ -27,6 +27,9 @@ from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
 from mms_server.errors import GoldenError, WarmUpError
 from mms_server.golden import Sample
+from mms_server.inference_engines import choice
+from mms_server.inference_engines.choice import Chosen
+from mms_server.inference_engines.onnx_module import OnnxModule
 from mms_server.memory import give_back
 from mms_server.servable import Observer, Servable, Silent
 from mms_server.service_loader import LoadedModel
@@ -71,10 +74,12 @@ def make_ready(
     guard: Guard | None = None,
     engine: Engine | None = None,
     batches: Batches | None = None,
+    chosen: Chosen | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
-    Without ``batches`` requests are computed one at a time.
+    Without ``batches`` requests are computed one at a time. ``chosen`` is what computes their
+    networks, if not MXNet.
 
     ``samples`` are golden samples by endpoint name; they run on the model itself, in this thread:
     the engine's own thread would not survive the fork.
@@ -82,17 +87,18 @@ def make_ready(
     Raises:
         WarmUpError: a model cannot compute.
         GoldenError: a model does not answer a sample as expected.
+        EngineError: a model cannot be computed by ``chosen``, or not as MXNet does.
     """
     engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
     seconds: dict[str, float] = {}
     joints: dict[str, Joint | None] = {}
     for model in models:
         expected = (samples or {}).get(model.name, ())
-        started = time.monotonic()
         # Zeros may be no input that a model can take; if so, its samples say what is.
-        warm_up(model, finite=not expected)
-        seconds[model.name] = time.monotonic() - started
+        seconds[model.name] = _timed_warm_up(model, finite=not expected)
         _check(model, expected)
+        if chosen and choice.give(model, chosen, expected):
+            seconds[model.name] = _timed_warm_up(model, finite=False)
         joints[model.name] = _joint(model, batches, expected) if batches else None
     # Objects made so far live as long as the process: keeping the collector off them keeps their
     # memory shared with the workers.
@@ -128,6 +134,13 @@ def _check(model: LoadedModel, samples: Sequence[Sample]) -> None:
         cause = "a handler of 1.x reads whole requests, which a sample cannot hold."
         raise GoldenError(1, cause, fix="remove the samples.")
     golden.check(model, samples)
+
+
+def _timed_warm_up(model: LoadedModel, *, finite: bool) -> float:
+    """Return the seconds that :func:`warm_up` took."""
+    started = time.monotonic()
+    warm_up(model, finite=finite)
+    return time.monotonic() - started
 
 
 def warm_up(model: LoadedModel, *, finite: bool = True) -> None:
@@ -166,7 +179,7 @@ def warm_up(model: LoadedModel, *, finite: bool = True) -> None:
 
 def _outputs_for(inputs: list[Any], service: Any) -> list[Any]:
     module = getattr(service, "mx_model", None)
-    if isinstance(module, mx.mod.Module):
+    if isinstance(module, mx.mod.Module | OnnxModule):
         module.forward(mx.io.DataBatch(inputs), is_train=False)
         outputs: list[Any] = module.get_outputs()
         return outputs

@@ -12,6 +12,7 @@ from mms_server import cores, devices, logs
 from mms_server.archives import Archives, Found, unsafe
 from mms_server.conf import MmsConf, ModelSpec
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
+from mms_server.inference_engines import names
 from mms_server.logs import Log
 from mms_server.mms_flags import METRICS
 from mms_server.model_settings import ModelSettings
@@ -99,8 +100,11 @@ def resolve(
             request_timeout_ms=own.request_timeout_ms or 0,
             max_batch_size=own.max_batch_size or DEFAULT_BATCH,
             max_queue=own.max_queue or DEFAULT_QUEUE,
+            engine=own.engine or names.MXNET,
+            engine_tolerance=own.tolerance(),
         )
         contents[spec.name] = archives.store.content(digest)
+        _check_engine(conf, spec, releases[spec.name], contents[spec.name])
     return Wanted(
         conf.file,
         releases,
@@ -111,6 +115,23 @@ def resolve(
         contents,
         keep_warm_of(conf, settings),
     )
+
+
+def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Content) -> None:
+    """Refuse an engine that could not compute here, or could not be calibrated.
+
+    Raises:
+        ConfError: so it is; names the model's line.
+    """
+    what = f"model {spec.name}: engine={release.engine}"
+    if release.engine != names.MXNET and release.on_gpu:
+        cause = f"{what} computes on the processor, but --gpu or --num-gpu is given."
+        fix = f"remove {spec.name}.engine, or the GPUs."
+        raise ConfError(conf.file, spec.line, cause, fix=fix)
+    if release.engine == names.INT8 and not (release.golden or content.golden):
+        cause = f"{what} is calibrated with golden samples, and there are none."
+        fix = "export the model with --sample, or put samples beside the archive."
+        raise ConfError(conf.file, spec.line, cause, fix=fix)
 
 
 def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:

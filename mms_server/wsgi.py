@@ -21,6 +21,7 @@ from mms_server.devices import SLOT_VARIABLE, device_of
 from mms_server.engine import Engine
 from mms_server.errors import MMSError
 from mms_server.gunicorn_worker import LIFE
+from mms_server.inference_engines.choice import Chosen
 from mms_server.memory import Memory, limit_of, resident_bytes
 from mms_server.model_routes import model_routes
 from mms_server.prediction_metrics import MemoryMetrics, PredictionMetrics
@@ -75,6 +76,7 @@ def _application() -> Any:
         guard=guard,
         engine=engine,
         batches=batches,
+        chosen=Chosen(release.engine, release.engine_tolerance),
     )
     model_routes(app, servables)
     sample = partial(warm_up, model, finite=False)

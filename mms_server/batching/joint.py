@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import mxnet as mx
 
 from mms_server import tensors
+from mms_server.inference_engines.onnx_module import OnnxModule, OnnxNetwork
 from mms_server.services.gluon_vision_service import GluonVisionService
 from mms_server.services.model_service import SingleNodeService, as_list
 from mms_server.services.module import bound_shape
@@ -256,11 +257,13 @@ def network_of(service: Any) -> Network | None:
     own = getattr(kind, "_inference", None)
     if own is GluonVisionService._inference:  # noqa: SLF001 - the users' interface
         return FreeNetwork(service)
+    if own is not MXNetBaseService._inference:  # noqa: SLF001 - likewise
+        return None
+    module = getattr(service, "mx_model", None)
+    if isinstance(module, OnnxModule):
+        return OnnxNetwork(module)
     # Any other Module may do more in its forward.
-    plain = type(getattr(service, "mx_model", None)) is mx.mod.Module
-    if own is MXNetBaseService._inference and plain:  # noqa: SLF001 - likewise
-        return BoundNetwork(service.mx_model, service.ctx)
-    return None
+    return BoundNetwork(module, service.ctx) if type(module) is mx.mod.Module else None
 
 
 def split(count: int, costs: Mapping[int, float]) -> list[int]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mms_server.inference_engines import names
 from mms_server.release import DEFAULT_BATCH
 from tests.bench import edge, figures, measure, models, report
 from tests.bench.figures import Row
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.window_s,
         options.seed,
         options.max_batch_size,
+        options.engine,
     )
     rows: list[Row] = []
     opened: list[dict[str, Any]] = []
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image-kb", type=int, default=10, metavar="KB", help="size of the picture (%(default)s)")
     add("--seed", type=int, default=1, help="of the open loop's arrivals (%(default)s)")
     add("--max-batch-size", type=int, default=DEFAULT_BATCH, metavar="N", help="(%(default)s)")
+    add("--engine", choices=names.TOLERANCES, default=names.MXNET, help="(%(default)s)")
     add("--output", type=Path, default=ROOT / "build/bench.json", metavar="FILE")
     return parser
 

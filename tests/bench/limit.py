@@ -1,6 +1,6 @@
 """The raw limit L: a bare loop of preprocessing, forward and postprocessing, without HTTP.
 
-``python -m tests.bench.limit DIRECTORY PICTURE`` loads an unpacked archive as the server does,
+``python -m tests.bench.limit DIRECTORY PICTURE ENGINE`` loads an unpacked archive as a worker does,
 tells the class it finds most probable, and then runs once for each line ``BATCH SECONDS``.
 """
 
@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+ANY_DIFFERENCE = 1.0
+"""Answers of random weights have no meaning, so what becomes of them on an engine is no matter."""
 
 _ANSWER_LIMIT_S = 120.0
 
@@ -42,9 +45,10 @@ class Limit:
     Methods raise RuntimeError when a process has ended or does not answer in time.
     """
 
-    def __init__(self, directory: Path, picture: Path, cores: int) -> None:
-        self._single = [_Loop(directory, picture, 1) for _ in range(cores)]
-        self._wide = _Loop(directory, picture, cores) if cores > 1 else self._single[0]
+    def __init__(self, directory: Path, picture: Path, cores: int, engine: str) -> None:
+        told = [str(directory), str(picture), engine]
+        self._single = [_Loop(told, 1) for _ in range(cores)]
+        self._wide = _Loop(told, cores) if cores > 1 else self._single[0]
         self._cores = cores
         self.top = ""
 
@@ -88,9 +92,9 @@ class Limit:
 
 
 class _Loop:
-    def __init__(self, directory: Path, picture: Path, threads: int) -> None:
+    def __init__(self, told: Sequence[str], threads: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.limit", str(directory), str(picture)],
+            [sys.executable, "-m", "tests.bench.limit", *told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
@@ -126,36 +130,35 @@ def _run(once: Callable[[], object], batch: int, seconds: float) -> float:
 
 
 def _single(service: Any, jpeg: bytes) -> Callable[[], object]:
+    # The controlling side does without the engine, so it is imported late.
     return lambda: json.dumps({"prediction": service.inference([jpeg])})
 
 
 def _batched(service: Any, jpeg: bytes, batch: int) -> Callable[[], object]:
-    import mxnet as mx  # noqa: PLC0415 - the controlling side does without the engine
+    from mms_server.batching.joint import network_of  # noqa: PLC0415 - likewise
 
-    module = service.mx_model
-    # A Module with a label that nobody gives cannot be reshaped: one is bound for this size.
-    wide = mx.mod.Module(module.symbol, data_names=module.data_names, label_names=None)
-    shapes_of = [(row.name, (batch, *row.shape[1:])) for row in module.data_shapes]
-    wide.bind(data_shapes=shapes_of, for_training=False)
-    values, states = module.get_params()
-    kept = {name: value for name, value in values.items() if not name.endswith("_label")}
-    wide.set_params(kept, states, allow_missing=True)
+    network = network_of(service)
+    if network is None:
+        raise RuntimeError("the service runs its network itself, so it has no batches")
+    network.prepare(batch)
 
     def once() -> None:
-        rows = [service._preprocess([jpeg])[0] for _ in range(batch)]
-        wide.forward(mx.io.DataBatch([mx.nd.concat(*rows, dim=0)]), is_train=False)
-        for row in wide.get_outputs()[0].asnumpy():
-            json.dumps({"prediction": service._postprocess([mx.nd.array(row[None])])})
+        rows = [service._preprocess([jpeg]) for _ in range(batch)]
+        for row in network.run(rows, batch):
+            json.dumps({"prediction": service._postprocess(row)})
 
     return once
 
 
-def main(directory: Path, picture: Path) -> int:
+def main(directory: Path, picture: Path, engine: str) -> int:
     """Load, tell the class, and loop for each line that comes."""
+    from mms_server.golden import Sample  # noqa: PLC0415 - likewise
+    from mms_server.inference_engines import choice  # noqa: PLC0415 - likewise
     from mms_server.service_loader import load_model  # noqa: PLC0415 - likewise
 
-    service = load_model(directory.name, directory).service
-    jpeg = picture.read_bytes()
+    model = load_model(directory.name, directory)
+    service, jpeg = model.service, picture.read_bytes()
+    choice.give(model, choice.Chosen(engine, ANY_DIFFERENCE), [Sample((jpeg,))])
     print(json.dumps({"top": service.inference([jpeg])[0][0]["class"]}), flush=True)  # noqa: T201
     made: dict[int, Callable[[], object]] = {1: _single(service, jpeg)}
     for line in sys.stdin:
@@ -169,4 +172,4 @@ def main(directory: Path, picture: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

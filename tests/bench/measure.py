@@ -14,13 +14,16 @@ from typing import Any, Final
 
 import psutil
 
-from mms_server import cores
+from mms_server import cores, golden
+from mms_server.golden import Sample
+from mms_server.inference_engines import names
 from mms_server.layout import Layout
 from mms_server.release import DEFAULT_BATCH
+from mms_server.service_loader import load_model
 from tests.bench import figures
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
-from tests.bench.limit import Limit
+from tests.bench.limit import ANY_DIFFERENCE, Limit
 from tests.bench.load import Sent, Target, closed_loop, open_loop
 from tests.bench.models import Subject
 from tests.http.servers import (
@@ -33,7 +36,6 @@ from tests.http.servers import (
 )
 
 SYSTEM: Final = "mms-hosts"
-ENGINE: Final = "mxnet"
 
 # The bound that a client is taken to ask for: three times an unloaded answer, at least 50 ms.
 _BOUND_TIMES: Final = 3
@@ -50,7 +52,7 @@ _START_LIMIT_S: Final = 120.0
 class Effort:
     """How much is measured: connections, runs of each, seconds of a run, seed of arrivals.
 
-    ``max_batch_size`` is the models' setting of that name.
+    ``max_batch_size`` and ``engine`` are the models' settings of these names.
     """
 
     connections: Sequence[int]
@@ -58,6 +60,7 @@ class Effort:
     window_s: float
     seed: int
     max_batch_size: int = DEFAULT_BATCH
+    engine: str = names.MXNET
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Bench:
             model=subject.name,
             workers=count,
             max_batch_size=self.effort.max_batch_size,
+            engine=self.effort.engine,
+            engine_tolerance=ANY_DIFFERENCE,
             **settings,
         )
         write_generation(self.place, release)
@@ -92,8 +97,9 @@ class Bench:
         body, kind = multipart({"data": ("picture.jpg", "image/jpeg", subject.picture)})
         link = layout.live / f"{subject.name}.sock"
         unpacked = layout.store / release.archive_sha256
+        _put_sample(unpacked, subject.picture)
         with (
-            Limit(unpacked, picture, count) as limit,
+            Limit(unpacked, picture, count, self.effort.engine) as limit,
             release_server(self.place, release, wait=False) as server,
         ):
             until(lambda: is_ready(server, subject.name), _START_LIMIT_S)
@@ -160,7 +166,8 @@ class Measured:
         return [self._open_row(offered, whole, len(runs))]
 
     def _open_row(self, offered: float, whole: Sequence[list[Sent]], runs: int) -> dict[str, Any]:
-        window_s = self._bench.effort.window_s
+        effort = self._bench.effort
+        window_s = effort.window_s
         bound_s = max(_BOUND_TIMES * self._least_s, _BOUND_LEAST_S)
         good = [sum(one.right and one.seconds <= bound_s for one in run) for run in whole]
         answered = [one.seconds for run in whole for one in run]
@@ -169,12 +176,12 @@ class Measured:
             self._workers / self._limit_per_s,
             offered,
             _BOUND_ARRIVALS,
-            random.Random(self._bench.effort.seed),
+            random.Random(effort.seed),
         )
         return {
             "system": SYSTEM,
             "model": self._subject.name,
-            "engine": ENGINE,
+            "engine": effort.engine,
             "offered_per_s": statistics.median(len(run) for run in whole) / window_s,
             "good_per_s": statistics.median(good) / window_s,
             "bad": len(answered) - sum(good),
@@ -187,9 +194,16 @@ class Measured:
         }
 
     def rate(self, connections: int, seconds: float) -> float:
-        """Return how many requests a second are answered with so many connections."""
+        """Return how many requests a second are answered with so many connections.
+
+        Raises:
+            RuntimeError: some were not, so that their rate is no capacity.
+        """
         self._run(connections, _WARM_UP_S)
-        return self._run(connections, seconds).requests_per_s
+        found = self._run(connections, seconds)
+        if found.failed:
+            raise RuntimeError(f"{found.failed} requests failed with {connections} connections")
+        return found.requests_per_s
 
     def pss_mib(self) -> float:
         """Return the memory of nginx and of the release."""
@@ -203,7 +217,7 @@ class Measured:
         return Row(
             system=SYSTEM,
             model=self._subject.name,
-            engine=ENGINE,
+            engine=self._bench.effort.engine,
             connections=connections,
             image_kb=len(self._subject.picture) / 1000,
             limit_per_s=self._limit_per_s,
@@ -211,6 +225,15 @@ class Measured:
             runs=tuple(one.requests_per_s for one in runs),
             **dataclasses.asdict(figures.median_window(runs)),
         )
+
+
+def _put_sample(unpacked: Path, picture: bytes) -> None:
+    """Let the archive bring the picture as its golden sample, which engines are calibrated with."""
+    service = load_model(unpacked.name, unpacked).service
+    asked = Sample((picture,))
+    told = dataclasses.replace(asked, expected=golden.answer_of(service, asked))
+    for name, content in golden.encode([told]).items():
+        (unpacked / name).write_bytes(content)
 
 
 def is_ready(server: Server, model: str) -> bool:

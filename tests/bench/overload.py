@@ -3,14 +3,17 @@
 Poisson arrivals at multiples of what the model does at most, latency from the planned time. Good is
 a right answer within the model's time limit. Beside it: how fast a refusal comes, how fast
 ``/ping`` answers meanwhile, and what memory is like before and after. A run in which more than 1 %
-of the requests were sent late is void: it would measure its client.
+of the requests were sent late is void: it would measure its client. That shares the machine, so it
+takes the processor first where it may (as root).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import random
 import sys
 import tempfile
@@ -24,7 +27,9 @@ from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT, control_server
 from tests.ports import free_port
 
-_CONNECTIONS: Final = 32
+# Enough that no worker is ever idle, and few enough for the queue of a model with a time limit.
+_CONNECTIONS: Final = 8
+_CLIENT_NICE: Final = -10
 _REFUSED: Final = 503
 _PING_EVERY_S: Final = 0.1
 _PING_LIMIT_S: Final = 10.0
@@ -45,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             bench = measure.Bench(place, port, found, nginx.pid, effort, say)
             with bench.serving(subject, request_timeout_ms=options.timeout_ms) as one:
                 capacity = one.rate(_CONNECTIONS, options.capacity_s)
+                _come_first()
                 say(f"{subject.name}: {capacity:.1f} requests a second at most")
                 rows = []
                 for times in options.times:
@@ -109,6 +115,12 @@ async def _pings(port: int, ended: asyncio.Event) -> list[float]:
         seconds.append(loop.time() - began)
         await asyncio.sleep(_PING_EVERY_S)
     return seconds
+
+
+def _come_first() -> None:
+    """Let the client send on time: it stands for many that are elsewhere, with processors free."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _CLIENT_NICE)
 
 
 def _ms(seconds: Sequence[float], share: float) -> float | None:

@@ -9,6 +9,7 @@ import pytest
 
 from mms_server.conf import parse
 from mms_server.errors import ConfError
+from mms_server.inference_engines import names
 from mms_server.model_settings import ModelSettings
 
 FILE = Path("mms.conf")
@@ -42,6 +43,24 @@ def test_a_queue_of_up_to_what_the_kernel_allows(most: int) -> None:
     assert conf.model_settings["a"].max_queue == most
 
 
+def test_an_engine_and_how_far_it_may_be_from_the_reference() -> None:
+    conf = parse(
+        f"{HEAD}[Model Settings]\na.engine=int8\na.b.engine_tolerance=1\na.b.engine=onnxruntime\n",
+        FILE,
+    )
+    assert conf.model_settings["a"].tolerance() == names.TOLERANCES["int8"]
+    assert conf.model_settings["a.b"].tolerance() == 1.0
+    assert ModelSettings().tolerance() == 0.0
+    assert ModelSettings(engine="mxnet").tolerance() == 0.0
+
+
+@pytest.mark.parametrize("engine", ["", "a.engine=mxnet\n"])
+def test_a_tolerance_without_another_engine_is_refused(engine: str) -> None:
+    with pytest.raises(ConfError, match="the model's engine is mxnet") as caught:
+        parse(f"{HEAD}[Model Settings]\na.engine_tolerance=0.01\n{engine}", FILE)
+    assert caught.value.line == 5
+
+
 def test_the_section_may_stand_before_the_models() -> None:
     assert parse(f"[Model Settings]\na.keep_warm_s=0\n{HEAD}", FILE).model_settings["a"]
 
@@ -62,6 +81,10 @@ def test_the_section_may_stand_before_the_models() -> None:
         ("a.max_queue=0", "a.max_queue=0 is out of range"),
         ("a.max_queue=4097", "a.max_queue=4097 is out of range"),
         ("a.max_batch_size=65", "a.max_batch_size=65 is out of range"),
+        ("a.engine=tensorrt", "a.engine=tensorrt is out of range"),
+        ("a.engine_tolerance=0", "a.engine_tolerance=0 is out of range"),
+        ("a.engine_tolerance=1.000000001", "a.engine_tolerance=1.000000001 is out of range"),
+        ("a.engine_tolerance=nan", "a.engine_tolerance=nan is out of range"),
         ("a.keep_warm_s=", "a.keep_warm_s= is out of range"),
         ("a.keep_warm_s=5\na.keep_warm_s=5", "a.keep_warm_s is given twice"),
     ],

@@ -14,8 +14,8 @@ from mms_server.room import CHANGED, FILLED, Room, room
         (50.0, 0.0, 512),
         (50.0, 1.0, int(FILLED * 50)),
         (0.1, 1.0, 1),
-        (640.0, 1.0, 512),
-        (638.0, 1.0, int(FILLED * 638)),
+        (854.0, 1.0, 512),
+        (852.0, 1.0, int(FILLED * 852)),
     ],
     ids=["rate not known", "no limit", "by the rate", "at least one", "at most", "just under"],
 )

@@ -1,0 +1,82 @@
+"""Releases on other engines than MXNet: real workers that are forked after the conversion."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import models
+import pytest
+from servers import Server, release_server, write_release
+
+from mms_server import golden, start_steps
+from mms_server.golden import Sample
+from mms_server.inference_engines import names
+from mms_server.layout import Layout
+from mms_server.liveness import holders
+from mms_server.release import Release
+from mms_server.service_loader import load_model
+
+COLORS = {
+    "black": (0, 0, 0),
+    "blue": (0, 0, 255),
+    "green": (0, 255, 0),
+    "red": (255, 0, 0),
+    "white": (255, 255, 255),
+    "yellow": (255, 255, 0),
+}
+CLIENTS = 8
+
+
+@pytest.fixture
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # A socket's path must be short.
+    return tmp_path_factory.mktemp("e")
+
+
+def release_of(root: Path, archive: Path, engine: str, tolerance: float | None = None) -> Release:
+    """Write a release with two workers, and a golden sample of each color."""
+    made = write_release(
+        root,
+        archive,
+        workers=2,
+        engine=engine,
+        engine_tolerance=names.TOLERANCES[engine] if tolerance is None else tolerance,
+    )
+    entry = root / "var/lib/mms/store" / made.archive_sha256
+    service = load_model("colors", entry).service
+    asked = [Sample((models.picture(rgb),)) for rgb in COLORS.values()]
+    kept = [dataclasses.replace(one, expected=golden.answer_of(service, one)) for one in asked]
+    for name, content in golden.encode(kept).items():
+        (entry / name).write_bytes(content)
+    return made
+
+
+def color(server: Server, name: str) -> str:
+    field = ("x.jpg", "image/jpeg", models.picture(COLORS[name]))
+    answer = server.predict("colors", {"data": field})
+    assert answer.status == 200, answer.body
+    return str(answer.json["prediction"][0][0]["class"])
+
+
+@pytest.mark.parametrize("engine", [names.INT8, names.ONNXRUNTIME])
+def test_all_workers_answer_rightly(archives: dict[str, Path], root: Path, engine: str) -> None:
+    release = release_of(root, archives["colors"], engine)
+    with release_server(root, release) as server, ThreadPoolExecutor(CLIENTS) as clients:
+        asked = [*COLORS] * 20
+        assert list(clients.map(lambda name: color(server, name), asked)) == asked
+        # The master and both workers: nobody has died of it.
+        assert len(holders(Layout.under(root).alive_file(release.id))) == 3
+        assert f"colors is computed by {engine}: a forward takes" in server.log.read_text()
+
+
+def test_what_differs_too_much_is_never_ready(archives: dict[str, Path], root: Path) -> None:
+    release = release_of(root, archives["colors"], names.INT8, 1e-9)
+    with release_server(root, release, wait=False) as server:
+        assert server.process.wait(60) != 0
+    found = start_steps.last_in(server.log.read_text())
+    assert found is not None
+    assert found.step == "engine"
+    assert found.cause.startswith("model colors on int8 differs from MXNet by more than 1e-09: ")
+    assert "engine_tolerance" in found.fix
