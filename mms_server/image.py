@@ -1,7 +1,7 @@
-"""Look at a picture before it is decoded.
+"""Look at a picture before it is decoded, and decode what needs no engine for it.
 
-A small file can declare a huge picture, which costs gigabytes to decode, and the decoder returns
-a picture for the first half of a file as well: both are found here by reading headers only.
+A small file can declare a huge picture, which costs gigabytes to decode, and the engine's decoder
+returns a picture for the first half of a file as well: both are found here by reading headers only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from typing import Any, Final
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mms_server.errors import BodyTooLargeError
@@ -18,6 +20,8 @@ MAX_SIDE = 32768
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 
 _END_OF_IMAGE = 0xD9
+# Exif 3.0, 4.6.5: how the picture is to be turned; 1 is not at all.
+_ORIENTATION: Final = 0x0112
 # Entropy-coded data holds FF only before 00 (a stuffed byte), a restart marker or a fill byte.
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 
@@ -62,6 +66,23 @@ def require_complete(data: bytes) -> None:
         raise ValueError(f"not a complete picture: {error}") from error
     if kind in {"JPEG", "MPO"} and not _jpeg_ends(data):
         raise ValueError("not a complete picture: the JPEG data has no end.")
+
+
+def decode(data: bytes) -> Any | None:
+    """Return the pixels of a JPEG, height x width x RGB of uint8, or None if the engine has to look.
+
+    They are the engine's own: OpenCV and Pillow both decode with libjpeg-turbo's defaults. Pillow
+    refuses what has lost its end. What the two may see otherwise is left to the engine: other
+    formats and colors, a picture that is to be turned, a damaged one.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+            turned = picture.getexif().get(_ORIENTATION, 1) != 1
+            if picture.format != "JPEG" or picture.mode != "RGB" or turned:
+                return None
+            return np.asarray(picture)
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds; the engine's way says what it is
+        return None
 
 
 def _jpeg_ends(data: bytes) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import mxnet as mx
+
+from mms_server.image import decode
 from mms_server.services import image, ndarray
 from mms_server.services.labels import NO_LABELS
 from mms_server.services.mxnet_model_service import MXNetBaseService
@@ -21,7 +24,13 @@ class MXNetVisionService(MXNetBaseService):
 
     @staticmethod
     def _picture(encoded: bytes, height: int, width: int) -> Any:
-        picture = image.read(encoded)
+        pixels = decode(encoded)
+        if pixels is None:
+            picture = image.read(encoded)
+        elif pixels.shape[:2] == (height, width):
+            return image.channels_first(pixels)
+        else:
+            picture = mx.nd.array(pixels, dtype=pixels.dtype)
         return image.transform_shape(image.resize(picture, width, height))
 
     def _postprocess(self, data: list[Any]) -> Any:
