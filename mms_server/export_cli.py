@@ -18,7 +18,7 @@ examples:
   mxnet-model-export --model-name ssd --model-path ssd --service-file-path ssd_service.py
       with a service class of your own; a Gluon network is one in such a file
   mxnet-model-export --model-name super --model-path onnx-dir
-      a directory with one .onnx file and signature.json (needs the extra mms-hosts[onnx])
+      a directory with one .onnx file and signature.json
   mxnet-model-export --model-name digits --model-path digits --sample seven.jpg --sample two.jpg
       the archive brings both pictures and what the model answers to them
 

@@ -69,7 +69,7 @@ def require_complete(data: bytes) -> None:
 
 
 def decode(data: bytes) -> Any | None:
-    """Return the pixels of a JPEG, height x width x RGB of uint8, or None if the engine has to look.
+    """Return a JPEG's pixels, height x width x RGB of uint8, or None if the engine has to look.
 
     They are the engine's own: OpenCV and Pillow both decode with libjpeg-turbo's defaults. Pillow
     refuses what has lost its end. What the two may see otherwise is left to the engine: other

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import onnx
+from mxnet.contrib.onnx.onnx2mx.import_onnx import GraphProto
 
 from mms_server.errors import ArchiveError
 
@@ -18,17 +20,8 @@ def convert(source: Path, symbol_file: Path, parameters_file: Path) -> list[str]
     The same file gives the same bytes.
 
     Raises:
-        ArchiveError: the package ``onnx`` is not installed, or the model cannot be converted.
+        ArchiveError: the model cannot be converted.
     """
-    try:
-        import onnx  # noqa: PLC0415 - an optional extra
-        from mxnet.contrib.onnx.onnx2mx.import_onnx import GraphProto  # noqa: PLC0415 - likewise
-    except ImportError as error:
-        raise ArchiveError(
-            source,
-            "ONNX models are converted with the package onnx, which is not installed.",
-            fix="pip install 'mms-hosts[onnx]'.",
-        ) from error
     try:
         model = onnx.load_model(str(source))
         opset = max(row.version for row in model.opset_import)

@@ -57,7 +57,7 @@ class OnnxNetwork:
 
     def __init__(self, module: OnnxModule) -> None:
         self._module = module
-        self.dtype = np.float32
+        self.dtype: Any = np.float32
 
     def prepare(self, size: int) -> None:
         """Do nothing: it takes any number of rows."""
@@ -65,7 +65,7 @@ class OnnxNetwork:
     def forget(self, size: int) -> None:
         """Do nothing."""
 
-    def run(self, rows: Sequence[Sequence[Any]], size: int) -> list[list[Any]]:
+    def run(self, rows: Sequence[Sequence[Any]], size: int) -> list[Sequence[Any]]:
         """Return the outputs of the rows.
 
         Raises:

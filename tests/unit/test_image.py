@@ -7,13 +7,16 @@ import struct
 import time
 import zlib
 
+import mxnet as mx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mms_server.errors import BodyTooLargeError
-from mms_server.image import require_complete, require_small
+from mms_server.image import decode, require_complete, require_small
+from mms_server.services import image
 
 
 def picture(kind: str, side: int = 40, **options: object) -> bytes:
@@ -99,3 +102,84 @@ def test_damage_is_a_refusal_or_nothing(noise: bytes, place: int) -> None:
             require_complete(bytes(data))
         except (BodyTooLargeError, ValueError):
             continue
+
+
+@pytest.fixture
+def whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pillow write noise: it would run out of room for it."""
+    monkeypatch.setattr(ImageFile, "MAXBLOCK", 1 << 24)
+
+
+@pytest.mark.usefixtures("whole_blocks")
+@pytest.mark.parametrize("side", [8, 33, 224])
+@pytest.mark.parametrize("quality", [10, 75, 95])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pixels_are_those_of_the_engine(
+    side: int, quality: int, subsampling: int, progressive: bool
+) -> None:
+    options = {"quality": quality, "subsampling": subsampling, "progressive": progressive}
+    data = picture("JPEG", side, **options)
+    pixels = decode(data)
+    assert pixels is not None
+    np.testing.assert_array_equal(pixels, mx.image.imdecode(data).asnumpy())
+    np.testing.assert_array_equal(pixels, image.read(data).asnumpy())
+
+
+def turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return picture("JPEG", exif=exif)
+
+
+def test_a_picture_that_need_not_be_turned() -> None:
+    assert decode(turned(1)) is not None
+
+
+def with_bits_flipped() -> bytes:
+    data = bytearray(picture("JPEG", 64))
+    data[len(data) // 2 : len(data) // 2 + 40] = b"\x55" * 40
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        turned(6),
+        turned(3),
+        picture("PNG"),
+        picture("BMP"),
+        b"text",
+        picture("JPEG")[:-2],
+        picture("JPEG")[:200],
+    ],
+    ids=["turned", "upside down", "PNG", "BMP", "text", "no end", "half"],
+)
+def test_what_the_engine_may_see_otherwise_is_left_to_it(data: bytes) -> None:
+    assert decode(data) is None
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_colors_are_left_to_the_engine(mode: str) -> None:
+    target = io.BytesIO()
+    Image.effect_noise((40, 40), 50).convert(mode).save(target, "JPEG")
+    assert decode(target.getvalue()) is None
+
+
+def test_damage_is_seen_as_the_engine_sees_it() -> None:
+    data = with_bits_flipped()
+    pixels = decode(data)
+    if pixels is not None:
+        np.testing.assert_array_equal(pixels, mx.image.imdecode(data).asnumpy())
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+@pytest.mark.parametrize("order", ["NCHW", "NHWC"])
+def test_a_picture_is_turned_as_the_engine_turns_it(kind: str, order: str) -> None:
+    given_ = mx.nd.random.uniform(0, 255, (5, 7, 3)).astype(kind)
+    expected = mx.nd.expand_dims(given_, 0)
+    if order == "NCHW":
+        expected = mx.nd.transpose(expected, (0, 3, 1, 2))
+    found = image.transform_shape(given_, order)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found.asnumpy(), expected.asnumpy())
