@@ -20,6 +20,9 @@ import numpy as np
 LIMIT_S: Final = 300.0
 """A conversion takes about a second for each 50 MB of parameters."""
 
+_END_S: Final = 10.0
+"""Time for a process that was killed to be gone."""
+
 
 class ConversionError(Exception):
     """A network cannot be converted; the text is one sentence that says why."""
@@ -52,7 +55,7 @@ def converted(module: Any, limit_s: float = LIMIT_S) -> bytes:
         process.join(limit_s)
         if process.exitcode is None:
             process.kill()
-            process.join(limit_s)
+            process.join(_END_S)
             raise ConversionError(f"the conversion took longer than {limit_s:g} s.")
         if not model.exists():
             told = fault.read_text("utf-8") if fault.exists() else ""
