@@ -94,8 +94,9 @@ def test_pings_and_descriptions_are_counted(two: tuple[Server, Path]) -> None:
 
 def test_what_is_in_flight_is_seen_and_ends_with_its_worker(two: tuple[Server, Path]) -> None:
     server, _directory = two
-    for model in ("first", "second"):
-        assert server.predict(model, {"order": b"[[0]]"}).status == 200
+    row = b"[[1,2,3]]"
+    for model, fields in ("first", {"order": b"[[0]]"}), ("second", {"left": row, "right": row}):
+        assert server.predict(model, fields).status == 200
     restarts = value(scrape(server), "mms_worker_restarts_total", model="first")
     before = scrape(server)
 
