@@ -62,6 +62,6 @@ def test_engines_answer_rightly_and_what_differs_is_not_served(
     done = changes.apply(last, changes.put(last, "strict", models, strict))
     assert done.returncode == 4
     assert "model whole, step engine" in done.stderr
-    assert "differs from MXNet by more than 1e-06: golden sample 1, output 0" in done.stderr
+    assert "differs from MXNet by more than 1e-06: golden sample " in done.stderr
     assert changes.releases(last) == before
     assert lab.predict(last, model="whole")["class"] == "7"
