@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from tests import lab
 from tests.situations import changes
 from tests.situations.load import Load, Report, Request
 
-COLD, WARM = 20, 180
+SWAPS = int(os.environ.get("MMS_SWAPS", "200"))
+COLD, WARM = SWAPS // 10, SWAPS - SWAPS // 10
 """Swaps that load the model, and swaps to a release that is still loaded."""
 
 QUIET_S = 10.0
