@@ -128,6 +128,11 @@ fleet: share model ## Rolling changes and failures of three hosts behind a balan
 		$(BIN)/pytest -v --junitxml=$(REPORTS)/fleet.xml tests/situations/fleet
 	$(TESTHOSTS) destroy fleet-1 fleet-2 fleet-3 fleet-lb
 
+.PHONY: bench
+bench: $(STAMP) model ## Measure beside the raw limit, and beside what users would pick instead (half an hour)
+	$(BIN)/python -m tests.bench --window-s 10 \
+		--peers mms-0.4 multi-model-server multi-model-server-batches litserve
+
 .PHONY: bench-quick
 bench-quick: $(STAMP) model ## Measure beside the raw limit of the models, in about three minutes
 	$(BIN)/python -m tests.bench

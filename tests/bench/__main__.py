@@ -16,10 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mms_server import cores
 from mms_server.inference_engines import names
 from mms_server.release import DEFAULT_BATCH
 from tests.bench import edge, figures, measure, models, report
 from tests.bench.figures import Row
+from tests.bench.peers import contest, environments
+from tests.bench.peers.systems import PEERS
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT
 from tests.ports import free_port
@@ -32,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     found = edge.programs(BUILD)
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", options.image_kb)
+    if options.peers:
+        # Of an exporter whose files all of them read.
+        subjects = models.shared(subjects, environments.original(), BUILD / "shared")
     chosen = [one for one in subjects if not options.models or one.name in options.models]
     effort = measure.Effort(
         options.connections,
@@ -43,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     rows: list[Row] = []
     opened: list[dict[str, Any]] = []
+    updated: list[contest.Updated] = []
     # Short: a Unix socket's path has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
         place, port = Path(name), free_port()
@@ -50,18 +57,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             bench = measure.Bench(place, port, found, nginx.pid, effort, say)
             for subject in chosen:
                 say(subject.name)
-                with bench.serving(subject) as one:
-                    rows += one.closed()
+                beside = options.peers if subject.name in models.ZOO else []
+                workers = cores.of_this_host()
+                with (
+                    bench.serving(subject) as one,
+                    contest.serving(beside, subject, place / subject.name, workers, found) as peers,
+                ):
+                    others = contest.contestants(peers, one.target.top, say)
+                    rows += one.closed(others)
                     opened += one.opened()
-    text = figures.table(rows) + ("\n\n" + figures.open_table(opened) if opened else "")
-    print(text)  # noqa: T201 - a program's output
+                    for peer in peers:
+                        say(f"  update of {peer.name}")
+                        updated.append(contest.update(peer))
+    tables = [figures.table(rows)]
+    tables += [figures.open_table(opened)] if opened else []
+    tables += [contest.table(updated)] if updated else []
+    print("\n\n".join(tables))  # noqa: T201 - a program's output
     found_out = {
         "versions": _versions(),
         "rows": [dataclasses.asdict(row) for row in rows],
         "open_loop": opened,
+        "updates": [dataclasses.asdict(row) for row in updated],
     }
     report.write(found_out, options.output)
-    return 1 if any(row.failed for row in rows) else 0
+    return 1 if any(row.failed for row in rows if row.system == measure.SYSTEM) else 0
 
 
 def _versions() -> dict[str, str]:
@@ -86,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="of the open loop's arrivals (%(default)s)")
     add("--max-batch-size", type=int, default=DEFAULT_BATCH, metavar="N", help="(%(default)s)")
     add("--engine", choices=names.TOLERANCES, default=names.MXNET, help="(%(default)s)")
+    about = "beside these, installed at the first run (%(choices)s)"
+    add("--peers", nargs="*", choices=PEERS, default=[], metavar="PEER", help=about)
     add("--output", type=Path, default=ROOT / "build/bench.json", metavar="FILE")
     return parser
 

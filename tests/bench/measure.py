@@ -111,6 +111,16 @@ class Bench:
                 link.unlink()
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """A server that is measured beside the others; ``pids`` are the roots of its processes."""
+
+    system: str
+    engine: str
+    target: Target
+    pids: Sequence[int]
+
+
 class Measured:
     """A model that is served, with its raw limit once :meth:`closed` has run."""
 
@@ -129,24 +139,36 @@ class Measured:
         self._limit_per_s = 0.0
         self._least_s = 0.0
 
-    def closed(self) -> list[Row]:
-        """Return a row for each number of connections, all beside the limit of the same minute."""
-        effort = self._bench.effort
-        for connections in effort.connections:
-            self._run(connections, _WARM_UP_S)
+    def closed(self, others: Sequence[Contestant] = ()) -> list[Row]:
+        """Return rows by number of connections, all beside the limit of the same minute.
+
+        ``others`` take their turns with this server, so that a noisy neighbour hits all.
+        """
+        effort, own = self._bench.effort, self._contestant()
+        turns = [(each, count) for count in effort.connections for each in (own, *others)]
+        for each, connections in turns:
+            self._run(each.target, connections, _WARM_UP_S)
         shape = self._limit.best(self._subject.batches, effort.window_s / 4)
-        windows: dict[int, list[Window]] = {each: [] for each in effort.connections}
+        windows: list[list[Window]] = [[] for _turn in turns]
         limits: list[float] = []
         for _ in range(effort.runs):
-            for connections in effort.connections:
-                windows[connections].append(self._run(connections, effort.window_s))
+            for (each, connections), runs in zip(turns, windows, strict=True):
+                runs.append(self._run(each.target, connections, effort.window_s))
             limits.append(self._limit.rate(shape, effort.window_s))
         self._limit_per_s = statistics.median(limits)
-        self._least_s = min(one.p50_ms for runs in windows.values() for one in runs) / 1000
+        ours = [runs for (each, _count), runs in zip(turns, windows, strict=True) if each is own]
+        self._least_s = min(one.p50_ms for runs in ours for one in runs) / 1000
         told = " ".join(f"{one:.1f}" for one in limits)
         self._bench.say(f"  limit: {told} pictures a second with {shape}")
-        pss = self.pss_mib()
-        return [self._row(connections, runs, pss) for connections, runs in windows.items()]
+        pss = {each.system: pss_mib(each.pids) for each in (own, *others)}
+        return [
+            self._row(each, connections, runs, pss[each.system])
+            for (each, connections), runs in zip(turns, windows, strict=True)
+        ]
+
+    def _contestant(self) -> Contestant:
+        pids = [self._pid, self._bench.nginx_pid]
+        return Contestant(SYSTEM, self._bench.effort.engine, self.target, pids)
 
     def opened(self) -> list[dict[str, Any]]:
         """Return the row of the open loop, none if the client is too slow for the model."""
@@ -199,25 +221,25 @@ class Measured:
         Raises:
             RuntimeError: some were not, so that their rate is no capacity.
         """
-        self._run(connections, _WARM_UP_S)
-        found = self._run(connections, seconds)
+        self._run(self.target, connections, _WARM_UP_S)
+        found = self._run(self.target, connections, seconds)
         if found.failed:
             raise RuntimeError(f"{found.failed} requests failed with {connections} connections")
         return found.requests_per_s
 
     def pss_mib(self) -> float:
         """Return the memory of nginx and of the release."""
-        return pss_mib([self._pid, self._bench.nginx_pid])
+        return pss_mib(self._contestant().pids)
 
-    def _run(self, connections: int, seconds: float) -> Window:
+    def _run(self, target: Target, connections: int, seconds: float) -> Window:
         bench = self._bench
-        return closed_loop(bench.found, self.target, connections, seconds, bench.place)
+        return closed_loop(bench.found, target, connections, seconds, bench.place)
 
-    def _row(self, connections: int, runs: Sequence[Window], pss: float) -> Row:
+    def _row(self, one: Contestant, connections: int, runs: Sequence[Window], pss: float) -> Row:
         return Row(
-            system=SYSTEM,
+            system=one.system,
             model=self._subject.name,
-            engine=self._bench.effort.engine,
+            engine=one.engine,
             connections=connections,
             image_kb=len(self._subject.picture) / 1000,
             limit_per_s=self._limit_per_s,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mxnet as mx
@@ -18,7 +20,10 @@ from mms_server.export import export_model
 SIDE = 224
 SEED = 42
 CLASSES = 1000
-NAMES = ("resnet18_v1", "squeezenet1.1", "digits", "noop")
+_SHARED = Path(__file__).parent / "peers/python2/make_models.py"
+_EXPORT_LIMIT_S = 300.0
+ZOO = ("resnet18_v1", "squeezenet1.1")
+NAMES = (*ZOO, "digits", "noop")
 
 _NOOP = '''"""Answers without computing: what is left is the server."""
 
@@ -120,14 +125,28 @@ def _packed(
     return made.replace(archive)
 
 
+def shared(all_of: Sequence[Subject], original: Path, directory: Path) -> list[Subject]:
+    """Return the models, those of the zoo exported by MXNet Model Server 0.4.
+
+    ``original`` is its virtual environment.
+
+    Raises:
+        CalledProcessError: its exporter failed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [str(original / "bin/python"), str(_SHARED), str(directory)]
+    subprocess.run(command, check=True, capture_output=True, timeout=_EXPORT_LIMIT_S)
+    made = {file.stem: file for file in directory.glob("*.model")}
+    return [replace(one, archive=made.get(one.name, one.archive)) for one in all_of]
+
+
 def subjects(directory: Path, digits: Path, image_kb: int) -> list[Subject]:
     """Return what is measured; ``digits`` is the directory that ``make model`` fills."""
     directory.mkdir(parents=True, exist_ok=True)
     jpeg = picture(image_kb * 1000)
     seven = (digits / "images/seven.jpg").read_bytes()
     return [
-        Subject("resnet18_v1", zoo("resnet18_v1", directory), jpeg, (1, 8)),
-        Subject("squeezenet1.1", zoo("squeezenet1.1", directory), jpeg, (1, 8)),
+        *(Subject(name, zoo(name, directory), jpeg, (1, 8)) for name in ZOO),
         Subject("digits", digits / "digits.model", seven, (1, 8, 32)),
         Subject("noop", noop(directory), jpeg, (1,)),
     ]

@@ -1,0 +1,123 @@
+"""Serve one model by all peers at a time, and update it in each under steady load."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench.edge import Programs
+from tests.bench.load import Sent, Target, open_loop
+from tests.bench.measure import Contestant
+from tests.bench.models import Subject
+from tests.bench.peers.systems import PEERS, Job, Peer
+from tests.http.servers import multipart
+
+_OK: Final = 200
+_RATE_PER_S: Final = 20.0
+_AROUND_S: Final = 4.0
+_LONGEST_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update of a model came to, under ``_RATE_PER_S`` requests a second."""
+
+    system: str
+    update: str
+    seconds: float
+    sent: int
+    failed: int
+    longest_s: float
+    ready_s: float
+
+
+@contextlib.contextmanager
+def serving(
+    names: Sequence[str], subject: Subject, place: Path, workers: int, found: Programs
+) -> Iterator[list[Peer]]:
+    """Run these peers with the model; all are ended on the way out.
+
+    Raises:
+        CalledProcessError: one cannot be installed.
+        TimeoutError: one does not answer.
+    """
+    with contextlib.ExitStack() as ends:
+        peers = []
+        for name in names:
+            directory = place / name
+            directory.mkdir(parents=True)
+            job = Job(subject.name, subject.archive, subject.picture, workers, directory, found)
+            peer = PEERS[name](job)
+            peer.prepare()
+            ends.callback(peer.stop)
+            peer.start()
+            peers.append(peer)
+        yield peers
+
+
+def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> list[Contestant]:
+    """Return the peers as they are measured; each answer is held against its own first one.
+
+    ``top`` is what the bare loop finds likeliest; who finds another class is told.
+    """
+    found = []
+    for peer in peers:
+        own = peer.top()
+        if own != top:
+            say(f"  {peer.name} finds {own} likeliest, the bare loop {top}")
+        found.append(Contestant(peer.name, "mxnet", _target(peer, own), peer.pids()))
+    return found
+
+
+def _target(peer: Peer, top: str) -> Target:
+    body, kind = multipart({"data": ("picture.jpg", "image/jpeg", peer.job.picture)})
+    return Target(peer.port, peer.path, body, kind, top)
+
+
+def update(peer: Peer) -> Updated:
+    """Update a peer's model while requests come steadily, and count what fails."""
+    count = int(_RATE_PER_S * (_LONGEST_S + 2 * _AROUND_S))
+    schedule = [number / _RATE_PER_S for number in range(count)]
+    taken: list[float] = []
+    sent = asyncio.run(_under_load(peer, _target(peer, peer.top()), schedule, taken))
+    failed = sum(each.status != _OK for each in sent)
+    longest = max(each.seconds for each in sent)
+    return Updated(peer.name, peer.update_is, taken[0], len(sent), failed, longest, peer.ready_s)
+
+
+async def _under_load(
+    peer: Peer, target: Target, schedule: Sequence[float], taken: list[float]
+) -> list[Sent]:
+    """Send from a while before the update until as long after it."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def change() -> None:
+        try:
+            await asyncio.sleep(_AROUND_S)
+            began = loop.time()
+            await asyncio.wait_for(asyncio.to_thread(peer.update), _LONGEST_S)
+            taken.append(loop.time() - began)
+            await asyncio.sleep(_AROUND_S)
+        finally:
+            ended.set()
+
+    changing = asyncio.create_task(change())
+    sent = await open_loop(target, schedule, ended)
+    await changing
+    return sent
+
+
+def table(rows: Sequence[Updated]) -> str:
+    """Return the updates as a Markdown table."""
+    head = "| system | ready after s | update | took s | requests | failed | longest answer s |"
+    lines = [head, "|---|--:|---|--:|--:|--:|--:|"]
+    lines += [
+        f"| {row.system} | {row.ready_s:.1f} | {row.update} | {row.seconds:.1f} | {row.sent} "
+        f"| {row.failed} | {row.longest_s:.1f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
