@@ -131,7 +131,7 @@ fleet: share model ## Rolling changes and failures of three hosts behind a balan
 .PHONY: bench
 bench: $(STAMP) model ## Measure beside the raw limit, and beside what users would pick instead (half an hour)
 	$(BIN)/python -m tests.bench --window-s 10 \
-		--peers mms-0.4 multi-model-server multi-model-server-batches litserve
+		--peers mms-0.4 multi-model-server multi-model-server-batches litserve torchserve
 
 .PHONY: bench-quick
 bench-quick: $(STAMP) model ## Measure beside the raw limit of the models, in about three minutes

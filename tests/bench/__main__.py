@@ -57,11 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             bench = measure.Bench(place, port, found, nginx.pid, effort, say)
             for subject in chosen:
                 say(subject.name)
-                beside = options.peers if subject.name in models.ZOO else []
                 workers = cores.of_this_host()
                 with (
                     bench.serving(subject) as one,
-                    contest.serving(beside, subject, place / subject.name, workers, found) as peers,
+                    contest.serving(
+                        options.peers, subject, place / subject.name, workers, found
+                    ) as peers,
                 ):
                     others = contest.contestants(peers, one.target.top, say)
                     rows += one.closed(others)

@@ -47,7 +47,7 @@ def serving(
     """
     with contextlib.ExitStack() as ends:
         peers = []
-        for name in names:
+        for name in (each for each in names if subject.name in PEERS[each].models):
             directory = place / name
             directory.mkdir(parents=True)
             job = Job(subject.name, subject.archive, subject.picture, workers, directory, found)
@@ -67,9 +67,9 @@ def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> 
     found = []
     for peer in peers:
         own = peer.top()
-        if own != top:
+        if own != top and peer.engine == "mxnet":
             say(f"  {peer.name} finds {own} likeliest, the bare loop {top}")
-        found.append(Contestant(peer.name, "mxnet", _target(peer, own), peer.pids()))
+        found.append(Contestant(peer.name, peer.engine, _target(peer, own), peer.pids()))
     return found
 
 

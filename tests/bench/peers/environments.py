@@ -32,6 +32,20 @@ LITSERVE: Final = (
     "pillow",
 )
 
+TORCHSERVE: Final = (
+    "torchserve==0.12.0",
+    "torch-model-archiver==0.12.0",
+    "torch==2.14.1",
+    "numpy<3",
+    "captum",
+    "packaging",
+    "pillow",
+    "psutil",
+    "pyyaml",
+    "requests",
+    "setuptools<81",
+)
+
 
 def original() -> Path:
     """Return the environment of MXNet Model Server 0.4, as the recordings of its answers need it.

@@ -20,8 +20,9 @@ from typing import Final
 import psutil
 
 from tests.bench.edge import Programs
+from tests.bench.models import ZOO
 from tests.bench.peers import environments
-from tests.bench.peers.environments import LITSERVE, MULTI_MODEL_SERVER
+from tests.bench.peers.environments import LITSERVE, MULTI_MODEL_SERVER, TORCHSERVE
 from tests.compat.record import record
 from tests.http.servers import ROOT, multipart
 from tests.ports import free_port
@@ -58,6 +59,8 @@ class Peer(ABC):
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     name = ""
+    engine = "mxnet"
+    models = ZOO
     update_is = ""
 
     @abstractmethod
@@ -304,11 +307,78 @@ class LitServe(Peer):
         return "/predict"
 
 
+class TorchServe(Peer):
+    """TorchServe 0.12 with a ResNet-18 of the same shape, traced and frozen, in batches."""
+
+    name = "torchserve 0.12.0, batch 8 / 10 ms"
+    engine = "torch"
+    models = ("resnet18_v1",)
+    update_is = "register a version, make it the default, DELETE the old one"
+    _batch = "batch_size=8&max_batch_delay=10"
+
+    def prepare(self) -> None:
+        directory = ROOT / "build/bench/peers/torchserve"
+        self._venv = environments.made(directory, environments.interpreter("3.11"), TORCHSERVE)
+        self._management, metrics = free_port(), free_port()
+        grpc = free_port(), free_port()
+        place = self.job.directory
+        (place / "store").mkdir()
+        network = [self._venv / "bin/python", HERE / "apps/torch_network.py", place / "network.pt"]
+        subprocess.run(network, check=True, capture_output=True, timeout=_READY_LIMIT_S)
+        for version in ("1.0", "2.0"):
+            command = [self._venv / "bin/torch-model-archiver", "--model-name", f"model-{version}"]
+            command += ["--version", version, "--handler", HERE / "apps/torch_handler.py"]
+            command += ["--extra-files", place / "network.pt", "--export-path", place / "store"]
+            subprocess.run(command, check=True, capture_output=True, timeout=_READY_LIMIT_S)
+        (place / "config.properties").write_text(
+            f"inference_address=http://127.0.0.1:{self.port}\n"
+            f"management_address=http://127.0.0.1:{self._management}\n"
+            f"metrics_address=http://127.0.0.1:{metrics}\n"
+            f"grpc_inference_port={grpc[0]}\ngrpc_management_port={grpc[1]}\n"
+            f"grpc_inference_address=127.0.0.1\ngrpc_management_address=127.0.0.1\n"
+            f"model_store={place}/store\njob_queue_size=1000\n"
+            "disable_token_authorization=true\nenable_model_api=true\n"
+        )
+
+    def launch(self) -> None:
+        place, logs = self.job.directory, str(self.job.directory / "logs")
+        command = [self._venv / "bin/torchserve", "--start", "--foreground", "--ncs"]
+        command += ["--disable-token-auth", "--enable-model-api"]
+        command += ["--ts-config", place / "config.properties", "--model-store", place / "store"]
+        path = f"{self._venv}/bin:{os.environ['PATH']}"
+        self.spawn(
+            command, "server.log", PATH=path, LOG_LOCATION=logs, METRICS_LOCATION=logs,
+            TEMP=str(place), TMPDIR=str(place),
+        )  # fmt: skip
+        _until_open(self._management)
+        self._register("1.0")
+
+    def _register(self, version: str) -> None:
+        query = f"url=model-{version}.mar&model_name=model&{self._batch}&synchronous=true"
+        self._manage("POST", f"/models?{query}&initial_workers={self.job.workers}")
+
+    def _manage(self, method: str, path: str) -> None:
+        status, body = request(self._management, method, path)
+        if status != _OK:
+            raise RuntimeError(f"{self.name}: {method} {path}: {body!r}")
+
+    @property
+    def path(self) -> str:
+        return "/predictions/model"
+
+    def update(self) -> None:
+        self._register("2.0")
+        self._manage("PUT", "/models/model/2.0/set-default")
+        self._manage("DELETE", "/models/model/1.0")
+        self.wait()
+
+
 PEERS: Final[dict[str, type[Peer]]] = {
     "mms-0.4": Original,
     "multi-model-server": MultiModelServer,
     "multi-model-server-batches": MultiModelServerBatches,
     "litserve": LitServe,
+    "torchserve": TorchServe,
 }
 
 
