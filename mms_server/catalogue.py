@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mms_server.inference_engines.names import MXNET
 from mms_server.signature import Signature
 
 
@@ -15,7 +16,8 @@ class ModelFacts:
 
     ``ready`` means that a request would be answered; ``workers`` counts living worker processes.
     A standalone server knows no ``archive_sha256`` and no ``generation``. ``trouble`` is why it is
-    not ready, in words, empty if it is. ``batch_size`` is how many requests are computed together.
+    not ready, in words, empty if it is. ``batch_size`` is how many requests are computed together,
+    ``engine`` what computes them.
     """
 
     name: str
@@ -28,6 +30,7 @@ class ModelFacts:
     generation: int = 0
     trouble: str = ""
     batch_size: int = 1
+    engine: str = MXNET
 
 
 class Catalogue(Protocol):

@@ -107,6 +107,7 @@ class Control:
                 generation.number,
                 state.reason,
                 most_of(Places(self._layout.instance(release.id)).batching),
+                release.engine,
             )
         return facts
 

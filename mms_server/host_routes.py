@@ -106,6 +106,7 @@ class _Host:
             "minWorkers": facts.workers_wanted,
             "maxWorkers": facts.workers_wanted,
             "batchSize": facts.batch_size,
+            "engine": facts.engine,
             "workers": [{"id": str(number), "status": "READY"} for number in range(facts.workers)],
             "inputs": oip_metadata.inputs(facts.signature),
             "outputs": oip_metadata.outputs(facts.signature),

@@ -67,6 +67,7 @@ SCHEMAS: Final[dict[str, Any]] = {
             "minWorkers": _COUNT,
             "maxWorkers": _COUNT,
             "batchSize": _COUNT,
+            "engine": _STRING,
             "workers": _list(_object({"id": _STRING, "status": _STRING})),
             "inputs": _list(ref("TensorMetadata")),
             "outputs": _list(ref("TensorMetadata")),

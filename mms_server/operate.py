@@ -12,8 +12,8 @@ from mms_server.generations import Generation
 from mms_server.health import ModelHealth
 from mms_server.host import Host
 from mms_server.host_lock import locked
+from mms_server.inference_engines.names import MXNET
 from mms_server.plan import Observed, model_of
-from mms_server.release import Release
 from mms_server.supervisor import UnitState
 
 _LOCK_WAIT_S: Final = 60.0
@@ -21,7 +21,9 @@ _LOCK_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model of the newest generation; ``unconfined`` is what it runs without, and why.
+    """One model of the newest generation, and the ``engine`` that computes it.
+
+    ``unconfined`` is what it runs without, and why.
 
     ``memory_bytes``, ``up_s`` (seconds since it got ready) and ``restarts`` (by systemd) are its
     service's. ``warm`` are the releases of the model that are still loaded after their replacement,
@@ -38,6 +40,7 @@ class ModelStatus:
     restarts: int = 0
     warm: Mapping[str, float] = field(default_factory=dict)
     unconfined: str = ""
+    engine: str = MXNET
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
@@ -55,7 +58,7 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
     left = warm_releases(observed)
     rows = []
     for model, name in generation.models.items():
-        used, units = usage[name], observed.state(name)
+        used, units, release = usage[name], observed.state(name), host.release(name)
         since = used.active_since_s if units.service == "active" else None
         rows.append(
             ModelStatus(
@@ -68,14 +71,11 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
                 None if since is None else max(0.0, observed.uptime_s - since),
                 used.restarts,
                 {each: seconds for each, seconds in left.items() if model_of(each) == model},
-                _unconfined(host.release(name)),
+                release.confinement.lifted_text() if release else "",
+                release.engine if release else MXNET,
             )
         )
     return generation, rows
-
-
-def _unconfined(release: Release | None) -> str:
-    return release.confinement.lifted_text() if release else ""
 
 
 def warm_releases(observed: Observed) -> dict[str, float]:

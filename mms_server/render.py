@@ -8,6 +8,7 @@ from typing import Any
 
 from mms_server.errors import MMSError
 from mms_server.generations import Generation
+from mms_server.inference_engines.names import MXNET
 from mms_server.operate import ModelStatus
 from mms_server.outcome import Outcome
 from mms_server.plan import model_of
@@ -138,6 +139,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "restarts": row.restarts,
                 "warm": dict(row.warm),
                 "unconfined": row.unconfined,
+                "engine": row.engine,
             }
             for row in rows
         ],
@@ -168,6 +170,7 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
     lines = [f"{head}{_origin(generation)}", table(cells)]
     lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
     lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
+    lines += [f"{row.model} is computed by {row.engine}" for row in rows if row.engine != MXNET]
     return "\n".join(lines)
 
 

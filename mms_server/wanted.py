@@ -125,8 +125,8 @@ def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Con
     """
     what = f"model {spec.name}: engine={release.engine}"
     if release.engine != names.MXNET and release.on_gpu:
-        cause = f"{what} computes on the processor, but --gpu or --num-gpu is given."
-        fix = f"remove {spec.name}.engine, or the GPUs."
+        cause = f"{what} computes on the processor, but the model gets a GPU (--gpu, --num-gpu)."
+        fix = f"remove {spec.name}.engine, or --gpu and --num-gpu."
         raise ConfError(conf.file, spec.line, cause, fix=fix)
     if release.engine == names.INT8 and not (release.golden or content.golden):
         cause = f"{what} is calibrated with golden samples, and there are none."

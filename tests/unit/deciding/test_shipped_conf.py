@@ -64,3 +64,15 @@ def test_too_few_gpus_name_the_line(fake: FakeHost, capsys: pytest.CaptureFixtur
     line = conf.read_text().splitlines().index("--num-gpu") + 2
     assert f"{conf}:{line}: --num-gpu 2: the number of GPUs here is 1" in capsys.readouterr().err
     fake.check_settled({"squeezenet": "1"})
+
+
+def test_an_engine_for_the_processor_is_refused_on_gpus(
+    fake: FakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(fake, "mms_app_gpu.conf", 1)
+    conf = fake.root / "efs/mms_app_gpu.conf"
+    conf.write_text(f"{conf.read_text()}\n[Model Settings]\nsqueezenet.engine=onnxruntime\n")
+    assert server_acts.control("restart", conf, make_host=lambda: fake.host, environ={}) == 1
+    said = capsys.readouterr().err
+    assert "engine=onnxruntime computes on the processor, but the model gets a GPU" in said
+    fake.check_settled({"squeezenet": "1"})
