@@ -23,6 +23,9 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 MOST_TIMEOUT_MS: Final = _DAY_S * 1000
 """Longest time that a client may give a request."""
 
+MOST_WORKERS: Final = 1024
+"""More than the largest hosts have cores."""
+
 MOST_QUEUE: Final = 4096
 """The kernel's own limit of a socket's queue, net.core.somaxconn, since Linux 5.4."""
 
@@ -71,6 +74,11 @@ class ModelSettings:
         f"a whole number of milliseconds, 1 to {MOST_TIMEOUT_MS}",
         "How long a client waits that sends no X-Request-Timeout-Ms; what cannot be answered by "
         "then is refused.",
+    )
+    workers: int | None = _row(
+        _whole(1, MOST_WORKERS),
+        f"a whole number, 1 to {MOST_WORKERS}",
+        "Processes that compute the model, in place of --workers, which holds for all.",
     )
     max_batch_size: int | None = _row(
         _whole(1, MAX_BATCH),

@@ -82,7 +82,7 @@ def resolve(
         releases[spec.name] = Release(
             model=spec.name,
             archive_sha256=digest,
-            workers=conf.workers or settings.workers or cores.of_this_host(),
+            workers=own.workers or conf.workers or settings.workers or cores.of_this_host(),
             runtime=str(runtime),
             environment=dict(conf.environment),
             gunicorn_args=tuple(word for row in conf.gunicorn for word in row.argv()),

@@ -37,6 +37,12 @@ def test_a_batch_of_up_to_what_is_noted_of_it(most: int) -> None:
     assert conf.model_settings["a"].max_batch_size == most
 
 
+@pytest.mark.parametrize("most", [1, 1024])
+def test_workers_of_one_model(most: int) -> None:
+    conf = parse(f"{HEAD}[Model Settings]\na.workers={most}\n", FILE)
+    assert conf.model_settings["a"].workers == most
+
+
 @pytest.mark.parametrize("most", [1, 4096])
 def test_a_queue_of_up_to_what_the_kernel_allows(most: int) -> None:
     conf = parse(f"{HEAD}[Model Settings]\na.max_queue={most}\n", FILE)
@@ -78,6 +84,8 @@ def test_the_section_may_stand_before_the_models() -> None:
         ("a.request_timeout_ms=86400001", "a.request_timeout_ms=86400001 is out of range"),
         ("a.request_timeout_ms=1.5", "a.request_timeout_ms=1.5 is out of range"),
         ("a.max_batch_size=0", "a.max_batch_size=0 is out of range"),
+        ("a.workers=0", "a.workers=0 is out of range"),
+        ("a.workers=1025", "a.workers=1025 is out of range"),
         ("a.max_queue=0", "a.max_queue=0 is out of range"),
         ("a.max_queue=4097", "a.max_queue=4097 is out of range"),
         ("a.max_batch_size=65", "a.max_batch_size=65 is out of range"),

@@ -220,6 +220,15 @@ def test_another_runtime_is_a_risk(fake: FakeHost) -> None:
     assert any("the runtime changes" in text for text in plan(fake.host, conf).risks)
 
 
+def test_workers_of_one_model_count_before_those_of_all(fake: FakeHost) -> None:
+    rest = "[Gunicorn Arguments]\n--workers\n3\n[Model Settings]\nb.workers=1\n"
+    apply(fake.host, fake.write_conf({"a": "1", "b": "1"}, rest))
+    generation = generations.newest(fake.layout)
+    assert generation is not None
+    found = {model: fake.host.release(name) for model, name in generation.models.items()}
+    assert {model: row.workers for model, row in found.items() if row} == {"a": 3, "b": 1}
+
+
 def test_another_engine_is_a_change_and_a_risk(fake: FakeHost) -> None:
     apply(fake.host, fake.write_conf({"a": "1"}))
     conf = fake.write_conf({"a": "1"}, "[Model Settings]\na.engine=onnxruntime\n")
