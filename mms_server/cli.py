@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -130,6 +131,7 @@ _COMMANDS: Final[dict[str, tuple[_Command, str]]] = {
     "relink": (relink, "mms relink"),
     "releases": (cli_changes.releases, "mms releases --json"),
     "gc": (cli_changes.gc, "mms gc --check"),
+    "tune": (cli_changes.tune, "mms tune digits --p99 50ms --check"),
     "why": (why, "mms why digits"),
     "keys": (keys, "mms keys --new shop"),
     "settings": (show_settings, "mms settings --format markdown"),
@@ -153,8 +155,10 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
-        if name in ("validate", "plan", "apply", "prefetch", "edge"):
-            text = "the mms.conf to read (default: %(default)s)"
+        if name in ("validate", "plan", "apply", "prefetch", "edge", "tune"):
+            text = "the mms.conf to read"
+            text += ", and to write" if name == "tune" else ""
+            text += " (default: %(default)s)"
             sub.add_argument("--conf", type=Path, default=DEFAULT_CONF, help=text)
         if name == "validate":
             text = "directory to look in first for a location's base name"
@@ -165,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "rollback":
             text = "number of the generation (default: the one before the live one)"
             sub.add_argument("--to", type=int, metavar="N", help=text)
-        if name in ("edge", "rollback", "gc"):
+        if name in ("edge", "rollback", "gc", "tune"):
             sub.add_argument("--check", action="store_true", help="only show what would be done")
         _own_options(sub, name)
     return top
@@ -178,6 +182,10 @@ def _own_options(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "why":
         text = "model, release, X-Request-Id, or id of a certificate"
         sub.add_argument("name", metavar="NAME", help=text)
+    if name == "tune":
+        sub.add_argument("model", metavar="MODEL", help="a model that this host serves")
+        text = "what 99 of 100 answers are to take at most, as 50ms or 0.5s"
+        sub.add_argument("--p99", type=_milliseconds, required=True, metavar="TIME", help=text)
     if name == "keys":
         text = "print a new key for this client, and its digest"
         sub.add_argument("--new", metavar="NAME", help=text)
@@ -185,6 +193,15 @@ def _own_options(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "settings":
         sub.add_argument("--format", choices=("toml", "markdown"), default="toml")
         sub.add_argument("--file", type=Path, help="read this file, not the host's")
+
+
+def _milliseconds(text: str) -> float:
+    """Return a time in milliseconds."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)", text)
+    value = float(match[1]) * (1000 if match[2] == "s" else 1) if match else 0.0
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 50ms, or 0.5s")
+    return value
 
 
 def main(argv: Sequence[str] | None = None, supervisor: Supervisor | None = None) -> int:

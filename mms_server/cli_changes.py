@@ -14,6 +14,7 @@ from mms_server.host import Host
 from mms_server.host_lock import locked
 from mms_server.outcome import Outcome
 from mms_server.tidy import look, tidy
+from mms_server.tuning import tune as tuning
 
 Answer = tuple[dict[str, Any], str]
 """What a command found: for ``--json``, and in words."""
@@ -83,6 +84,14 @@ def gc(host: Host, options: argparse.Namespace) -> Answer:
             ended, found = retire.end_overdue(host), tidy(host)
     answer = {"changed": bool(ended or found), "ended": ended, **asdict(found)}
     return answer, render.gc_text(ended, found, done=not options.check)
+
+
+def tune(host: Host, options: argparse.Namespace) -> Answer:
+    """Measure a model with several settings, and write the best into mms.conf."""
+    file = None if options.check else options.conf
+    tuned = tuning.tune(host, options.model, options.p99, file)
+    answer = {**asdict(tuned), "changed": tuned.changed and bool(tuned.written)}
+    return answer, render.tuned_text(tuned)
 
 
 def _shown(outcome: Outcome) -> Answer:

@@ -14,6 +14,8 @@ from mms_server.outcome import Outcome
 from mms_server.plan import model_of
 from mms_server.texts import duration, size, table
 from mms_server.tidy import Rubbish
+from mms_server.tuning.tune import Tuned
+from mms_server.tuning.tune import line as tuned_line
 
 _WORDS = {"keep": "keeps", "load": "loads", "replace": "replaces", "unload": "unloads"}
 
@@ -144,6 +146,26 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
             for row in rows
         ],
     }
+
+
+def tuned_text(tuned: Tuned) -> str:
+    """Return what `mms tune` found as a table, and what is best."""
+    head = "WORKERS BATCH CONNECTIONS REQUESTS/S P50_MS P99_MS FAILED STABLE"
+    cells: list[tuple[str, ...]] = [tuple(head.split())]
+    for row in tuned.found:
+        candidate, seen = row.candidate, row.window
+        settings = (candidate.workers, candidate.max_batch_size, row.connections)
+        rates = (seen.requests_per_s, seen.p50_ms, seen.p99_ms)
+        stable = "yes" if row.stable else "no"
+        cells.append(
+            (*map(str, settings), *(f"{one:.1f}" for one in rates), str(seen.failed), stable)
+        )
+    best = f"Best for a p99 of {tuned.p99_ms:g} ms: {tuned_line(tuned.best)}."
+    what = "as it serves now" if not tuned.changed else "other settings than it serves with now"
+    lines = [table(cells), f"{best} That is {what}."]
+    if tuned.written:
+        lines.append(f"{tuned.written} says so; `mms apply` or an update makes it serve so.")
+    return "\n".join(lines)
 
 
 def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:

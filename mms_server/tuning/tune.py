@@ -1,0 +1,218 @@
+"""Measure a model with several settings on this host, beside what it serves, and keep the best."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from mms_server import conf, cores, generations, golden, retire, unit_file
+from mms_server.archive import check
+from mms_server.errors import MMSError, NoRoomError
+from mms_server.golden import Sample
+from mms_server.host import Host
+from mms_server.host_lock import locked
+from mms_server.release import Release, write_atomically
+from mms_server.signature import Signature
+from mms_server.texts import size
+from mms_server.tidy import tidy
+from mms_server.tuning import clients, conf_text, search
+from mms_server.tuning.clients import Question
+from mms_server.tuning.search import Candidate, Measured, Window
+
+WINDOW_S: Final = 2.0
+Look = Callable[[Path, Sequence[Question], int, float], Window]
+
+
+class NothingInTimeError(MMSError):
+    """No setting that was tried answers within the limit."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found: all of it, the best, and what serves now; ``written`` is the file, if any."""
+
+    model: str
+    p99_ms: float
+    serves: Candidate
+    found: tuple[Measured, ...]
+    best: Measured
+    written: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Return whether other settings than those of now are best."""
+        return self.best.candidate != self.serves
+
+
+def tune(
+    host: Host,
+    model: str,
+    p99_ms: float,
+    file: Path | None,
+    *,
+    count: Callable[[], int] = cores.of_this_host,
+    look: Look = clients.window,
+) -> Tuned:
+    """Measure a model that this host serves; write the best settings to ``file`` if it is given.
+
+    What is tried gets ready beside what serves, is asked on its own socket, and ends. Clients of
+    the host share its processor meanwhile.
+
+    Raises:
+        MMSError: the model is not served here, or has no golden samples to ask.
+        NoRoomError: a trial does not fit beside what is loaded.
+        NothingInTimeError: no setting answers within ``p99_ms``.
+        SupervisorError, ProbeError: a trial did not start.
+    """
+    with locked(host.layout, f"mms tune {model}", host.now()):
+        live = _live(host, model)
+        questions = _questions(host, live)
+        serves = Candidate(live.workers, live.max_batch_size)
+        found: list[Measured] = []
+        try:
+            for candidate in search.candidates(count(), serves):
+                host.report(
+                    f"model {model}: try {candidate.workers} workers, batches of up to "
+                    f"{candidate.max_batch_size}"
+                )
+                with _ready(host, live, candidate) as socket:
+                    measured = search.climb(
+                        candidate,
+                        p99_ms,
+                        lambda many, at=socket: look(at, questions, many, WINDOW_S),  # type: ignore[misc]
+                    )
+                for each in measured:
+                    host.report(f"  {line(each)}")
+                found += measured
+        finally:
+            tidy(host)
+    best = search.best(found, p99_ms)
+    if best is None:
+        nearest = min(found, key=lambda each: each.window.p99_ms)
+        raise NothingInTimeError(
+            f"model {model}: no setting answers 99 of 100 requests within {p99_ms:g} ms; nearest "
+            f"is {line(nearest)}",
+            fix="allow more time with --p99, choose a faster engine, or a host with less to do.",
+        )
+    tuned = Tuned(model, p99_ms, serves, tuple(found), best)
+    if file is None:
+        return tuned
+    _write(host, tuned, file)
+    return replace(tuned, written=str(file))
+
+
+def line(measured: Measured) -> str:
+    """Return a measurement in one line."""
+    seen, candidate = measured.window, measured.candidate
+    text = (
+        f"{candidate.workers} workers, batches of up to {candidate.max_batch_size}, "
+        f"{measured.connections} connections: {seen.requests_per_s:.1f} requests/s, "
+        f"p50 {seen.p50_ms:.1f} ms, p99 {seen.p99_ms:.1f} ms"
+    )
+    text += f", {seen.failed} failed" if seen.failed else ""
+    return text if measured.stable else f"{text} (not stable)"
+
+
+def _live(host: Host, model: str) -> Release:
+    generation = generations.newest(host.layout)
+    served = generation.models if generation else {}
+    release = host.release(served[model]) if model in served else None
+    if release is None:
+        fix = f"use one of {', '.join(served)}." if served else "run `mms apply` first."
+        raise MMSError(f"model {model} is not served by this host.", fix=fix)
+    if release.on_gpu:
+        fix = "measure it by hand: on a GPU each worker has its own copy of the model."
+        raise MMSError(f"model {model} computes on a GPU, which is not tuned.", fix=fix)
+    return release
+
+
+def _questions(host: Host, release: Release) -> list[Question]:
+    """Return requests that hold the release's golden samples: the real inputs that are known."""
+    unpacked = host.store.entry(release.archive_sha256)
+    _manifest, signature = check(unpacked)
+    samples = golden.read(host.store.entry(release.golden or release.archive_sha256))
+    if signature is None or not samples:
+        raise MMSError(
+            f"model {release.model} has no golden samples, which are what it would be asked.",
+            fix="export the model with --sample, or put samples beside the archive.",
+        )
+    return [_question(release.model, signature, each) for each in samples]
+
+
+def _question(model: str, signature: Signature, sample: Sample) -> Question:
+    boundary = uuid.uuid4().hex
+    parts = []
+    for row, value in zip(signature.inputs, sample.inputs, strict=True):
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{row.data_name}"'
+        if isinstance(value, bytes):
+            head += f'; filename="{row.data_name}.jpg"\r\nContent-Type: {signature.input_type}'
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        parts.append(head.encode() + b"\r\n\r\n" + content + b"\r\n")
+    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
+    return Question(f"/{model}/predict", body, f"multipart/form-data; boundary={boundary}")
+
+
+@contextmanager
+def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
+    """Yield the socket of the release with these settings; one that does not serve ends after."""
+    trial = replace(live, workers=candidate.workers, max_batch_size=candidate.max_batch_size)
+    layout, settings = host.layout, host.settings
+    if trial.id == live.id:
+        yield layout.socket(live.id)
+        return
+    _require_room(host, live, trial)
+    write_atomically(layout.release_file(trial.id), trial.to_json())
+    try:
+        host.supervisor.configure({trial.id: unit_file.text(layout, trial)})
+        host.supervisor.open_socket(trial.id)
+        host.supervisor.start(trial.id, settings.start_timeout_s)
+        host.probe(layout.socket(trial.id), trial.model, settings.probe_timeout_s)
+        host.supervisor.give_processor(trial.id)
+        yield layout.socket(trial.id)
+    finally:
+        retire.stop(host, trial.id)
+
+
+def _require_room(host: Host, live: Release, trial: Release) -> None:
+    """Refuse a trial that may not fit: it is taken to need what serves, once for each worker."""
+    used = host.supervisor.usage([live.id])[live.id].memory_bytes or 0
+    needed = used * max(trial.workers, live.workers) // live.workers
+    memory = host.memory()
+    reserve = host.settings.memory_reserve
+    lacking = needed - (memory.available - reserve)
+    if lacking > 0:
+        raise NoRoomError(
+            [live.model],
+            lacking,
+            f"a trial beside it may need {size(needed)}, {size(lacking)} more than is free.",
+            fix="tune on a host with more memory, or with fewer models.",
+        )
+
+
+def _write(host: Host, tuned: Tuned, file: Path) -> None:
+    """Write the settings and why into an mms.conf that names the model.
+
+    Raises:
+        ConfError: the file is wrong, or the model is not in it.
+    """
+    best, made_at = tuned.best, host.now().date().isoformat()
+    evidence = [f"{made_at}, for a p99 of {tuned.p99_ms:g} ms: {line(best)}"]
+    now = [each for each in tuned.found if each.candidate == tuned.serves]
+    before = search.best(now, tuned.p99_ms)
+    if before and before.candidate != best.candidate:
+        evidence.append(f"before: {line(before)}")
+    values = {
+        "workers": str(best.candidate.workers),
+        "max_batch_size": str(best.candidate.max_batch_size),
+    }
+    conf.read(file)
+    text = conf_text.with_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
+    conf.parse(text, file)
+    write_atomically(file, text)
