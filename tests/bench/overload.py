@@ -80,6 +80,7 @@ def _row(
     late = sum(each.right for each in sent) - len(good)
     return {
         "times": times,
+        "seconds": options.seconds,
         "offered_per_s": len(sent) / options.seconds,
         "good_per_s": len(good) / options.seconds,
         "good_p50_ms": _ms([each.seconds for each in good], 0.5),
