@@ -1,8 +1,8 @@
 """Draw what the benchmarks wrote, as SVG: ``python -m tests.bench.plots``.
 
 ``overload.svg`` shows what is answered in time against what is offered (``build/overload.json``),
-``latency.svg`` the latency of each system against its load (``build/bench.json``). What is not there
-is left out.
+``latency.svg`` the latency of each system against its load (``build/bench.json``); what is not
+there is left out.
 """
 
 from __future__ import annotations

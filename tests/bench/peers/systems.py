@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import zipfile
@@ -25,16 +27,30 @@ from tests.bench.peers import environments
 from tests.bench.peers.environments import LITSERVE, MULTI_MODEL_SERVER, TORCHSERVE
 from tests.compat.record import record
 from tests.http.servers import ROOT, multipart
-from tests.ports import free_port
 
 HERE: Final = Path(__file__).parent
-_READY_LIMIT_S: Final = 180.0
+_READY_LIMIT_S: Final = 25.0
 _ASK_LIMIT_S: Final = 60.0
 _END_LIMIT_S: Final = 20.0
+_SHOWN: Final = 1500
+_FIRST_PORT: Final = 18_000
+_LAST_PORT: Final = 19_000
+_GIVEN: Final[set[int]] = set()
 _OK: Final = 200
 # The image's script waits so long between the end of what runs and the start of what is new.
 _ORIGINAL_PAUSE_S: Final = 5.0
 _FIRST_CLASS: Final = re.compile(rb'"class"\s*:\s*"([^"]*)"')
+
+
+def low_port() -> int:
+    """Return a free port that multi-model-server takes: it knows none above 32767."""
+    for port in range(_FIRST_PORT, _LAST_PORT):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
+    raise RuntimeError(f"no port from {_FIRST_PORT} to {_LAST_PORT} is free")
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,7 @@ class Peer(ABC):
     """One server; ``ready_s`` are the seconds from its start to its first answer."""
 
     job: Job
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=low_port)
     ready_s: float = 0.0
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -93,13 +109,33 @@ class Peer(ABC):
         """Return when a prediction is answered.
 
         Raises:
-            TimeoutError: none is in time; names its log.
+            TimeoutError: none is in time; shows the ends of its logs.
         """
         began = time.monotonic()
         while not self._answers():
             if time.monotonic() - began > _READY_LIMIT_S:
-                raise TimeoutError(f"{self.name} does not answer: see {self.job.directory}")
+                raise TimeoutError(f"{self.name} does not answer:\n{self._last_words()}")
             time.sleep(0.05)
+
+    def wait_open(self, port: int, path: str) -> None:
+        """Return when something answers on a port.
+
+        Raises:
+            TimeoutError: nothing does in time; shows the ends of its logs.
+        """
+        began = time.monotonic()
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                request(port, "GET", path)
+                return
+            if time.monotonic() - began > _READY_LIMIT_S:
+                raise TimeoutError(f"{self.name} does not listen:\n{self._last_words()}")
+            time.sleep(0.05)
+
+    def _last_words(self) -> str:
+        logs = sorted(self.job.directory.glob("*.log"))
+        texts = {log.name: log.read_text("utf-8", "replace") for log in logs}
+        return "\n".join(f"{name}: ...{text[-_SHOWN:]}" for name, text in texts.items())
 
     def top(self) -> str:
         """Return the class that it finds likeliest."""
@@ -176,6 +212,7 @@ class Original(Peer):
         # The server block of its image's configuration, on a port of loopback.
         (place / "nginx.conf").write_text(
             f"daemon off; worker_processes auto; pid {place}/nginx.pid;\n"
+            f"user {pwd.getpwuid(os.getuid()).pw_name};\n"
             f"error_log {place}/nginx-error.log;\nevents {{ worker_connections 768; }}\n"
             f"http {{ sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_timeout 65; gzip on;\n"
             f"include {root}/etc/nginx/mime.types; access_log {place}/nginx-access.log;\n"
@@ -227,7 +264,7 @@ class MultiModelServer(Peer):
         directory = ROOT / "build/bench/peers/multi-model-server"
         python = environments.interpreter("3.8")
         self._venv = environments.made(directory, python, MULTI_MODEL_SERVER)
-        self._management = free_port()
+        self._management = low_port()
         place, source = self.job.directory, self.job.directory / "source"
         (place / "store").mkdir()
         _unpacked(self.job.archive, source)
@@ -252,7 +289,7 @@ class MultiModelServer(Peer):
             command, "server.log", PATH=path, LOG_LOCATION=logs, METRICS_LOCATION=logs,
             TEMP=str(place), TMPDIR=str(place),
         )  # fmt: skip
-        _until_open(self._management)
+        self.wait_open(self._management, "/models")
         self._register()
 
     def _register(self) -> None:
@@ -319,8 +356,8 @@ class TorchServe(Peer):
     def prepare(self) -> None:
         directory = ROOT / "build/bench/peers/torchserve"
         self._venv = environments.made(directory, environments.interpreter("3.11"), TORCHSERVE)
-        self._management, metrics = free_port(), free_port()
-        grpc = free_port(), free_port()
+        self._management, metrics = low_port(), low_port()
+        grpc = low_port(), low_port()
         place = self.job.directory
         (place / "store").mkdir()
         network = [self._venv / "bin/python", HERE / "apps/torch_network.py", place / "network.pt"]
@@ -350,7 +387,7 @@ class TorchServe(Peer):
             command, "server.log", PATH=path, LOG_LOCATION=logs, METRICS_LOCATION=logs,
             TEMP=str(place), TMPDIR=str(place),
         )  # fmt: skip
-        _until_open(self._management)
+        self.wait_open(self._management, "/models")
         self._register("1.0")
 
     def _register(self, version: str) -> None:
@@ -390,14 +427,3 @@ def _unpacked(archive: Path, directory: Path) -> None:
             if name == "MANIFEST.json" or name.endswith(".py"):
                 continue
             (directory / Path(name).name).write_bytes(members.read(name))
-
-
-def _until_open(port: int) -> None:
-    began = time.monotonic()
-    while True:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            request(port, "GET", "/models")
-            return
-        if time.monotonic() - began > _READY_LIMIT_S:
-            raise TimeoutError(f"nothing listens on port {port}")
-        time.sleep(0.05)

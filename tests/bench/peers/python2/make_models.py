@@ -41,8 +41,9 @@ def _write(make, name, directory):
     symbol = mx.sym.softmax(net(mx.sym.Variable("data")), name="softmax")
     net(mx.nd.zeros((1, 3, SIDE, SIDE)))
     states = set(symbol.list_auxiliary_states())
+    # Copied: that engine cannot write what a forward has left in an order of its own.
     values = {
-        ("aux:" if key in states else "arg:") + key: value.data()
+        ("aux:" if key in states else "arg:") + key: mx.nd.array(value.data().asnumpy())
         for key, value in net.collect_params().items()
     }
     symbol.save(os.path.join(directory, name + "-symbol.json"))
