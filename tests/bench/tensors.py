@@ -1,0 +1,130 @@
+"""What a large tensor costs the server, binary and as JSON: ``python -m tests.bench.tensors``.
+
+A release takes 150,000 float32 (600 kB) and answers one number, so that all of the cost is in the
+way of the tensor to the engine. Runs of both forms alternate; the answers are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import mxnet as mx
+import numpy as np
+import psutil
+
+from mms_server.export import export_model
+from tests.bench.report import say, write
+from tests.http.servers import ROOT, Server, release_server, write_release
+
+NUMBERS: Final = 150_000
+MODEL: Final = "mean"
+_SEED: Final = 1
+_PATH: Final = f"/v2/models/{MODEL}/infer"
+_HEAD: Final = "Inference-Header-Content-Length"
+_ROW: Final = {"name": "data", "shape": [1, NUMBERS], "datatype": "FP32"}
+
+
+@dataclass
+class Form:
+    """One way to send the tensor; ``cpu_ms`` are the worker's milliseconds a request, by run."""
+
+    name: str
+    body: bytes
+    headers: dict[str, str]
+    cpu_ms: list[float] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print a table and write it as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.tensors", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, metavar="N")
+    parser.add_argument("--requests", type=int, default=40, metavar="N", help="of each run")
+    parser.add_argument("--output", type=Path, default=ROOT / "build/tensors.json", metavar="FILE")
+    options = parser.parse_args(argv)
+    values = np.random.default_rng(_SEED).random((1, NUMBERS), dtype=np.float32)
+    forms = [_binary(values), _json(values)]
+    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
+        place = Path(name)
+        release = write_release(place, _archive(place))
+        with release_server(place, release) as server:
+            (worker,) = server.workers()
+            means = {_asked(server, form) for form in forms}
+            if len(means) != 1 or abs(means.pop() - float(values.mean())) > 1e-4:
+                raise RuntimeError("the answers are not those of the tensor")
+            for run in range(options.runs):
+                for form in forms:
+                    form.cpu_ms.append(_cost_ms(server, worker, form, options.requests))
+                    say(f"run {run + 1}: {form.name} {form.cpu_ms[-1]:.2f} ms")
+    medians = [statistics.median(form.cpu_ms) for form in forms]
+    rows = ["| form | body kB | worker's CPU ms a request | all runs |", "|---|--:|--:|---|"]
+    rows += [
+        f"| {form.name} | {len(form.body) / 1000:.0f} | {median:.2f} "
+        f"| {' '.join(f'{one:.2f}' for one in form.cpu_ms)} |"
+        for form, median in zip(forms, medians, strict=True)
+    ]
+    rows.append(f"\nJSON costs {medians[1] / medians[0]:.0f} times as much.")
+    print("\n".join(rows))  # noqa: T201 - a program's output
+    found = [{"form": form.name, "bytes": len(form.body), "cpu_ms": form.cpu_ms} for form in forms]
+    write({"rows": found}, options.output)
+    return 0
+
+
+def _binary(values: np.ndarray) -> Form:
+    data = values.astype("<f4").tobytes()
+    row = {**_ROW, "parameters": {"binary_data_size": len(data)}}
+    head = json.dumps({"inputs": [row]}).encode()
+    kind = {"Content-Type": "application/octet-stream"}
+    return Form("binary", head + data, {_HEAD: str(len(head)), **kind})
+
+
+def _json(values: np.ndarray) -> Form:
+    row = {**_ROW, "data": values[0].tolist()}
+    body = json.dumps({"inputs": [row]}).encode()
+    return Form("JSON", body, {"Content-Type": "application/json"})
+
+
+def _asked(server: Server, form: Form) -> float:
+    answer = server.request("POST", _PATH, form.body, form.headers)
+    if answer.status != 200:
+        raise RuntimeError(f"{form.name}: {answer.status}: {answer.body[:200]!r}")
+    return float(answer.json["outputs"][0]["data"][0])
+
+
+def _cost_ms(server: Server, worker: int, form: Form, requests: int) -> float:
+    process = psutil.Process(worker)
+    before = process.cpu_times()
+    for _ in range(requests):
+        _asked(server, form)
+    after = process.cpu_times()
+    return 1000 * (after.user + after.system - before.user - before.system) / requests
+
+
+def _archive(directory: Path) -> Path:
+    source = directory / MODEL
+    source.mkdir()
+    mean = mx.sym.mean(mx.sym.Variable("data"), axis=1, keepdims=True)
+    symbol = mx.sym.broadcast_mul(mean, mx.sym.Variable("factor", shape=(1, 1)))
+    symbol.save(str(source / f"{MODEL}-symbol.json"))
+    mx.nd.save(str(source / f"{MODEL}-0000.params"), {"arg:factor": mx.nd.ones((1, 1))})
+    signature = {
+        "inputs": [{"data_name": "data", "data_shape": [0, NUMBERS]}],
+        "input_type": "application/json",
+        "outputs": [{"data_name": "mean", "data_shape": [0, 1]}],
+        "output_type": "application/json",
+    }
+    (source / "signature.json").write_text(json.dumps(signature))
+    target = directory / f"{MODEL}.model"
+    export_model(MODEL, str(source), None, str(target))
+    return target
+
+
+if __name__ == "__main__":
+    sys.exit(main())
