@@ -29,7 +29,7 @@ from tests.compat.record import record
 from tests.http.servers import ROOT, multipart
 
 HERE: Final = Path(__file__).parent
-_READY_LIMIT_S: Final = 25.0
+_READY_LIMIT_S: Final = 180.0
 _ASK_LIMIT_S: Final = 60.0
 _END_LIMIT_S: Final = 20.0
 _SHOWN: Final = 1500
