@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Final
 
 from mms_server import conf, cores, generations, golden, retire, unit_file
 from mms_server.archive import check
-from mms_server.errors import MMSError, NoRoomError
+from mms_server.errors import ConfError, MMSError, NoRoomError
 from mms_server.golden import Sample
 from mms_server.host import Host
 from mms_server.host_lock import locked
@@ -67,12 +68,15 @@ def tune(
 
     Raises:
         MMSError: the model is not served here, or has no golden samples to ask.
+        ConfError: ``file`` is wrong, does not name the model, or cannot be written.
         NoRoomError: a trial does not fit beside what is loaded.
         NothingInTimeError: no setting answers within ``p99_ms``.
         SupervisorError, ProbeError: a trial did not start.
     """
     with locked(host.layout, f"mms tune {model}", host.now()):
         live = _live(host, model)
+        if file is not None:
+            _require_writable(file, model)
         questions = _questions(host, live)
         serves = Candidate(live.workers, live.max_batch_size)
         found: list[Measured] = []
@@ -196,12 +200,24 @@ def _require_room(host: Host, live: Release, trial: Release) -> None:
         )
 
 
-def _write(host: Host, tuned: Tuned, file: Path) -> None:
-    """Write the settings and why into an mms.conf that names the model.
+def _require_writable(file: Path, model: str) -> None:
+    """Refuse, before minutes of measuring, a file in which the result could not be written.
 
     Raises:
-        ConfError: the file is wrong, or the model is not in it.
+        ConfError: it is wrong, does not name the model, or cannot be written.
     """
+    names = [spec.name for spec in conf.read(file).models]
+    if model not in names:
+        cause = f"{model!r} is not a model of --models."
+        fix = f"give the file that the host serves with --conf; this one has {', '.join(names)}."
+        raise ConfError(file, 0, cause, fix=fix)
+    if not os.access(file.parent, os.W_OK):
+        fix = "run it as root where the share can be written, or measure only, with --check."
+        raise ConfError(file, 0, "its directory cannot be written.", fix=fix)
+
+
+def _write(host: Host, tuned: Tuned, file: Path) -> None:
+    """Write the settings and why into an mms.conf that names the model."""
     best, made_at = tuned.best, host.now().date().isoformat()
     evidence = [f"{made_at}, for a p99 of {tuned.p99_ms:g} ms: {line(best)}"]
     now = [each for each in tuned.found if each.candidate == tuned.serves]
@@ -212,7 +228,6 @@ def _write(host: Host, tuned: Tuned, file: Path) -> None:
         "workers": str(best.candidate.workers),
         "max_batch_size": str(best.candidate.max_batch_size),
     }
-    conf.read(file)
     text = conf_text.with_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
     conf.parse(text, file)
     write_atomically(file, text)

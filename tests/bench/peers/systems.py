@@ -33,6 +33,10 @@ _READY_LIMIT_S: Final = 180.0
 _ASK_LIMIT_S: Final = 60.0
 _END_LIMIT_S: Final = 20.0
 _SHOWN: Final = 1500
+_UNPACK: Final = (
+    "import sys; from mms.model_loader import ModelLoader; "
+    "ModelLoader.load(dict([sys.argv[1].split('=', 1)]))"
+)
 _FIRST_PORT: Final = 18_000
 _LAST_PORT: Final = 19_000
 _GIVEN: Final[set[int]] = set()
@@ -226,6 +230,8 @@ class Original(Peer):
     def launch(self) -> None:
         place = self.job.directory
         archive = shutil.copy(self.job.archive, place / f"{self.job.name}.model")
+        # Once, as its image's script does: workers that unpack side by side meet half a model.
+        self._once([self._venv / "bin/python", "-c", _UNPACK, f"{self.job.name}={archive}"])
         nginx = [self.job.found.nginx, "-e", place / "nginx.log", "-c", place / "nginx.conf"]
         self.spawn(nginx, "nginx-out.log")
         self.spawn(
@@ -241,6 +247,11 @@ class Original(Peer):
             COMPAT_MODELS=f"{self.job.name}={archive}",
             PYTHONPATH=str(record.HERE / "python2"),
         )
+
+    def _once(self, command: Sequence[str | Path]) -> None:
+        words = [str(word) for word in command]
+        place = self.job.directory
+        subprocess.run(words, cwd=place, check=True, capture_output=True, timeout=_READY_LIMIT_S)
 
     @property
     def path(self) -> str:

@@ -121,9 +121,11 @@ def test_what_cannot_be_tuned(fake: FakeHost) -> None:
 def test_a_file_without_the_model_is_left_as_it_is(served: FakeHost) -> None:
     conf = served.write_conf({"b": "1"})
     before = conf.read_text()
+    looks = Looks(served.layout)
     with pytest.raises(ConfError, match="'a' is not a model of --models"):
-        tune(served.host, "a", 1000, conf, count=lambda: 2, look=Looks(served.layout))
+        tune(served.host, "a", 1000, conf, count=lambda: 2, look=looks)
     assert conf.read_text() == before
+    assert not looks.asked, "it is found out before anything is measured"
 
 
 @pytest.mark.parametrize(
