@@ -83,7 +83,7 @@ def tune(
         try:
             for candidate in search.candidates(count(), serves):
                 host.report(
-                    f"model {model}: try {candidate.workers} workers, batches of up to "
+                    f"model {model}: try {_counted(candidate.workers, 'worker')}, batches of up to "
                     f"{candidate.max_batch_size}"
                 )
                 with _ready(host, live, candidate) as socket:
@@ -116,12 +116,16 @@ def line(measured: Measured) -> str:
     """Return a measurement in one line."""
     seen, candidate = measured.window, measured.candidate
     text = (
-        f"{candidate.workers} workers, batches of up to {candidate.max_batch_size}, "
-        f"{measured.connections} connections: {seen.requests_per_s:.1f} requests/s, "
+        f"{_counted(candidate.workers, 'worker')}, batches of up to {candidate.max_batch_size}, "
+        f"{_counted(measured.connections, 'connection')}: {seen.requests_per_s:.1f} requests/s, "
         f"p50 {seen.p50_ms:.1f} ms, p99 {seen.p99_ms:.1f} ms"
     )
     text += f", {seen.failed} failed" if seen.failed else ""
     return text if measured.stable else f"{text} (not stable)"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _live(host: Host, model: str) -> Release:

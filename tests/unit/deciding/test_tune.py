@@ -64,7 +64,7 @@ def test_the_best_is_written_with_its_evidence(served: FakeHost) -> None:
     assert (
         "# mms tune: a: 2020-01-02, for a p99 of 1000 ms: 4 workers, batches of up to 1, " in text
     )
-    assert "# mms tune: a: before: 1 workers, batches of up to 8, 1 connections: 100.0 " in text
+    assert "# mms tune: a: before: 1 worker, batches of up to 8, 1 connection: 100.0 " in text
     assert served.serving() == before
     served.check_settled({"a": "1"})
     assert b'name="data"\r\n\r\n[[1, 2, 3]]' in looks.asked[0].body
