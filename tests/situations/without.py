@@ -151,6 +151,7 @@ def taken_away(mechanism: Mechanism, machines: Sequence[lab.Machine]) -> Iterato
     try:
         for machine, text in texts.items():
             _write(machine, place, text.replace(mechanism.old, mechanism.new))
+            lab.on(machine, "mms restart", timeout_s=300)
         yield
     finally:
         for machine, text in texts.items():
