@@ -156,8 +156,14 @@ def taken_away(mechanism: Mechanism, machines: Sequence[lab.Machine]) -> Iterato
     finally:
         for machine, text in texts.items():
             _write(machine, place, text)
-            changes.applied(machine, changes.SHARED_CONF)
+        for machine in machines:
+            # What the test has begun may still hold the host's lock.
+            changes.wait_until(lambda at=machine: _serves(at), f"{machine.name} serves", 180)  # type: ignore[misc]
             lab.on(machine, "mms restart", timeout_s=300)
+
+
+def _serves(machine: lab.Machine) -> bool:
+    return changes.apply(machine, changes.SHARED_CONF).returncode == 0
 
 
 def _write(machine: lab.Machine, place: str, text: str) -> None:
