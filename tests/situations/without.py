@@ -125,14 +125,6 @@ MECHANISMS: Final = (
         "        new_generation=True or _facts(observed.generation)\n",
         "test_pairs.py",
     ),
-    Mechanism(
-        "death-pace",
-        "a dead worker is started again at once",
-        "deaths/pace.py",
-        "FREE_DEATHS: Final = ",
-        "FREE_DEATHS: Final = 0 * ",
-        "test_changes.py::test_killed_worker_is_back_and_nobody_noticed",
-    ),
 )
 
 
