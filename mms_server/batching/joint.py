@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import mxnet as mx
 
 from mms_server import tensors
-from mms_server.inference_engines.onnx_module import OnnxModule, OnnxNetwork
+from mms_server.inference_engines.onnx_module import OnnxModule
 from mms_server.services.gluon_vision_service import GluonVisionService
 from mms_server.services.model_service import SingleNodeService, as_list
 from mms_server.services.module import bound_shape
@@ -214,7 +214,7 @@ class BoundNetwork:
 
 
 class FreeNetwork:
-    """The network of a vision service of Gluon, which takes any number of rows."""
+    """A network that takes any number of rows: of Gluon's vision service, and of ONNX Runtime."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -261,7 +261,7 @@ def network_of(service: Any) -> Network | None:
         return None
     module = getattr(service, "mx_model", None)
     if isinstance(module, OnnxModule):
-        return OnnxNetwork(module)
+        return FreeNetwork(service)
     # Any other Module may do more in its forward.
     return BoundNetwork(module, service.ctx) if type(module) is mx.mod.Module else None
 

@@ -24,6 +24,7 @@ from mms_server.batching.state import state_of
 from mms_server.batching.verdict import Verdict
 from mms_server.deaths.flights import MAX_BATCH
 from mms_server.golden import Sample
+from mms_server.services.module import made_rows
 
 LEAST_GAIN: Final = 0.1
 """Share of its cost that a forward must save in a batch."""
@@ -35,7 +36,6 @@ _RELATIVE: Final = 1e-4
 _BUDGET_S: Final = 0.1
 _MOST_RUNS: Final = 7
 _LEAST_RUNS: Final = 3
-_SEED: Final = 1
 _OFF: Final = "declare handle_batch if it takes batches"
 
 
@@ -148,15 +148,7 @@ def _tried(joint: ByNetwork, wanted: int, clock: Clock) -> dict[int, float]:
 
 
 def _random_rows(joint: ByNetwork, count: int) -> list[list[Any]]:
-    """Return rows of which no two are alike, as small as weights and as large as pixels."""
-    rng = np.random.default_rng(_SEED)
-    return [
-        [
-            mx.nd.array(rng.random(shape) * (1 if row % 2 else 255), dtype=joint.network.dtype)
-            for shape in joint.shapes
-        ]
-        for row in range(count)
-    ]
+    return made_rows(joint.shapes, count, joint.network.dtype)
 
 
 def _require_same(network: Network, rows: Sequence[Sequence[Any]], size: int) -> None:

@@ -13,23 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import mxnet as mx
 import numpy as np
 
+from mms_server.batching.joint import BoundNetwork, network_of
 from mms_server.errors import EngineError
 from mms_server.golden import Sample
 from mms_server.inference_engines import names
 from mms_server.inference_engines.comparison import Difference, compare
 from mms_server.inference_engines.int8 import quantized
 from mms_server.inference_engines.onnx_module import OnnxModule
-from mms_server.inference_engines.to_onnx import ConversionError
-from mms_server.services.model_service import SingleNodeService, as_list
-from mms_server.services.module import bound_shape
-from mms_server.services.mxnet_model_service import MXNetBaseService
+from mms_server.services.model_service import as_list
+from mms_server.services.module import bound_shape, made_rows
 
 _log = logging.getLogger(__name__)
 
-_SEED: Final = 1
 _MADE_ROWS: Final = 4
 _RUNS: Final = 3
 _LEAVE: Final = "leave the setting engine out."
@@ -65,27 +62,25 @@ def give(model: Any, chosen: Chosen, samples: Sequence[Sample]) -> Difference | 
     expected = [_outputs(service, row) for row in rows]
     before_s = _seconds(service, rows[0])
     try:
-        made = _MAKERS[chosen.name](service, rows)
-    except (
-        ConversionError,
-        mx.base.MXNetError,
-        ValueError,
-        TypeError,
-        KeyError,
-        RuntimeError,
-    ) as e:
-        reason = (str(e).strip().splitlines() or [type(e).__name__])[-1]
+        service.mx_model = _MAKERS[chosen.name](service, rows)
+        given = [_outputs(service, row) for row in rows]
+        after_s = _seconds(service, rows[0])
+    except Exception as error:
+        # Each engine raises kinds of its own, those of ONNX Runtime are derived from no other.
+        service.mx_model = reference
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise EngineError(
             f"model {model.name} cannot be computed by {chosen.name}: {reason}", fix=_LEAVE
-        ) from e
-    service.mx_model = made
-    try:
-        found = compare(expected, [_outputs(service, row) for row in rows], chosen.tolerance, what)
-        after_s = _seconds(service, rows[0])
-        _require_near(model, chosen, found)
-    except BaseException:
+        ) from error
+    found = compare(expected, given, chosen.tolerance, what)
+    if found.fault:
         service.mx_model = reference
-        raise
+        raise EngineError(
+            f"model {model.name} on {chosen.name} differs from MXNet by more than "
+            f"{chosen.tolerance:g}: {found.fault}",
+            fix=f"add golden samples like the model's real inputs, state the difference that "
+            f"clients can bear in engine_tolerance, or {_LEAVE}",
+        )
     _log.info(
         "%s is computed by %s: a forward takes %.2f ms instead of %.2f; on %d inputs the outputs "
         "are up to %.3g of their largest number apart, %g is allowed",
@@ -100,29 +95,13 @@ def give(model: Any, chosen: Chosen, samples: Sequence[Sample]) -> Difference | 
     return found
 
 
-def _require_near(model: Any, chosen: Chosen, found: Difference) -> None:
-    if found.fault:
-        raise EngineError(
-            f"model {model.name} on {chosen.name} differs from MXNet by more than "
-            f"{chosen.tolerance:g}: {found.fault}",
-            fix=f"add golden samples like the model's real inputs, state the difference that "
-            f"clients can bear in engine_tolerance, or {_LEAVE}",
-        )
-
-
 def _require_replaceable(model: Any, chosen: Chosen) -> None:
     """Refuse a service that runs its network otherwise than the base service does."""
-    service, kind = model.service, type(model.service)
-    plain = (
-        model.signature is not None
-        and getattr(kind, "inference", None) is SingleNodeService.inference
-        and getattr(kind, "_inference", None) is MXNetBaseService._inference  # noqa: SLF001 - the users' interface
-        and type(getattr(service, "mx_model", None)) is mx.mod.Module
-    )
-    if not plain:
+    if not isinstance(network_of(model.service), BoundNetwork):
         raise EngineError(
             f"model {model.name} cannot be computed by {chosen.name}: its service "
-            f"{kind.__name__} runs its network itself, not as MXNetBaseService does.",
+            f"{type(model.service).__name__} runs its network itself, not as MXNetBaseService "
+            "does.",
             fix=_LEAVE,
         )
     free = [row.data_name for row in model.signature.inputs if 0 in row.data_shape[1:]]
@@ -152,12 +131,7 @@ def _rows_of(service: Any, chosen: Chosen, samples: Sequence[Sample]) -> tuple[l
             "there are no golden samples, which int8 is calibrated with.",
             fix="export the model with --sample, or put samples beside the archive.",
         )
-    rng = np.random.default_rng(_SEED)
-    made = [
-        [mx.nd.array(rng.random(shape) * (1 if number % 2 else 255)) for shape in shapes]
-        for number in range(_MADE_ROWS)
-    ]
-    return made, "random input"
+    return made_rows(shapes, _MADE_ROWS, np.float32), "random input"
 
 
 def _outputs(service: Any, row: Row) -> list[Any]:

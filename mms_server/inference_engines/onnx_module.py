@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import mxnet as mx
@@ -31,55 +31,19 @@ class OnnxModule:
 
         Raises:
             ConversionError: it cannot be converted.
-            RuntimeError, ValueError: ONNX Runtime does not take what it was converted to.
         """
         return cls(session_of(converted(module)), module.data_shapes)
 
     def forward(self, data_batch: Any, is_train: bool = False) -> None:  # noqa: FBT001, FBT002 - Module's
         """Compute the outputs of a ``DataBatch``."""
         del is_train
-        inputs = dict(zip(self.data_names, data_batch.data, strict=True))
-        self._outputs = self.compute({name: each.asnumpy() for name, each in inputs.items()})
+        arrays = (each.asnumpy().astype(np.float32, copy=False) for each in data_batch.data)
+        found = self._session.run(None, dict(zip(self.data_names, arrays, strict=True)))
+        self._outputs = [mx.nd.array(each, dtype=each.dtype) for each in found]
 
     def get_outputs(self) -> list[Any]:
         """Return the outputs of the last forward."""
         return self._outputs
-
-    def compute(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """Return the outputs, as NDArrays, for numpy arrays by the inputs' names."""
-        given = {name: each.astype(np.float32, copy=False) for name, each in inputs.items()}
-        found = self._session.run(None, given)
-        return [mx.nd.array(each, dtype=each.dtype) for each in found]
-
-
-class OnnxNetwork:
-    """An :class:`OnnxModule` on rows (:class:`mms_server.batching.joint.Network`)."""
-
-    def __init__(self, module: OnnxModule) -> None:
-        self._module = module
-        self.dtype: Any = np.float32
-
-    def prepare(self, size: int) -> None:
-        """Do nothing: it takes any number of rows."""
-
-    def forget(self, size: int) -> None:
-        """Do nothing."""
-
-    def run(self, rows: Sequence[Sequence[Any]], size: int) -> list[Sequence[Any]]:
-        """Return the outputs of the rows.
-
-        Raises:
-            ValueError: they have not one row for each of the batch.
-        """
-        del size
-        columns = zip(self._module.data_names, zip(*rows, strict=True), strict=True)
-        inputs = {
-            name: np.concatenate([each.asnumpy() for each in column]) for name, column in columns
-        }
-        outputs = self._module.compute(inputs)
-        if any(not each.shape or each.shape[0] != len(rows) for each in outputs):
-            raise ValueError(f"the outputs of a batch of {len(rows)} have other sizes")
-        return [[each[row : row + 1] for each in outputs] for row in range(len(rows))]
 
 
 def session_of(model: bytes) -> Any:

@@ -1,7 +1,7 @@
 """Convert a bound network to ONNX, by MXNet's own exporter, in a process that is forked for it.
 
-What the conversion needs, the onnx package and copies of the parameters, is gone with the process:
-the workers are forked from the one that asks for it.
+What the conversion needs, copies of all parameters, is gone with the process: the workers are
+forked from the one that asks for it. And whatever the exporter does, it can be ended in time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import mxnet as mx
 import numpy as np
+import onnx
+from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
 LIMIT_S: Final = 300.0
 """A conversion takes about a second for each 50 MB of parameters."""
@@ -65,9 +67,6 @@ def converted(module: Any, limit_s: float = LIMIT_S) -> bytes:
 
 def unsupported(symbol: Any) -> list[str]:
     """Return the operators of a network that MXNet's exporter does not know, by name."""
-    # Its table is filled only where onnx can be imported; its loading is the fork's affair.
-    from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph  # noqa: PLC0415
-
     known = {name for table in MXNetGraph.registry_.values() for name in table}
     used = {node["op"] for node in json.loads(symbol.tojson())["nodes"]}
     return sorted(used - known - {"null"})
@@ -107,8 +106,6 @@ def _write(network: _Network, target: Path, fault: Path) -> None:
 
 def _strip(file: Path) -> None:
     """Let parameters be constants: named as inputs too, ONNX Runtime would not fold them."""
-    import onnx  # noqa: PLC0415 - only this process pays for it
-
     model = onnx.load(str(file))
     constants = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in constants]

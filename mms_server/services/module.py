@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from mms_server.errors import ServiceError
 
 _SYMBOL_SUFFIX = "-symbol.json"
 _PARAMS_SUFFIX = ".params"
+_SEED = 1
 _EXPORT_AGAIN = "export the model again with mxnet-model-export."
 
 _log = logging.getLogger(__name__)
@@ -28,6 +30,18 @@ def epoch_of(parameters: str, model_name: str) -> int:
 def bound_shape(shape: list[int]) -> tuple[int, ...]:
     """Return the shape that is bound: a batch of one, and 1 for every size that may be any."""
     return (1, *(size or 1 for size in shape[1:]))
+
+
+def made_rows(shapes: Sequence[tuple[int, ...]], count: int, dtype: Any) -> list[list[Any]]:
+    """Return rows of which no two are alike, as small as weights and as large as pixels.
+
+    A row has an array of each shape; they are the same at every call.
+    """
+    rng = np.random.default_rng(_SEED)
+    return [
+        [mx.nd.array(rng.random(shape) * (1 if row % 2 else 255), dtype=dtype) for shape in shapes]
+        for row in range(count)
+    ]
 
 
 def bind_module(

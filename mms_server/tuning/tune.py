@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from urllib3 import encode_multipart_formdata
 
 from mms_server import conf, cores, generations, golden, retire, unit_file
 from mms_server.archive import check
@@ -155,16 +156,13 @@ def _questions(host: Host, release: Release) -> list[Question]:
 
 
 def _question(model: str, signature: Signature, sample: Sample) -> Question:
-    boundary = uuid.uuid4().hex
-    parts = []
-    for row, value in zip(signature.inputs, sample.inputs, strict=True):
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{row.data_name}"'
-        if isinstance(value, bytes):
-            head += f'; filename="{row.data_name}.jpg"\r\nContent-Type: {signature.input_type}'
-        content = value if isinstance(value, bytes) else json.dumps(value).encode()
-        parts.append(head.encode() + b"\r\n\r\n" + content + b"\r\n")
-    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
-    return Question(f"/{model}/predict", body, f"multipart/form-data; boundary={boundary}")
+    fields: dict[str, Any] = {
+        row.data_name: (f"{row.data_name}.jpg", value, signature.input_type)
+        if isinstance(value, bytes)
+        else json.dumps(value)
+        for row, value in zip(signature.inputs, sample.inputs, strict=True)
+    }
+    return Question(f"/{model}/predict", *encode_multipart_formdata(fields))
 
 
 @contextmanager

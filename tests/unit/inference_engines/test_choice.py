@@ -10,6 +10,7 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
+import onnxruntime
 import pytest
 
 from mms_server.batching.joint import network_of
@@ -148,6 +149,29 @@ def test_without_samples_onnxruntime_is_compared_on_made_inputs() -> None:
     assert found.inputs >= 2
     assert isinstance(service.mx_model, OnnxModule)
     warm_up(model(service))
+
+
+@pytest.mark.parametrize("method", ["InferenceSession", "run"])
+def test_what_onnxruntime_raises_is_told(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its errors are derived from no kind but Exception."""
+
+    class Fail(Exception):  # noqa: N818 - as there
+        pass
+
+    class Session:
+        def __init__(self, *_args: object, **_kwargs: object) -> None:
+            if method == "InferenceSession":
+                raise Fail("no kernel for it")
+
+        def run(self, *_args: object) -> None:
+            raise Fail("no kernel for it")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    service = Service(convolution())
+    reference = service.mx_model
+    with pytest.raises(EngineError, match="cannot be computed by onnxruntime: no kernel for it"):
+        choice.give(model(service), Chosen(names.ONNXRUNTIME, 0.001), [])
+    assert service.mx_model is reference
 
 
 def test_without_samples_there_is_no_int8() -> None:
