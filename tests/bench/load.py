@@ -17,8 +17,8 @@ _SCRIPT = Path(__file__).with_name("predict.lua")
 _REQUEST_LIMIT_S = 30.0
 _VERSION = b"HTTP/1.1 "
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,9})\r\n", re.IGNORECASE)
-_FIRST_CLASS = re.compile(rb'"class"\s*:\s*"([^"]*)"')
-_OK = 200
+FIRST_CLASS = re.compile(rb'"class"\s*:\s*"([^"]*)"')
+OK = 200
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ async def _one(target: Target, request: bytes, planned: float) -> Sent:
         answer = b""
     head = answer[len(_VERSION) : len(_VERSION) + 3] if answer.startswith(_VERSION) else b""
     status = int(head) if head.isdigit() else 0
-    best = _FIRST_CLASS.search(answer) if status == _OK else None
+    best = FIRST_CLASS.search(answer) if status == OK else None
     right = best is not None and best[1] == target.top.encode()
     return Sent(loop.time() - planned, late, right, status)
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.edge import Programs
-from tests.bench.load import Sent, Target, open_loop
+from tests.bench.load import OK, Sent, Target, open_loop
 from tests.bench.measure import Contestant
 from tests.bench.models import Subject
-from tests.bench.peers.systems import PEERS, Job, Peer
-from tests.http.servers import multipart
+from tests.bench.peers.peer import Job, Peer
+from tests.bench.peers.systems import PEERS
 
-_OK: Final = 200
 _RATE_PER_S: Final = 20.0
 _AROUND_S: Final = 4.0
 _LONGEST_S: Final = 60.0
@@ -69,13 +68,8 @@ def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> 
         own = peer.top()
         if own != top and peer.engine == "mxnet":
             say(f"  {peer.name} finds {own} likeliest, the bare loop {top}")
-        found.append(Contestant(peer.name, peer.engine, _target(peer, own), peer.pids()))
+        found.append(Contestant(peer.name, peer.engine, peer.target(own), peer.pids()))
     return found
-
-
-def _target(peer: Peer, top: str) -> Target:
-    body, kind = multipart({"data": ("picture.jpg", "image/jpeg", peer.job.picture)})
-    return Target(peer.port, peer.path, body, kind, top)
 
 
 def update(peer: Peer) -> Updated:
@@ -83,8 +77,8 @@ def update(peer: Peer) -> Updated:
     count = int(_RATE_PER_S * (_LONGEST_S + 2 * _AROUND_S))
     schedule = [number / _RATE_PER_S for number in range(count)]
     taken: list[float] = []
-    sent = asyncio.run(_under_load(peer, _target(peer, peer.top()), schedule, taken))
-    failed = sum(each.status != _OK for each in sent)
+    sent = asyncio.run(_under_load(peer, peer.target(peer.top()), schedule, taken))
+    failed = sum(each.status != OK for each in sent)
     longest = max(each.seconds for each in sent)
     return Updated(peer.name, peer.update_is, taken[0], len(sent), failed, longest, peer.ready_s)
 
