@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +35,15 @@ class Account:
     record: Path
 
     @classmethod
-    def start(cls, directory: Path) -> Account:
-        """Start an emulator on loopback; wait until it answers."""
+    def start(cls, directory: Path, address: str = "127.0.0.1") -> Account:
+        """Start an emulator, on loopback or on the test hosts' network; wait until it answers."""
         port, record = free_port(), directory / "calls"
         record.touch()
-        command = [sys.executable, "-m", "tests.aws.emulator", str(port), str(record)]
+        record.with_suffix(".hosts").touch()
+        command = [sys.executable, "-m", "tests.aws.emulator", address, str(port), str(record)]
         with (directory / "emulator.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://{address}:{port}"
         end = time.monotonic() + 30
         while True:
             try:
@@ -84,8 +85,12 @@ class Account:
         )  # fmt: skip
 
     def calls(self) -> set[str]:
-        """Return all calls that were made to the account so far."""
+        """Return all calls that were made to the account so far, but for those of its hosts."""
         return set(self.record.read_text(encoding="utf-8").split())
+
+    def calls_of_hosts(self) -> set[str]:
+        """Return all calls that instances made with the rights of their role."""
+        return set(self.record.with_suffix(".hosts").read_text(encoding="utf-8").split())
 
     @contextmanager
     def refusing(self, call: str, code: str, message: str) -> Iterator[None]:
@@ -98,19 +103,43 @@ class Account:
     @contextmanager
     def balancing(self, address: tuple[str, int]) -> Iterator[None]:
         """Answer at the load balancer's name while hosts are registered, by one server for all."""
-        client = self.client("elbv2")
-
-        def targets() -> Targets:
-            found: Targets = {}
-            for group in client.describe_target_groups()["TargetGroups"]:
-                health = client.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
-                for each in health["TargetHealthDescriptions"]:
-                    found[each["Target"]["Id"]] = address
-            return found
-
-        balancer = Balancer((self.balancer_address, 80), targets)
+        balancer = Balancer(
+            (self.balancer_address, 80), lambda: dict.fromkeys(self.targets(), address)
+        )
         yield
         balancer.close()
+
+    @contextmanager
+    def balancing_hosts(self, addresses: Callable[[], dict[str, str]]) -> Iterator[None]:
+        """Answer at the load balancer's name by the hosts that are registered and healthy.
+
+        ``addresses`` returns id -> address of the instances that there are.
+        """
+        health = self.record.with_suffix(".health")
+
+        def targets() -> Targets:
+            known = addresses()
+            return {each: (known[each], 80) for each in self.targets() if each in known}
+
+        def tell(states: dict[str, str]) -> None:
+            written = health.with_suffix(".new")
+            written.write_text(json.dumps(states))
+            written.replace(health)
+
+        balancer = Balancer((self.balancer_address, 80), targets, tell)
+        yield
+        balancer.close()
+
+    def targets(self) -> dict[str, str]:
+        """Return the instances that are targets, with their states."""
+        client = self.client("elbv2")
+        return {
+            each["Target"]["Id"]: each["TargetHealth"]["State"]
+            for group in client.describe_target_groups()["TargetGroups"]
+            for each in client.describe_target_health(TargetGroupArn=group["TargetGroupArn"])[
+                "TargetHealthDescriptions"
+            ]
+        }
 
     @property
     def balancer_address(self) -> str:

@@ -32,10 +32,19 @@ def answers_ping(address: tuple[str, int]) -> bool:
 
 
 class Balancer:
-    """Serves at an address until it is closed. ``targets`` is asked twice a second."""
+    """Serves at an address until it is closed.
 
-    def __init__(self, listen: tuple[str, int], targets: Callable[[], Targets]) -> None:
+    ``targets`` is asked twice a second, and ``tell`` is told the states of all then.
+    """
+
+    def __init__(
+        self,
+        listen: tuple[str, int],
+        targets: Callable[[], Targets],
+        tell: Callable[[dict[str, str]], None] = lambda _states: None,
+    ) -> None:
         self._targets = targets
+        self._tell = tell
         self._healthy: list[tuple[str, tuple[str, int]]] = []
         self._turn = 0
         self._under_way: Counter[str] = Counter()
@@ -69,9 +78,8 @@ class Balancer:
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def health(self) -> dict[str, str]:
+    def _health(self, wanted: set[str]) -> dict[str, str]:
         """Return the state of each target, as AWS calls it."""
-        wanted = set(self._targets())
         with self._lock:
             healthy = {name for name, _ in self._healthy}
             busy = {name for name, count in self._under_way.items() if count}
@@ -80,9 +88,11 @@ class Balancer:
 
     def _follow(self) -> None:
         while not self._closed.wait(EVERY_S):
-            healthy = [each for each in sorted(self._targets().items()) if answers_ping(each[1])]
+            wanted = self._targets()
+            healthy = [each for each in sorted(wanted.items()) if answers_ping(each[1])]
             with self._lock:
                 self._healthy = healthy
+            self._tell(self._health(set(wanted)))
 
     def _next(self) -> tuple[str, tuple[str, int]] | None:
         with self._lock:

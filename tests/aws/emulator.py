@@ -1,8 +1,10 @@
-"""AWS on loopback: moto, and the few answers of AWS that it lacks. ``emulator.py PORT RECORD``.
+"""AWS here: moto, and the few answers of AWS that it lacks. ``emulator.py ADDRESS PORT RECORD``.
 
 All that differs from AWS is here, so that no role needs a branch for tests. Every call but those of
 the tests themselves is written to the file RECORD as ``service:Action``, one a line, once each.
 RECORD with the suffix ``.refused`` may name calls that are refused, with code and message, as JSON.
+Calls of hosts are in RECORD with the suffix ``.hosts`` instead. At an address that is not loopback,
+the instances are hosts that really run: see tests/aws/living.py.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from moto.s3.exceptions import S3ClientError
 from moto.s3.responses import S3Response
 from moto.server import main
 
-from tests.aws.loopback import CENSUS, balancer_address
+from tests.aws import living
+from tests.aws.loopback import CENSUS, HOSTS, balancer_address
+from tests.aws.wrapping import wrap
 
 # What a new load balancer says of itself; moto says three of them.
 ATTRIBUTES = {
@@ -52,16 +56,6 @@ ATTRIBUTES = {
 }
 
 REFRESHES: dict[str, list[dict[str, Any]]] = {}
-
-
-def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
-    """Replace a method by ``around``, which gets the original as its first argument."""
-    original = getattr(owner, name)
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return around(original, self, *args, **kwargs)
-
-    setattr(owner, name, method)
 
 
 def complete_attributes(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
@@ -140,15 +134,17 @@ def disable_metrics_collection(self: Any) -> ActionResult:
 
 def record_calls(file: Path) -> None:
     """Write the name of each call to the file, once; refuse what the file beside it says."""
-    refusals = file.with_suffix(".refused")
+    refusals, hosts = file.with_suffix(".refused"), file.with_suffix(".hosts")
 
     def refusal(caller: Any, service: str, action: str) -> ServiceException | None:
-        if f"Credential={CENSUS}/" in str(caller.headers.get("Authorization", "")):
+        authorization = str(caller.headers.get("Authorization", ""))
+        if f"Credential={CENSUS}/" in authorization:
             return None
         name = f"{service}:{action}"
+        record = hosts if f"Credential={HOSTS}/" in authorization else file
         # The file, not memory: a test that starts empties it.
-        if name not in file.read_text(encoding="utf-8").split():
-            with file.open("a", encoding="utf-8") as stream:
+        if name not in record.read_text(encoding="utf-8").split():
+            with record.open("a", encoding="utf-8") as stream:
                 stream.write(name + "\n")
         told = json.loads(refusals.read_text()) if refusals.exists() else {}
         # It is written in the form of the service whose module it is of.
@@ -172,8 +168,8 @@ def record_calls(file: Path) -> None:
     wrap(S3Response, "_authenticate_and_authorize_s3_action", call_s3)
 
 
-def serve(port: str, record: str) -> None:
-    """Serve AWS on 127.0.0.1 until the process is ended."""
+def serve(address: str, port: str, record: str) -> None:
+    """Serve AWS until the process is ended."""
     wrap(FakeLoadBalancer, "__init__", complete_attributes)
     wrap(LaunchTemplate, "__init__", without_own_tags)
     wrap(Instance, "terminate", with_its_parts)
@@ -183,8 +179,10 @@ def serve(port: str, record: str) -> None:
     # Where this one's load balancer answers clients: tests/aws/balancer.py.
     wrap(FakeLoadBalancer, "__init__", partial(with_name, address=balancer_address(int(port))))
     record_calls(Path(record))
-    main(["--host", "127.0.0.1", "--port", port])
+    if not ip_address(address).is_loopback:
+        living.install(Path(record).with_suffix(".health"))
+    main(["--host", address, "--port", port])
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:3])
+    serve(*sys.argv[1:4])

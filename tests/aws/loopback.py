@@ -8,3 +8,6 @@ def balancer_address(port: int) -> str:
 
 CENSUS = "census"
 """The key of the tests' own calls, which are none of an operator's."""
+
+HOSTS = "hosts"
+"""The key that instances get for their role."""

@@ -81,5 +81,21 @@ def of_policy(policy: dict[str, Any]) -> set[str]:
 
 def of_operator() -> set[str]:
     """Return the rights that the project says an operator needs."""
-    text = (POLICIES / "files" / "operator_policy.json").read_text(encoding="utf-8")
+    return _of_file("operator_policy.json")
+
+
+def of_host() -> set[str]:
+    """Return the rights that a host's role gives."""
+    text = (POLICIES / "templates" / "host_policy.json.j2").read_text(encoding="utf-8")
     return of_policy(json.loads(text))
+
+
+def of_choices(*names: str) -> set[str]:
+    """Return the rights that choices beside the defaults need, by the names of their statements."""
+    return _of_file("operator_policy_of_choices.json", names)
+
+
+def _of_file(name: str, only: tuple[str, ...] = ()) -> set[str]:
+    policy = json.loads((POLICIES / "files" / name).read_text(encoding="utf-8"))
+    chosen = [each for each in policy["Statement"] if not only or each["Sid"] in only]
+    return of_policy({"Statement": chosen})

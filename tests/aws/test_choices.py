@@ -19,14 +19,6 @@ RECORD = "models.example.com"
 PUBLIC_KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2s0QmH0t1zvJ9d3cVhX1mXH3bX6D7rVZC2QF1vGm4x operator"
 )
-# As docs/aws.md says.
-MORE_RIGHTS = {
-    "ec2:ImportKeyPair",
-    "ec2:DeleteKeyPair",
-    "route53:ListResourceRecordSets",
-    "route53:ChangeResourceRecordSets",
-    "route53:ListHostedZones",
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ def owned(account: Account) -> Owned:
 def test_what_there_is_already_is_used_and_kept(
     account: Account, owned: Owned, tmp_path: Path
 ) -> None:
-    before = account.census()
+    before, network = account.census(), network_of(account, owned)
     values = tmp_path / "choices.json"
     values.write_text(json.dumps(owned.choices()))
     made = ["playbooks/provision.yml", "-e", "mms_cloud=aws", *IMAGE, "-e", f"@{values}"]
@@ -88,14 +80,35 @@ def test_what_there_is_already_is_used_and_kept(
     hosts = instances_of(account)
     assert {each["SubnetId"] for each in hosts} == set(owned.subnets)
     assert {each["KeyName"] for each in hosts} == {NAME}
+    # Its own security groups aside, nothing of it is changed.
+    assert network_of(account, owned) == network
     assert_https(account, owned)
     assert [each["Name"] for each in aliases(account, owned)] == [f"{RECORD}."]
 
     account.play(*TEARDOWN, "-e", f"@{values}", "-e", f"confirm={NAME}").ended_well()
     assert account.census() == before
+    assert network_of(account, owned) == network
     assert aliases(account, owned) == []
     needed = rights.of_calls(account.calls()) - rights.of_operator()
-    assert needed == MORE_RIGHTS
+    assert needed == rights.of_choices("KeyPair", "Name")
+
+
+def network_of(account: Account, owned: Owned) -> list[Any]:
+    """Return all that is to be said of the network and its subnets."""
+    ec2 = account.client("ec2")
+    within = [{"Name": "vpc-id", "Values": [owned.vpc]}]
+    names = [("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")]
+    subnets = ec2.describe_subnets(Filters=within)["Subnets"]
+    for each in subnets:
+        # What is in it counts.
+        del each["AvailableIpAddressCount"]
+    return [
+        ec2.describe_vpcs(VpcIds=[owned.vpc])["Vpcs"],
+        [ec2.describe_vpc_attribute(VpcId=owned.vpc, Attribute=name)[key] for name, key in names],
+        subnets,
+        ec2.describe_route_tables(Filters=within)["RouteTables"],
+        ec2.describe_network_acls(Filters=within)["NetworkAcls"],
+    ]
 
 
 def assert_https(account: Account, owned: Owned) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from pathlib import Path
 
 import botocore.session
 from botocore import xform_name
 
-from tests.aws.rights import of_policy
+from tests.aws import rights
 
 ROOT = Path(__file__).resolve().parents[3]
 RIGHTS_OF_COMMANDS = {
@@ -22,16 +21,10 @@ RIGHTS_OF_COMMANDS = {
 WITH_GET_OBJECT = {"s3:GetObjectVersion", "s3:ListBucket"}
 
 
-def allowed() -> set[str]:
-    """Return the rights that the policy gives."""
-    text = (ROOT / "roles/aws_access/templates/host_policy.json.j2").read_text(encoding="utf-8")
-    return of_policy(json.loads(text))
-
-
 def of_server() -> set[str]:
     """Return the rights of the calls in the server's code, by the names that botocore gives."""
     session = botocore.session.get_session()
-    rights = {
+    named = {
         xform_name(operation): f"{service}:{operation}"
         for service in ("s3", "cloudwatch")
         for operation in session.get_service_model(service).operation_names
@@ -40,7 +33,7 @@ def of_server() -> set[str]:
     for file in (ROOT / "mms_server").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                found |= {rights[node.func.attr]} if node.func.attr in rights else set()
+                found |= {named[node.func.attr]} if node.func.attr in named else set()
     return found
 
 
@@ -57,4 +50,4 @@ def of_start() -> set[str]:
 def test_a_host_may_do_what_it_does_and_no_more() -> None:
     used = of_server() | of_start()
     assert "s3:GetObject" in of_server()
-    assert allowed() == used | WITH_GET_OBJECT
+    assert rights.of_host() == used | WITH_GET_OBJECT

@@ -1,0 +1,185 @@
+"""From an empty account to hosts that serve, one of them started by itself, and back to nothing.
+
+The account is the emulator's; its hosts are test hosts with their instances' addresses, and they
+find the test hosts' shared file system by the name that AWS gives.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from testhosts.lab import Lab
+from tests import lab
+from tests.aws import rights
+from tests.aws.account import REGION, ROOT, Account
+from tests.aws.instances import OUTPUT, Instances, followed, on
+from tests.aws.metadata import served
+from tests.aws.test_fleet import IMAGE, NAME, TEARDOWN
+from tests.situations import changes
+from tests.situations.load import Load, Request
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(5400)]
+
+DRAIN_S = 15
+START_S = 1500
+
+
+@pytest.fixture
+def hosts_lab() -> Lab:
+    opened = Lab.open(ROOT)
+    opened.nfs.start()
+    # It is a new file system.
+    shutil.rmtree(opened.state.efs / "models", ignore_errors=True)
+    return opened
+
+
+@pytest.fixture
+def living(tmp_path: Path, hosts_lab: Lab) -> Iterator[Account]:
+    """An account at the test hosts' gateway, which its hosts can reach."""
+    account = Account.start(tmp_path, hosts_lab.inventory.gateway)
+    yield account
+    account.stop()
+
+
+@pytest.fixture
+def instances(living: Account, hosts_lab: Lab) -> Iterator[Instances]:
+    with (
+        served(hosts_lab.inventory.gateway, REGION, NAME) as metadata,
+        followed(living, hosts_lab, metadata) as running,
+        living.balancing_hosts(running.addresses),
+    ):
+        yield running
+
+
+def choices(account: Account, opened: Lab) -> dict[str, Any]:
+    """Return what an operator would write into deployment.yml, and what differs from AWS."""
+    network = opened.inventory.gateway.rpartition(".")[0]
+    return {
+        "aws_hosts_count": 2,
+        "aws_network_cidr": f"{network}.0/24",
+        "aws_network_subnets": [
+            {"zone": "a", "cidr": f"{network}.128/26"},
+            {"zone": "b", "cidr": f"{network}.192/26"},
+        ],
+        "aws_network_ssh_from": [f"{opened.inventory.gateway}/32"],
+        "aws_access_public_key": opened.state.ssh_key.with_suffix(".pub").read_text().strip(),
+        "mms_aws_ssh_key": str(opened.state.ssh_key),
+        # Hosts are made anew at the same addresses, with other host keys.
+        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+        "aws_load_balancer_deregistration_s": DRAIN_S,
+        "aws_autoscaling_endpoints": {"s3": account.url, "autoscaling": account.url},
+        "mms_verify_model": "digits",
+        "mms_verify_file": str(lab.SEVEN),
+        "mms_upgrade_packages": False,
+        "mms_upgrade_reboot": "never",
+    }
+
+
+def wait_for_targets(account: Account, count: int, instances: Instances, timeout_s: float) -> float:
+    """Wait until so many targets are healthy, and no others are registered; return the seconds."""
+    began = time.monotonic()
+    while (found := account.targets()) != dict.fromkeys(found, "healthy") or len(found) != count:
+        assert not instances.problems(), instances.problems()
+        assert time.monotonic() - began < timeout_s, found
+        time.sleep(1)
+    return time.monotonic() - began
+
+
+def test_from_an_empty_account_to_hosts_that_serve(
+    living: Account,
+    instances: Instances,
+    hosts_lab: Lab,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    values = tmp_path / "choices.json"
+    values.write_text(json.dumps(choices(living, hosts_lab)))
+    options = ["-e", "mms_cloud=aws", *IMAGE, "-e", f"@{values}"]
+    living.play("site.yml", *options, timeout_s=1800).ended_well()
+    assert living.targets() == dict.fromkeys(instances.hosts, "healthy")
+    assert len(instances.hosts) == 2
+    again = living.play("site.yml", *options, timeout_s=900).ended_well()
+    assert {host: counts["changed"] for host, counts in again.recap.items()} == dict.fromkeys(
+        again.recap, 0
+    ), again.output[-6000:]
+
+    request = Request.of_image(living.balancer_address, "digits", lab.SEVEN, changes.a_seven)
+    with Load([request], busy=2, idle=8) as load:
+        load.wait_for_answers(20)
+        own = start_by_itself(living, instances, record_property)
+        load.wait_for_answers(40)
+        update(living, options, tmp_path)
+        living.play("playbooks/upgrade.yml", *options, timeout_s=1800).ended_well()
+        wait_for_targets(living, 3, instances, 60)
+        end_one(living, instances, own)
+        load.wait_for_answers(40)
+    record_property("load", str(load.report))
+    assert not load.report.failed, load.report
+    assert not load.report.wrong, load.report
+    assert rights.of_calls(living.calls_of_hosts()) - rights.SESSIONS <= rights.of_host()
+    assert "autoscaling:CompleteLifecycleAction" in living.calls_of_hosts()
+    used = rights.of_calls(living.calls())
+    assert used <= rights.of_operator() | rights.of_choices("KeyPair", "Upgrades")
+    assert rights.of_choices("Upgrades") <= used
+
+    living.play(*TEARDOWN, "-e", f"@{values}", "-e", f"confirm={NAME}").ended_well()
+    assert living.census() == {}
+
+
+def start_by_itself(
+    account: Account, instances: Instances, record_property: Callable[[str, object], None]
+) -> str:
+    """Ask the group for a host: it comes to serve, with nobody but its user data; return its id."""
+    before = set(instances.hosts)
+    scaling = account.client("autoscaling")
+    scaling.set_desired_capacity(AutoScalingGroupName=NAME, DesiredCapacity=1)
+    try:
+        took = wait_for_targets(account, 3, instances, START_S)
+    except AssertionError:
+        for identity in set(instances.hosts) - before:
+            print(on(instances.hosts[identity], f"tail -n 60 {OUTPUT}"))  # noqa: T201 - why it failed
+        raise
+    record_property("seconds until a host that starts by itself is a target", round(took))
+    (own,) = set(instances.hosts) - before
+    address = instances.hosts[own].spec.address
+    with lab.SEVEN.open("rb") as picture:
+        answer = requests.post(
+            f"http://{address}/digits/predict", files={"data": picture}, timeout=60
+        )
+    assert answer.json()["prediction"][0][0]["class"] == "7"
+    return own
+
+
+def update(account: Account, options: list[str], directory: Path) -> None:
+    """Change what the fleet serves; the host that started by itself is one of it."""
+    archives = directory / "archives"
+    archives.mkdir()
+    changes.variant(archives / "digits.model", changes.in_words)
+    (archives / "mms.conf").write_text((lab.MODELS / "mms.conf").read_text())
+    changed = [
+        "-e", f"mms_service_conf={archives}/mms.conf", "-e", f"mms_service_archives={archives}",
+        "-e", "mms_verify_class=seven", "-e", "mms_fleet_soak_s=5",
+    ]  # fmt: skip
+    done = account.play("playbooks/update_models.yml", *options, *changed, timeout_s=900)
+    assert len([host for host in done.ended_well().recap if host != "localhost"]) == 3
+    options += changed
+
+
+def end_one(account: Account, instances: Instances, own: str) -> None:
+    """End the group's host as scaling in does: it is drained first."""
+    account.client("autoscaling").terminate_instance_in_auto_scaling_group(
+        InstanceId=own, ShouldDecrementDesiredCapacity=True
+    )
+    assert own not in account.targets()
+    end = time.monotonic() + DRAIN_S + 60
+    while own in instances.hosts:
+        assert time.monotonic() < end
+        time.sleep(0.5)
