@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mms_server.errors import NoRoomError
 from mms_server.forecast import Facts, Forecast, forecast
 from mms_server.host import Host
-from mms_server.measured import Known, Measured, need, read
+from mms_server.measured import Known, Measured, Need, need, read
 from mms_server.plan import ModelAction, Observed, Plan, as_text
 from mms_server.release import Release
 from mms_server.supervisor import Usage
@@ -62,17 +62,29 @@ def gather(host: Host, wanted: Wanted, observed: Observed) -> Facts:
     there = [name for name, state in observed.states.items() if not state.gone]
     usage = host.supervisor.usage(there)
     needs = {
-        release.id: need(
-            release,
-            wanted.contents[model].size_bytes,
-            read(host.layout.measured_file(release.id)),
-            _known(host, observed.models.get(model), usage),
+        release.id: expected(
+            host, release, wanted.contents[model].size_bytes, observed.models.get(model), usage
         )
         for model, release in wanted.releases.items()
     }
     loaded = {name: found.memory_bytes or 0 for name, found in usage.items()}
     reserve = host.settings.memory_reserve
     return Facts(memory.total, memory.available, reserve, needs, loaded)
+
+
+def expected(
+    host: Host,
+    release: Release,
+    archive_bytes: int,
+    replaces: str | None,
+    usage: Mapping[str, Usage],
+) -> Need:
+    """Return what a release needs, by what is known of it and of the one that it replaces.
+
+    ``usage`` is that of the loaded releases, of which ``replaces`` is one if it is given.
+    """
+    seen = read(host.layout.measured_file(release.id))
+    return need(release, archive_bytes, seen, _known(host, replaces, usage))
 
 
 def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> Known | None:

@@ -18,6 +18,7 @@ from mms_server.errors import ConfError, MMSError, NoRoomError
 from mms_server.golden import Sample
 from mms_server.host import Host
 from mms_server.host_lock import locked
+from mms_server.outcome import expected
 from mms_server.release import Release, write_atomically
 from mms_server.signature import Signature
 from mms_server.texts import size
@@ -187,17 +188,17 @@ def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
 
 
 def _require_room(host: Host, live: Release, trial: Release) -> None:
-    """Refuse a trial that may not fit: it is taken to need what serves, once for each worker."""
-    used = host.supervisor.usage([live.id])[live.id].memory_bytes or 0
-    needed = used * max(trial.workers, live.workers) // live.workers
+    """Refuse a trial that does not fit beside what is loaded."""
+    usage = host.supervisor.usage([live.id])
+    archive_bytes = host.store.content(live.archive_sha256).size_bytes
+    needed = expected(host, trial, archive_bytes, live.id, usage).peak_bytes
     memory = host.memory()
-    reserve = host.settings.memory_reserve
-    lacking = needed - (memory.available - reserve)
+    lacking = needed - (memory.available - host.settings.memory_reserve)
     if lacking > 0:
         raise NoRoomError(
             [live.model],
             lacking,
-            f"a trial beside it may need {size(needed)}, {size(lacking)} more than is free.",
+            f"a trial beside it needs {size(needed)}, {size(lacking)} more than is free.",
             fix="tune on a host with more memory, or with fewer models.",
         )
 

@@ -14,6 +14,7 @@ from mms_server.conf import read
 from mms_server.errors import ConfError, MMSError, NoRoomError, SupervisorError
 from mms_server.golden import Sample
 from mms_server.layout import Layout
+from mms_server.measured import WORKER_BYTES
 from mms_server.release import Release
 from mms_server.tuning.clients import Question
 from mms_server.tuning.search import Candidate, Window
@@ -100,12 +101,14 @@ def test_a_trial_that_does_not_start_is_removed(served: FakeHost) -> None:
 
 
 def test_a_trial_has_to_fit(served: FakeHost) -> None:
-    served.memory_bytes = 4 * MIB
+    # What serves, with one worker, takes one MiB, and was measured with as much.
+    beside = MIB + 3 * WORKER_BYTES
+    served.memory_bytes = MIB + beside - 1
     looks = Looks(served.layout)
-    # What serves takes one MiB, so three are free, and four workers may need four.
-    with pytest.raises(NoRoomError, match="a trial beside it may need"):
+    with pytest.raises(NoRoomError, match="a trial beside it needs"):
         tune(served.host, "a", 1000, None, count=lambda: 4, look=looks)
-    assert tune(served.host, "a", 1000, None, count=lambda: 3, look=looks)
+    served.memory_bytes += 1
+    assert tune(served.host, "a", 1000, None, count=lambda: 4, look=looks)
 
 
 def test_what_cannot_be_tuned(fake: FakeHost) -> None:
