@@ -17,13 +17,15 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 # In an order in which each finds what it needs.
 ROLES = (
     "aws_plan", "aws_network", "aws_storage", "aws_access", "aws_load_balancer", "aws_hosts",
-    "aws_observability", "aws_autoscaling", "aws_dns",
+    "aws_observability", "aws_bundle", "aws_autoscaling", "aws_dns",
 )  # fmt: skip
 CHOICES = {
     "aws_hosts_count": 1,
     "mms_aws_account": "123456789012",
     "aws_dns_zone": "example.com",
     "aws_dns_record": "models.example.com",
+    "aws_bundle_bucket": f"{NAME}-123456789012",
+    "aws_bundle_variables": {"efs_mount_source": "fs-0123456789abcdef0:/"},
 }
 
 
@@ -63,6 +65,10 @@ def test_each_role_alone(account: Account, tmp_path: Path) -> None:
     tags = {each["Key"]: each["Value"] for each in host["Tags"]}
     assert tags["FileSystem"].startswith("fs-")
     assert tags["TargetGroup"].startswith("arn:aws:elasticloadbalancing:")
+    bundles = account.client("s3").list_objects_v2(
+        Bucket=CHOICES["aws_bundle_bucket"], Prefix="bundles/"
+    )
+    assert len(bundles["Contents"]) == 1
     group = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
     assert (group["AutoScalingGroupName"], group["TargetGroupARNs"]) == (
         NAME,

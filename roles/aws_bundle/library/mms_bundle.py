@@ -53,8 +53,8 @@ author: the mms-hosts project
 EXAMPLES = r"""
 - name: Pack
   mms_bundle:
-    project: "{{ playbook_dir }}/.."
-    destination: "{{ playbook_dir }}/../build/bundle"
+    project: "{{ role_path }}/../.."
+    destination: "{{ role_path }}/../../build/bundle"
     wheelhouse: "{{ wheelhouse }}"
     joining: "{{ joining }}"
     variables: {efs_mount_source: "fs-0123456789abcdef0.efs.us-east-1.amazonaws.com:/"}

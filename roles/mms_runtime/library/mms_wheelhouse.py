@@ -47,9 +47,9 @@ author: the mms-hosts project
 EXAMPLES = r"""
 - name: Build the wheelhouse
   mms_wheelhouse:
-    project: "{{ playbook_dir }}/.."
-    requirements: "{{ playbook_dir }}/../requirements/runtime.txt"
-    destination: "{{ playbook_dir }}/../build/wheelhouse"
+    project: "{{ role_path }}/../.."
+    requirements: "{{ role_path }}/../../requirements/runtime.txt"
+    destination: "{{ role_path }}/../../build/wheelhouse"
   delegate_to: localhost
   run_once: true
 """
