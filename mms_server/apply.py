@@ -63,7 +63,9 @@ def prefetch(host: Host, conf: Path) -> Mapping[str, str]:
     command = f"mms prefetch --conf {conf}"
     with locked(host.layout, command, host.now(), report=host.report):
         wanted = _resolve(host, conf, take=True)
-    return {model: release.archive_sha256 for model, release in wanted.releases.items()}
+    return {
+        model: release.parts[model].archive_sha256 for model, release in wanted.releases.items()
+    }
 
 
 def plan_rollback(host: Host, to: int | None, *, allow_gap: bool = False) -> Outcome:
@@ -155,7 +157,8 @@ def _past(host: Host, to: int | None) -> Wanted:
         past.port,
         metrics_write_to=past.metrics_write_to,
         contents={
-            model: host.store.content(release.archive_sha256) for model, release in releases.items()
+            model: host.store.content(release.parts[model].archive_sha256)
+            for model, release in releases.items()
         },
         keep_warm_s=past.keep_warm_s,
         restores=number,

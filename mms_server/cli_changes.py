@@ -68,8 +68,7 @@ def releases(host: Host, _options: argparse.Namespace) -> Answer:
     kept = readable(host.layout)
     directory = host.layout.releases
     names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
-    found = [(name, host.release(name)) for name in names]
-    rows = [(name, release.archive_sha256 if release else None) for name, release in found]
+    rows = [(name, host.release(name)) for name in names]
     warm = operate.warm_releases(host.observe({})) if kept else {}
     answer = render.releases_json(kept, rows, warm)
     return answer, render.releases_text(answer)

@@ -57,7 +57,7 @@ class Control:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._newest = NewestGeneration(layout)
-        self._releases: dict[str, tuple[Release, Signature | None]] = {}
+        self._releases: dict[tuple[str, str], tuple[Release, Signature | None]] = {}
 
     def healthy(self) -> bool:
         """Return whether every wanted model is ready; a host that wants none is not healthy."""
@@ -103,7 +103,7 @@ class Control:
                 state.workers,
                 release.workers,
                 signature,
-                release.archive_sha256,
+                release.parts[name].archive_sha256,
                 generation.number,
                 state.reason,
                 most_of(Places(self._layout.instance(release.id)).batching),
@@ -123,7 +123,7 @@ class Control:
             return None
         release = self._known(generation)[name][0]
         ready = health.of_models(self._layout, {name: generation.models[name]})[name].ready
-        limit_s = release.request_timeout_ms / 1000
+        limit_s = release.queue_timeout_ms / 1000
         return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
     def description(self) -> dict[str, Any]:
@@ -143,14 +143,17 @@ class Control:
         # Releases and store entries never change, so what was read once stays right.
         known = self._releases
         self._releases = {
-            release: known.get(release) or self._read(release)
-            for release in generation.models.values()
+            row: known.get(row) or self._read(*row) for row in generation.models.items()
         }
-        return {model: self._releases[name] for model, name in generation.models.items()}
+        return {row[0]: found for row, found in self._releases.items()}
 
-    def _read(self, release_id: str) -> tuple[Release, Signature | None]:
+    def _read(self, model: str, release_id: str) -> tuple[Release, Signature | None]:
         release = Release.from_json(self._layout.release_file(release_id).read_text("utf-8"))
-        return release, archive.check(self._layout.store / release.archive_sha256)[1]
+        part = release.parts.get(model)
+        if part is None:
+            cause = f"release {release_id} does not serve {model}."
+            raise MMSError(cause, fix="run `mms apply` again.")
+        return release, archive.check(self._layout.store / part.archive_sha256)[1]
 
 
 def create_app(root: str = "/") -> Any:

@@ -117,6 +117,7 @@ class GoldenError(ServiceError):
 
     def __init__(self, number: int, difference: str, *, fix: str = "") -> None:
         self.number = number
+        self.difference = difference
         super().__init__(f"golden sample {number}: {difference}", fix=fix)
 
 

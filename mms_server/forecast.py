@@ -43,10 +43,11 @@ class Memory:
 class Forecast:
     """What a plan costs.
 
-    ``starts`` are the releases that have to be loaded, by model; ``evicted`` end before anything
+    ``starts`` are the releases that have to be loaded, by name; ``evicted`` end before anything
     is started. ``gap`` are the models that are without a loaded release for a while, in the order
     in which they change; ``short_bytes`` is what the others leave them too little of, and
-    ``lacking_bytes`` what is missing even when everything replaced has ended.
+    ``lacking_bytes`` what is missing even when everything replaced has ended. ``tangled`` is
+    whether several of them come out of one release, which can end only once.
     """
 
     memory: Memory
@@ -56,6 +57,7 @@ class Forecast:
     gap: tuple[str, ...] = ()
     short_bytes: int = 0
     lacking_bytes: int = 0
+    tangled: bool = False
 
     def refusal(self, *, allow_gap: bool) -> NoRoomError | None:
         """Return why the change must not be begun, None if it may."""
@@ -69,6 +71,14 @@ class Forecast:
                 "touched.",
                 fix="use fewer workers, serve fewer models, or take a larger host "
                 "(memory_reserve is what must stay free).",
+            )
+        if self.tangled:
+            return NoRoomError(
+                self.gap,
+                self.short_bytes,
+                "they come out of one group, and do not fit beside it: "
+                f"{size(self.short_bytes)} of memory are missing. Nothing was touched.",
+                fix="take them out of the group one after the other, or unload a model first.",
             )
         if self.gap and not allow_gap:
             return NoRoomError(
@@ -101,7 +111,7 @@ def forecast(plan: Plan, observed: Observed, facts: Facts) -> Forecast:
     room += sum(facts.loaded[release] for release in evicted)
     beside, gap = _split(wants, room)
     room -= sum(wants[model] for model in beside)
-    freed = _freed(plan, evicted, facts)
+    freed = _freed(plan, evicted, facts, {name: starting[name] for name in gap})
     gap.sort(key=lambda model: wants[model] > freed.get(model, 0))
     at_end = room + sum(freed.values()) - sum(wants[model] for model in gap)
     before = facts.total_bytes - facts.available_bytes
@@ -118,7 +128,13 @@ def forecast(plan: Plan, observed: Observed, facts: Facts) -> Forecast:
         tuple(gap),
         max(0, sum(wants[model] for model in gap) - room) if gap else 0,
         max(0, -at_end) if gap else 0,
+        _tangled(plan, [starting[name] for name in gap]),
     )
+
+
+def _tangled(plan: Plan, releases: Sequence[str]) -> bool:
+    replaced = [each for release in releases for each in plan.replaced_by(release)]
+    return len(replaced) > len(set(replaced))
 
 
 def _evicted(plan: Plan, observed: Observed, facts: Facts, missing: int) -> list[str]:
@@ -152,12 +168,19 @@ def _split(wants: Mapping[str, int], room: int) -> tuple[list[str], list[str]]:
     return beside, gap
 
 
-def _freed(plan: Plan, evicted: Sequence[str], facts: Facts) -> dict[str, int]:
-    """Return what comes free by model when what is replaced or unloaded ends."""
+def _freed(
+    plan: Plan, evicted: Sequence[str], facts: Facts, gap: Mapping[str, str]
+) -> dict[str, int]:
+    """Return what comes free when what is replaced or unloaded ends, by name of what replaces it.
+
+    ``gap`` are the releases, by name, for which something ends first.
+    """
     freed: dict[str, int] = {}
-    for name in plan.leftovers:
-        if name not in evicted:
-            freed[model_of(name)] = freed.get(model_of(name), 0) + facts.loaded.get(name, 0)
+    for old in plan.leftovers:
+        if old not in evicted:
+            takes = (name for name, release in gap.items() if old in plan.replaced_by(release))
+            name = next(takes, model_of(old))
+            freed[name] = freed.get(name, 0) + facts.loaded.get(old, 0)
     return freed
 
 

@@ -35,7 +35,7 @@ try:
     _release = read_release(_layout, proc_name)
     logs.set_up(_release.log, logs.JOURNAL)
     _places.prepare()
-    _files = WorkerFiles(_layout.counts(proc_name), [_release.model])
+    _files = WorkerFiles(_layout.counts(proc_name), [*_release.parts])
     _flights = Flights(_places.flights)
     _hands = Hands(_places.hands, _release.workers)
 except MMSError as error:

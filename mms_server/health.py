@@ -9,17 +9,21 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from mms_server import generations, links
 from mms_server.deaths.lookup import trouble
+from mms_server.errors import MMSError
 from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import MASTER_SLOT, holders
+from mms_server.release import Release
 
 _Key = tuple[int, int, int]
 _ATTEMPTS: Final = 3
+_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealt
         model: release
         for model, release in links.read(layout).items()
         # A link that leads to another model serves nobody.
-        if release.rpartition(".")[0] == model
+        if model == release.rpartition(".")[0] or _is_of(layout, model, release)
     }
     return {model: _one(layout, name, serving.get(model)) for model, name in models.items()}
 
@@ -74,6 +78,19 @@ def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
     release = serving or wanted
     why = "" if answers else _hidden(layout, release) or trouble(layout, release, time.time())
     return ModelHealth(master, workers, serving == wanted, serving, why)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _models_of(layout: Layout, release: str) -> frozenset[str]:
+    """Return the models of a group's release; what a release serves never changes."""
+    return frozenset(Release.from_json(layout.release_file(release).read_text("utf-8")).parts)
+
+
+def _is_of(layout: Layout, model: str, release: str) -> bool:
+    try:
+        return model in _models_of(layout, release)
+    except (OSError, MMSError):
+        return False
 
 
 def has_processes(layout: Layout, release: str) -> bool:

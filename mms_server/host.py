@@ -17,7 +17,7 @@ from mms_server.fetching.rules import parse_words
 from mms_server.host_usage import HostMemory, host_memory
 from mms_server.layout import Layout
 from mms_server.nginx import Nginx, Proxy
-from mms_server.plan import Observed
+from mms_server.plan import Observed, model_of
 from mms_server.release import Release
 from mms_server.settings import Settings
 from mms_server.store import Store
@@ -81,6 +81,11 @@ class Host:
             self.uptime(),
             served,
         )
+
+    def models_of(self, release_id: str) -> list[str]:
+        """Return the models that a release serves; of one that cannot be read, its name."""
+        release = self.release(release_id)
+        return list(release.parts) if release else [model_of(release_id)]
 
     def release(self, release_id: str) -> Release | None:
         """Return a release that is on this host, None if it cannot be read."""

@@ -12,11 +12,12 @@ from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server import confinement
+from mms_server import confinement, groups
 from mms_server.confinement import Confinement, Lifted
 from mms_server.deaths.flights import MAX_BATCH
 from mms_server.errors import ConfError
 from mms_server.inference_engines import names
+from mms_server.mms_flags import MODEL_NAME
 
 _DAY_S: Final = 86_400
 _DECIMAL: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
@@ -48,6 +49,12 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 def _engine(text: str) -> str:
     if text not in names.TOLERANCES:
+        raise ValueError(text)
+    return text
+
+
+def _name(text: str) -> str:
+    if not MODEL_NAME.fullmatch(text):
         raise ValueError(text)
     return text
 
@@ -99,6 +106,11 @@ class ModelSettings:
         _share,
         "a number above 0, up to 1",
         "How far the engine's outputs may be from MXNet's, as a share of their largest number.",
+    )
+    group: str | None = _row(
+        _name,
+        "a name as models have them, and no model has",
+        "Models of one group share its processes: the engine is loaded once for all of them.",
     )
     memory_high: str | None = _row(
         confinement.read_memory,
@@ -161,7 +173,7 @@ def read_section(
         ConfError: a line is no setting of a model of the file, or says one a second time.
     """
     found: dict[str, ModelSettings] = {}
-    tolerances: dict[str, int] = {}
+    given: dict[tuple[str, str], int] = {}
     known = {row.name: row for row in rows()}
     for number, line in lines:
         key, equals, value = (part.strip() for part in line.partition("="))
@@ -180,15 +192,14 @@ def read_section(
             cause = f"{model}.{name} is given twice."
             raise ConfError(file, number, cause, fix="keep one of the lines.")
         found[model] = replace(before, **{name: _value(known[name], key, value, file, number)})
-        if name == "engine_tolerance":
-            tolerances[model] = number
-    for model, number in tolerances.items():
-        if found[model].engine in {None, names.MXNET}:
+        given[model, name] = number
+    for (model, name), number in given.items():
+        if name == "engine_tolerance" and found[model].engine in {None, names.MXNET}:
             cause = f"{model}.engine_tolerance is of no use: the model's engine is {names.MXNET}."
             raise ConfError(
                 file, number, cause, fix=f"add a line {model}.engine=..., or remove it."
             )
-    return found
+    return groups.spread(found, given, models, file)
 
 
 def _value(row: Field[Any], key: str, text: str, file: Path, number: int) -> Any:

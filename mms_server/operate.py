@@ -27,7 +27,7 @@ class ModelStatus:
 
     ``memory_bytes``, ``up_s`` (seconds since it got ready) and ``restarts`` (by systemd) are its
     service's. ``warm`` are the releases of the model that are still loaded after their replacement,
-    with the seconds that they have left.
+    with the seconds that they have left. ``group`` is the name of those that share its release.
     """
 
     model: str
@@ -41,6 +41,7 @@ class ModelStatus:
     warm: Mapping[str, float] = field(default_factory=dict)
     unconfined: str = ""
     engine: str = MXNET
+    group: str = ""
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
@@ -70,9 +71,14 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
                 used.memory_bytes,
                 None if since is None else max(0.0, observed.uptime_s - since),
                 used.restarts,
-                {each: seconds for each, seconds in left.items() if model_of(each) == model},
+                {
+                    each: seconds
+                    for each, seconds in left.items()
+                    if model_of(each) in (model, model_of(name))
+                },
                 release.confinement.lifted_text() if release else "",
                 release.engine if release else MXNET,
+                release.model if release and release.group else "",
             )
         )
     return generation, rows
@@ -140,12 +146,13 @@ def restart(host: Host, models: Sequence[str]) -> list[str]:
             fix = f"use {', '.join(served)}." if served else "run `mms apply` first."
             raise MMSError(f"{', '.join(unknown)}: not served by this host.", fix=fix)
         chosen = [model for model in served if model in models or not models]
-        for model in chosen:
-            _restart(host, model, served[model])
+        # Those of a group once: what is restarted are its processes.
+        for release in dict.fromkeys(served[model] for model in chosen):
+            _restart(host, release, next(each for each in chosen if served[each] == release))
     return chosen
 
 
-def _restart(host: Host, model: str, release: str) -> None:
+def _restart(host: Host, release: str, model: str) -> None:
     host.report(f"model {model}: restart {release}")
     settings = host.settings
     try:

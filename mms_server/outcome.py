@@ -9,7 +9,7 @@ from mms_server.errors import NoRoomError
 from mms_server.forecast import Facts, Forecast, forecast
 from mms_server.host import Host
 from mms_server.measured import Known, Measured, Need, need, read
-from mms_server.plan import ModelAction, Observed, Plan, as_text
+from mms_server.plan import ModelAction, Observed, Plan, as_text, model_of
 from mms_server.release import Release
 from mms_server.supervisor import Usage
 from mms_server.texts import size
@@ -63,9 +63,14 @@ def gather(host: Host, wanted: Wanted, observed: Observed) -> Facts:
     usage = host.supervisor.usage(there)
     needs = {
         release.id: expected(
-            host, release, wanted.contents[model].size_bytes, observed.models.get(model), usage
+            host,
+            release,
+            wanted.archive_bytes(release),
+            # Of a group, one that was a group too: what its models needed alone says little.
+            next((each for each in observed.models.values() if model_of(each) == name), None),
+            usage,
         )
-        for model, release in wanted.releases.items()
+        for name, release in wanted.named.items()
     }
     loaded = {name: found.memory_bytes or 0 for name, found in usage.items()}
     reserve = host.settings.memory_reserve
@@ -90,14 +95,17 @@ def expected(
 def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> Known | None:
     """Return what is known of the release that serves a model now; it may have grown since."""
     release = host.release(name) if name else None
-    if name is None or release is None or not host.store.has(release.archive_sha256):
+    if name is None or release is None:
+        return None
+    archives = [part.archive_sha256 for part in release.parts.values()]
+    if not all(map(host.store.has, archives)):
         return None
     seen, now = read(host.layout.measured_file(name)), usage.get(name, Usage())
     if seen is None:
         return None
     memory = max(seen.memory_bytes, now.memory_bytes or 0)
     peak = max(seen.peak_bytes, now.peak_bytes or 0, memory)
-    size_bytes = host.store.content(release.archive_sha256).size_bytes
+    size_bytes = sum(host.store.content(each).size_bytes for each in archives)
     return Known(release, size_bytes, Measured(memory, peak, seen.ready_s))
 
 
@@ -131,7 +139,7 @@ def outcome_of(
         after=as_text(after),
         warnings=wanted.warnings,
         changes={
-            model: differences(old, wanted.releases[model])
+            model: differences(model, old, wanted.releases[model])
             for model, old in known.items()
             if old and model in wanted.releases and old != wanted.releases[model]
         },
@@ -142,9 +150,9 @@ def outcome_of(
     )
 
 
-def differences(before: Release, after: Release) -> tuple[Change, ...]:
-    """Return which settings of a release are others than before."""
-    old, new = _flat(before), _flat(after)
+def differences(model: str, before: Release, after: Release) -> tuple[Change, ...]:
+    """Return which settings of a model are others than before."""
+    old, new = _flat(model, before), _flat(model, after)
     names = [*old, *(name for name in new if name not in old)]
     return tuple(
         Change(name, old.get(name, ""), new.get(name, ""))
@@ -153,9 +161,14 @@ def differences(before: Release, after: Release) -> tuple[Change, ...]:
     )
 
 
-def _flat(release: Release) -> dict[str, str]:
+def _flat(model: str, release: Release) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in vars(release).items():
+    part = release.parts.get(model)
+    own = vars(release) | (vars(part) if part else {})
+    own |= {"group": release.model if release.group else ""}
+    for name, value in own.items():
+        if name == "model":
+            continue
         if isinstance(value, Mapping):
             found.update({key: str(each) for key, each in value.items()})
         elif isinstance(value, tuple):
@@ -169,21 +182,22 @@ def _flat(release: Release) -> dict[str, str]:
 
 def _risks(wanted: Wanted, known: Mapping[str, Release | None], costs: Forecast) -> tuple[str, ...]:
     risks = []
-    for model, needs in costs.starts.items():
-        release, old = wanted.releases[model], known.get(model)
-        if not (release.golden or wanted.contents[model].golden):
-            risks.append(f"model {model}: no golden samples, so wrong answers would not be noticed")
-        if old and old.runtime != release.runtime:
-            risks.append(f"model {model}: the runtime changes, and perhaps the engine with it")
-        if old and old.engine != release.engine:
+    for name, needs in costs.starts.items():
+        release = wanted.named[name]
+        for model, part in release.parts.items():
+            risks += _risks_of(model, release, known.get(model))
+            if not (part.golden or wanted.contents[model].golden):
+                risks.append(
+                    f"model {model}: no golden samples, so wrong answers would not be noticed"
+                )
+        if release.group:
             risks.append(
-                f"model {model}: the engine changes from {old.engine} to {release.engine}: numbers "
-                "in its answers may move"
+                f"group {name}: its {len(release.group)} models share processes: what ends one "
+                "ends the others, and a change of one is a change of all"
             )
         if not needs.measured:
-            risks.append(
-                f"model {model}: never loaded on this host: memory and seconds are estimates"
-            )
+            what = f"{'group' if release.group else 'model'} {name}"
+            risks.append(f"{what}: never loaded on this host: memory and seconds are estimates")
     for model in costs.gap:
         seconds = costs.starts[model].ready_s
         risks.append(
@@ -192,3 +206,16 @@ def _risks(wanted: Wanted, known: Mapping[str, Release | None], costs: Forecast)
         )
     risks += [f"release {name}, kept warm or left over, ends first" for name in costs.evicted]
     return tuple(risks)
+
+
+def _risks_of(model: str, release: Release, old: Release | None) -> list[str]:
+    """Return what may go otherwise because another release served a model before."""
+    risks = []
+    if old and old.runtime != release.runtime:
+        risks.append(f"model {model}: the runtime changes, and perhaps the engine with it")
+    if old and old.engine != release.engine:
+        risks.append(
+            f"model {model}: the engine changes from {old.engine} to {release.engine}: numbers in "
+            "its answers may move"
+        )
+    return risks

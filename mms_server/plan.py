@@ -86,13 +86,24 @@ class Plan:
         return busy or any(rest)
 
     def to_start(self) -> tuple[tuple[str, str], ...]:
-        """Return model and release of everything that has to get ready before the switch."""
-        return tuple(
-            (action.model, action.release)
+        """Return name and release of everything that has to get ready before the switch."""
+        found = dict.fromkeys(
+            action.release
             for action in self.actions
             if action.release
             and (action.action in ("load", "replace") or "start" in action.repairs)
         )
+        return tuple((model_of(release), release) for release in found)
+
+    def replaced_by(self, release: str) -> list[str]:
+        """Return the leftovers in whose place a release comes.
+
+        They are those of its name, and those that served its models: models may come into a group,
+        and leave it.
+        """
+        previous = {row.previous for row in self.actions if row.release == release}
+        name = model_of(release)
+        return [each for each in self.leftovers if each in previous or model_of(each) == name]
 
 
 def decide(wanted: Wanted, observed: Observed, keep_warm_s: int = 0) -> Plan:
@@ -125,7 +136,7 @@ def decide(wanted: Wanted, observed: Observed, keep_warm_s: int = 0) -> Plan:
 
 
 def model_of(release: str) -> str:
-    """Return the model that a release is of."""
+    """Return the name of a release: that of its model, or of its group."""
     return release.rpartition(".")[0]
 
 
@@ -171,8 +182,10 @@ def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
     for model, (release_id, release, note) in sorted(models.items()):
         lines += [f"{model}:", f"  release: {release_id}"]
         if release:
+            part = release.parts.get(model)
             facts = {
-                "archive": release.archive_sha256,
+                "group": release.model if release.group else "",
+                "archive": part.archive_sha256 if part else "",
                 "workers": release.workers,
                 "runtime": release.runtime,
                 "service": release.service,

@@ -1,7 +1,8 @@
 """A release: one archive, by content, with one set of settings, under one endpoint name.
 
 Its id is ``<model>.<8 hex>``, the hex taken from the SHA-256 of everything that could change an
-answer, so equal ids mean equal releases, on every host.
+answer, so equal ids mean equal releases, on every host. A group is a release of several archives,
+whose models share its processes; its id has the name of the group.
 """
 
 from __future__ import annotations
@@ -28,8 +29,20 @@ DEFAULT_QUEUE: Final = 512
 
 
 @dataclass(frozen=True)
+class Part:
+    """One model of a release: its archive, and golden samples that lay beside it, by content.
+
+    ``request_timeout_ms`` is how long a client waits that does not say, 0 for ever.
+    """
+
+    archive_sha256: str
+    golden: str = ""
+    request_timeout_ms: int = 0
+
+
+@dataclass(frozen=True)
 class Release:
-    """What one systemd instance of a model serves.
+    """What one systemd instance of a model, or of a group of models, serves.
 
     ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
     ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
@@ -43,6 +56,9 @@ class Release:
     computes the network (:mod:`mms_server.inference_engines.names`), no further from MXNet's
     outputs than ``engine_tolerance``, a share of their largest number. The others are the settings
     of their names (:mod:`mms_server.settings`).
+
+    ``group`` are the models that share the processes, by endpoint name. Then ``model`` is the
+    group's name, and what a :class:`Part` says is said there.
     """
 
     model: str
@@ -67,6 +83,7 @@ class Release:
     max_queue: int = DEFAULT_QUEUE
     engine: str = MXNET
     engine_tolerance: float = TOLERANCES[MXNET]
+    group: Mapping[str, Part] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -84,10 +101,25 @@ class Release:
         return self.gpu is not None or self.num_gpu > 0
 
     @property
+    def parts(self) -> Mapping[str, Part]:
+        """Return what is served by endpoint name: one model, or those of the group."""
+        own = Part(self.archive_sha256, self.golden, self.request_timeout_ms)
+        return self.group or {self.model: own}
+
+    @property
+    def queue_timeout_ms(self) -> int:
+        """Return how long a request may wait in the queue, 0 for ever: it holds those of all."""
+        limits = [part.request_timeout_ms for part in self.parts.values()]
+        return max(limits) if all(limits) else 0
+
+    @property
     def entries(self) -> tuple[str, ...]:
         """Return the entries of the store that the release reads."""
         service = Path(self.service).parent.name if self.service else ""
-        return tuple(filter(None, (self.archive_sha256, self.golden, service)))
+        parts = self.parts.values()
+        archives = [name for part in parts for name in (part.archive_sha256, part.golden)]
+        # Two models of a group may be of one archive.
+        return tuple(dict.fromkeys(filter(None, (*archives, service))))
 
     def _digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
@@ -109,6 +141,7 @@ class Release:
             data["gunicorn_args"] = tuple(data["gunicorn_args"])
             data["log"] = Log(**data.get("log", {}))
             data["confinement"] = Confinement.from_fields(data.get("confinement", {}))
+            data["group"] = {name: Part(**row) for name, row in data.get("group", {}).items()}
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MMSError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +13,7 @@ from mms_server.inference_engines.names import MXNET
 from mms_server.operate import ModelStatus
 from mms_server.outcome import Outcome
 from mms_server.plan import model_of
+from mms_server.release import Release
 from mms_server.texts import duration, size, table
 from mms_server.tidy import Rubbish
 from mms_server.tuning.tune import Tuned
@@ -82,7 +84,7 @@ def _actions(outcome: Outcome, *, done: bool) -> list[tuple[str, ...]]:
         notes = [f"repairs: {', '.join(row.repairs)}"] if row.repairs else []
         if row.model in outcome.gap_s:
             notes.append(f"gap of {outcome.gap_s[row.model]:.1f} s")
-        elif row.model in gap and not done:
+        elif row.release and model_of(row.release) in gap and not done:
             notes.append("with a gap")
         release = str(row.release) if row.action == "keep" else change
         cells.append((_WORDS[row.action], row.model, release, "; ".join(notes)))
@@ -142,6 +144,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
                 "warm": dict(row.warm),
                 "unconfined": row.unconfined,
                 "engine": row.engine,
+                "group": row.group,
             }
             for row in rows
         ],
@@ -193,6 +196,11 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
     lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
     lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
     lines += [f"{row.model} is computed by {row.engine}" for row in rows if row.engine != MXNET]
+    groups = Counter(row.group for row in rows if row.group)
+    lines += [
+        f"group {name}: its {count} models share processes and memory"
+        for name, count in groups.items()
+    ]
     return "\n".join(lines)
 
 
@@ -204,18 +212,19 @@ def _origin(generation: Generation) -> str:
 
 def releases_json(
     kept: list[Generation],
-    on_disk: list[tuple[str, str | None]],
+    on_disk: list[tuple[str, Release | None]],
     warm: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Return the result of releases; ``on_disk`` holds (release id, archive's SHA-256)."""
+    """Return the result of releases; ``on_disk`` holds their ids and what is known of them."""
     rows = []
-    for name, archive in on_disk:
+    for name, release in on_disk:
+        parts = release.parts if release else {}
         numbers = [g.number for g in kept if name in g.models.values()]
         live = bool(kept) and name in kept[0].models.values()
         rows.append(
             {
                 "release": name,
-                "archive": archive,
+                "archives": {model: part.archive_sha256 for model, part in parts.items()},
                 "generations": numbers,
                 "live": live,
                 "warm_s": warm.get(name),
@@ -241,7 +250,8 @@ def releases_text(answer: dict[str, Any]) -> str:
         state = (
             "live" if row["live"] else "kept" if warm is None else f"warm, {duration(warm)} left"
         )
-        cells.append((row["release"], state, numbers, (row["archive"] or "unknown")[:12]))
+        archives = ", ".join(digest[:12] for digest in dict.fromkeys(row["archives"].values()))
+        cells.append((row["release"], state, numbers, archives or "unknown"))
     return f"{table(rows)}\n\n{table(cells)}"
 
 

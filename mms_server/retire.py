@@ -20,8 +20,9 @@ def drain(host: Host, release: str) -> None:
     Raises:
         ProbeError: that was not so in time.
     """
-    model = model_of(release)
-    host.report(f"model {model}: drain release {release}")
+    host.report(f"model {model_of(release)}: drain release {release}")
+    # Its models share the queue: what one is asked comes after all that was queued.
+    model = host.models_of(release)[0]
     host.probe(host.layout.socket(release), model, host.settings.drain_timeout_s)
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mxnet as mx
@@ -41,13 +41,13 @@ from mms_server.services.module import bound_shape
 class Limits:
     """What one request may cost, and how many workers share the queue.
 
-    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever.
+    ``request_timeouts_s`` is by model how long a client waits that does not say; 0 is for ever.
     """
 
     predict_timeout_s: float
     max_body_bytes: int
     max_pixels: int
-    request_timeout_s: float = 0.0
+    request_timeouts_s: Mapping[str, float] = field(default_factory=dict)
     workers: int = 1
 
 
@@ -96,7 +96,13 @@ def make_ready(
         expected = (samples or {}).get(model.name, ())
         # Zeros may be no input that a model can take; if so, its samples say what is.
         seconds[model.name] = _timed_warm_up(model, finite=not expected)
-        _check(model, expected)
+        try:
+            _check(model, expected)
+        except GoldenError as error:
+            if len(models) == 1:
+                raise
+            difference = f"model {model.name}: {error.difference}"
+            raise GoldenError(error.number, difference, fix=error.fix) from error
         if chosen and choice.give(model, chosen, expected):
             seconds[model.name] = _timed_warm_up(model, finite=False)
         joints[model.name] = _joint(model, batches, expected) if batches else None
@@ -114,7 +120,7 @@ def make_ready(
             observer or Silent(),
             guard=guard or NoGuard(),
             warm_up_s=seconds[model.name],
-            request_timeout_s=limits.request_timeout_s,
+            request_timeout_s=limits.request_timeouts_s.get(model.name, 0.0),
             pace=Pace(limits.workers),
             joint=joints[model.name],
             in_hand=batches.in_hand if batches else int,

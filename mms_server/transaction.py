@@ -45,6 +45,7 @@ class Transaction:
         self._host = host
         self._wanted = wanted
         self._ids = wanted.ids()
+        self._named = wanted.named
         self._observed = observed
         self._plan = plan
         self._forecast = forecast
@@ -60,9 +61,9 @@ class Transaction:
         try:
             self._make_room()
             self._configure()
-            for model, release in self._plan.to_start():
-                if model not in self._forecast.gap:
-                    self._start(model, release)
+            for name, release in self._plan.to_start():
+                if name not in self._forecast.gap:
+                    self._start(name, release)
             if self._forecast.gap:
                 self._change_with_gap()
             self._switch(list(self._ids))
@@ -74,9 +75,10 @@ class Transaction:
             raise
         return Done(number, tuple(self._settle()), self._gap_s)
 
-    def _enter(self, model: str, step: str) -> None:
-        self._at.model, self._at.step = model, step
-        self._host.report(f"model {model}: {step}")
+    def _enter(self, name: str, step: str) -> None:
+        self._at.model, self._at.step = name, step
+        release = self._named.get(name)
+        self._host.report(f"{'group' if release and release.group else 'model'} {name}: {step}")
 
     def _make_room(self) -> None:
         for release in self._forecast.evicted:
@@ -87,47 +89,47 @@ class Transaction:
 
     def _configure(self) -> None:
         """Write what the units have of their own, all at once: systemd reads its files once."""
-        wanted = [self._wanted.releases[model] for model, _release in self._plan.to_start()]
+        wanted = [self._named[name] for name, _release in self._plan.to_start()]
         if wanted:
             self._enter(", ".join(row.model for row in wanted), "write what its unit needs")
             layout = self._host.layout
             contents = {row.id: unit_file.text(layout, row) for row in wanted}
             self._host.supervisor.configure(contents)
 
-    def _prepare(self, model: str, release: str) -> None:
+    def _prepare(self, name: str, release: str) -> None:
         """Write what the release is, before anything of it starts."""
         observed, self._at.release = self._observed, release
         if release not in observed.models.values() and not observed.is_warm(release):
-            self._at.made[release] = model in self._forecast.gap
-        self._enter(model, f"write release {release}")
-        text = self._wanted.releases[model].to_json()
+            self._at.made[release] = name in self._forecast.gap
+        self._enter(name, f"write release {release}")
+        text = self._named[name].to_json()
         write_atomically(self._host.layout.release_file(release), text)
 
-    def _start(self, model: str, release: str) -> None:
+    def _start(self, name: str, release: str) -> None:
         host, state = self._host, self._observed.state(release)
-        self._prepare(model, release)
+        self._prepare(name, release)
         holds.lift(host.layout, release)
         began = host.uptime()
         if not state.up:
-            self._enter(model, "open the socket")
+            self._enter(name, "open the socket")
             host.supervisor.open_socket(release)
-            self._enter(model, "start")
+            self._enter(name, "start")
             # One that is starting may have used up its time in a hold: it begins anew.
             start = host.supervisor.start
             if state.service == "activating":
                 start = host.supervisor.restart
             start(release, host.settings.start_timeout_s)
-        self._first_answer(model, release)
+        self._first_answer(name, release)
         if not state.up:
             self._measure(release, host.uptime() - began)
 
-    def _first_answer(self, model: str, release: str) -> None:
-        self._enter(model, "ask for a first answer")
-        settings = self._host.settings
+    def _first_answer(self, name: str, release: str) -> None:
+        self._enter(name, "ask for a first answer")
+        settings, described = self._host.settings, self._named[name]
         # On a GPU the workers load the model, after the service is said to be ready.
-        on_gpu = self._wanted.releases[model].on_gpu
-        wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
-        self._host.probe(self._host.layout.socket(release), model, wait_s)
+        wait_s = settings.start_timeout_s if described.on_gpu else settings.probe_timeout_s
+        for model in described.parts:
+            self._host.probe(self._host.layout.socket(release), model, wait_s)
         self._host.supervisor.give_processor(release)
 
     def _measure(self, release: str, ready_s: float) -> None:
@@ -150,34 +152,35 @@ class Transaction:
     def _change_with_gap(self) -> None:
         """Let what is ready take over, and end what it replaces; then change the rest in turn."""
         gap = self._forecast.gap
-        self._switch([model for model in self._ids if model not in gap])
+        self._switch([model for model, name in self._ids.items() if model_of(name) not in gap])
+        places = {name: self._plan.replaced_by(self._named[name].id) for name in gap}
         for release in self._leftovers():
-            if model_of(release) not in gap:
+            if not any(release in replaced for replaced in places.values()):
                 self._end(release)
-        for model in gap:
-            self._change_one_with_gap(model, self._ids[model])
+        for name, replaced in places.items():
+            ending = [each for each in self._leftovers() if each in replaced]
+            self._change_one_with_gap(name, self._named[name].id, ending)
 
-    def _change_one_with_gap(self, model: str, release: str) -> None:
+    def _change_one_with_gap(self, name: str, release: str, replaced: Sequence[str]) -> None:
         host = self._host
-        replaced = [name for name in self._leftovers() if model_of(name) == model]
         if not replaced:
-            self._start(model, release)
+            self._start(name, release)
             return
-        self._prepare(model, release)
-        self._enter(model, "open the socket and hold the release")
+        self._prepare(name, release)
+        self._enter(name, "open the socket and hold the release")
         hold(host, release)
         host.supervisor.open_socket(release)
         began = host.uptime()
-        self._switch([model])
-        for name in replaced:
-            self._end(name)
-        self._enter(model, "start")
+        self._switch(list(self._named[name].parts))
+        for each in replaced:
+            self._end(each)
+        self._enter(name, "start")
         began_start = host.uptime()
         holds.lift(host.layout, release)
         # Anew: what was held has used up a part of its time.
         host.supervisor.restart(release, host.settings.start_timeout_s)
-        self._first_answer(model, release)
-        self._gap_s[model] = host.uptime() - began
+        self._first_answer(name, release)
+        self._gap_s |= dict.fromkeys(self._named[name].parts, host.uptime() - began)
         self._measure(release, host.uptime() - began_start)
 
     def _leftovers(self) -> list[str]:
@@ -237,9 +240,10 @@ class Transaction:
     def _settle(self) -> list[str]:
         """Make it last and let the old releases end. The change is done: failures are warnings."""
         supervisor, warnings = self._host.supervisor, list[str]()
-        for model, release in self._ids.items():
+        for name, described in self._named.items():
+            release = described.id
             if not self._observed.state(release).enabled:
-                self._enter(model, "start at boot from now on")
+                self._enter(name, "start at boot from now on")
                 retire.attempt(warnings, partial(supervisor.enable, release))
             if release in self._observed.warm:
                 warm.forget(self._host.layout, release)

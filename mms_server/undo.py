@@ -74,11 +74,11 @@ def put_back(host: Host, observed: Observed, wanted: Collection[str], at: Progre
 
 
 def _start_again(host: Host, release: str) -> None:
-    model = model_of(release)
-    host.report(f"model {model}: start release {release} again")
+    host.report(f"model {model_of(release)}: start release {release} again")
     holds.lift(host.layout, release)
     host.supervisor.restart(release, host.settings.start_timeout_s)
-    host.probe(host.layout.socket(release), model, host.settings.probe_timeout_s)
+    for model in host.models_of(release):
+        host.probe(host.layout.socket(release), model, host.settings.probe_timeout_s)
 
 
 def explained(host: Host, error: MMSError | OSError, at: Progress) -> ReleaseFailedError:

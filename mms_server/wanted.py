@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mms_server import cores, devices, logs
+from mms_server import cores, devices, groups, logs
 from mms_server.archives import Archives, Found, unsafe
 from mms_server.conf import MmsConf, ModelSpec
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
@@ -29,8 +29,9 @@ _LOG_FILE = "mms_app.log"
 class Wanted:
     """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
 
-    ``metrics_write_to`` is where 0.4's metrics go. By endpoint name: ``contents`` is what is known
-    of the archives, ``keep_warm_s`` how long the release that is replaced stays loaded.
+    Models of a group have one release. ``metrics_write_to`` is where 0.4's metrics go. By endpoint
+    name: ``contents`` is what is known of the archives, ``keep_warm_s`` (by group, too) how long
+    the release that is replaced stays loaded.
     ``restores`` is the generation that is gone back to.
     """
 
@@ -47,6 +48,15 @@ class Wanted:
     def ids(self) -> dict[str, str]:
         """Return endpoint name -> release id."""
         return {model: release.id for model, release in self.releases.items()}
+
+    @property
+    def named(self) -> dict[str, Release]:
+        """Return each release once, by its own name: that of its model, or of its group."""
+        return {release.model: release for release in self.releases.values()}
+
+    def archive_bytes(self, release: Release) -> int:
+        """Return the bytes of a release's unpacked archives."""
+        return sum(self.contents[model].size_bytes for model in release.parts)
 
 
 def resolve(
@@ -107,7 +117,7 @@ def resolve(
         _check_engine(conf, spec, releases[spec.name], contents[spec.name])
     return Wanted(
         conf.file,
-        releases,
+        groups.joined(releases, _groups(conf, device)),
         conf.host,
         conf.port,
         (*conf.warnings, *warnings, *device.warnings),
@@ -115,6 +125,24 @@ def resolve(
         contents,
         keep_warm_of(conf, settings),
     )
+
+
+def _groups(conf: MmsConf, device: devices.Devices) -> dict[str, str]:
+    """Return model -> group.
+
+    Raises:
+        ConfError: a model of a group would compute on a GPU; names its line.
+    """
+    found: dict[str, str] = {}
+    for spec in conf.models:
+        group = conf.model_settings.get(spec.name, ModelSettings()).group
+        if group and (device.gpu is not None or device.num_gpu):
+            cause = f"model {spec.name}: models of a group ({group}) compute on the processor."
+            fix = f"remove {spec.name}.group, or --gpu and --num-gpu."
+            raise ConfError(conf.file, spec.line, cause, fix=fix)
+        if group:
+            found[spec.name] = group
+    return found
 
 
 def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Content) -> None:
@@ -135,12 +163,12 @@ def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Con
 
 
 def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
-    """Return by model how many seconds a release that it replaces stays loaded."""
-    own = {name: row.keep_warm_s for name, row in conf.model_settings.items()}
-    return {
-        spec.name: settings.keep_warm_s if own.get(spec.name) is None else int(own[spec.name] or 0)
-        for spec in conf.models
-    }
+    """Return by model, and by group, how many seconds a release that it replaces stays loaded."""
+    own = dict.fromkeys((spec.name for spec in conf.models), settings.keep_warm_s)
+    for model, row in conf.model_settings.items():
+        for name in filter(None, (model, row.group)):
+            own[name] = settings.keep_warm_s if row.keep_warm_s is None else row.keep_warm_s
+    return own
 
 
 def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:

@@ -1,4 +1,4 @@
-"""The application of a release; importing this module loads the model, runs it and checks it."""
+"""The application of a release; importing this module loads its models, runs and checks them."""
 
 from __future__ import annotations
 
@@ -38,25 +38,30 @@ from mms_server.worker_life import Taking, WorkerLife
 def _application() -> Any:
     layout = layout_of(os.environ)
     release = read_release(layout, os.environ[RELEASE_VARIABLE])
-    model = load_model(
-        release.model,
-        layout.store / release.archive_sha256,
-        service_file=release.service or None,
-        gpu=device_of(
-            int(os.environ.get(SLOT_VARIABLE, "0")), gpu=release.gpu, num_gpu=release.num_gpu
-        ),
-        version=release.version,
-    )
+    slot = int(os.environ.get(SLOT_VARIABLE, "0"))
+    models = [
+        load_model(
+            name,
+            layout.store / part.archive_sha256,
+            service_file=release.service or None,
+            gpu=device_of(slot, gpu=release.gpu, num_gpu=release.num_gpu),
+            version=release.version,
+        )
+        for name, part in release.parts.items()
+    ]
     limits = Limits(
         release.predict_timeout_s,
         release.max_body_bytes,
         release.max_pixels,
-        release.request_timeout_ms / 1000,
+        {name: part.request_timeout_ms / 1000 for name, part in release.parts.items()},
         release.workers,
     )
     app = contract_app()
-    observer = PredictionMetrics(layout.counts(release.id), [release.model])
-    samples = golden.read(layout.store / (release.golden or release.archive_sha256))
+    observer = PredictionMetrics(layout.counts(release.id), [*release.parts])
+    samples = {
+        name: golden.read(layout.store / (part.golden or part.archive_sha256))
+        for name, part in release.parts.items()
+    }
     places = Places(layout.instance(release.id))
     guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
     engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
@@ -69,22 +74,24 @@ def _application() -> Any:
         time.perf_counter if release.on_gpu else None,
     )
     servables = make_ready(
-        [model],
+        models,
         limits,
         observer,
-        {model.name: samples},
+        samples,
         guard=guard,
         engine=engine,
         batches=batches,
         chosen=Chosen(release.engine, release.engine_tolerance),
     )
     model_routes(app, servables)
-    sample = partial(warm_up, model, finite=False)
-    pulse = Pulse(engine, sample, servables[release.model].warm_up_s)
+    # One of a group's models says whether the engine works: they share it.
+    first = next((model for model in models if model.signature), models[0])
+    sample = partial(warm_up, first, finite=False)
+    pulse = Pulse(engine, sample, servables[first.name].warm_up_s)
     told = MemoryMetrics([release.model])
     memory = Memory(_memory_limit(release), told.told, time.monotonic)
-    joint = servables[release.model].joint
-    room = Room(release.max_queue, release.request_timeout_ms / 1000, release.workers)
+    joint = servables[first.name].joint
+    room = Room(release.max_queue, release.queue_timeout_ms / 1000, release.workers)
     taking = Taking(hands, joint.most if joint else 1, room)
     setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced, taking=taking))
     return app

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from mms_server import generations
 from mms_server.deaths.certificate import Cause, Certificate, RecordError
 from mms_server.layout import Layout
 
@@ -23,13 +24,18 @@ _WORDS: Final = {
 
 
 def find(layout: Layout, name: str) -> list[Certificate]:
-    """Return the certificates about ``name``, the newest first.
+    """Return the certificates about ``name``, the newest first; of a model also those of its group.
 
     Raises:
+        MMSError: the newest generation cannot be read.
         OSError: they may not be read.
     """
     found = [row for file in _files(layout.deaths) if (row := _read(file)) is not None]
-    about = [row for row in found if name in _names(row)]
+    generation = generations.newest(layout)
+    release = (generation.models if generation else {}).get(name, "")
+    # A death of a group's process is one of each of its models.
+    meant = {name, release.rpartition(".")[0]} - {""}
+    about = [row for row in found if meant & _names(row)]
     return sorted(about, key=lambda row: (row.at, row.id), reverse=True)
 
 

@@ -137,6 +137,9 @@ def _live(host: Host, model: str) -> Release:
     if release is None:
         fix = f"use one of {', '.join(served)}." if served else "run `mms apply` first."
         raise MMSError(f"model {model} is not served by this host.", fix=fix)
+    if release.group:
+        cause = f"model {model} shares its processes with others, those of group {release.model}."
+        raise MMSError(cause, fix=f"remove {model}.group for the time, or measure by hand.")
     if release.on_gpu:
         fix = "measure it by hand: on a GPU each worker has its own copy of the model."
         raise MMSError(f"model {model} computes on a GPU, which is not tuned.", fix=fix)

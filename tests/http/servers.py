@@ -23,7 +23,7 @@ from mms_server import generations
 from mms_server.archive import unpack
 from mms_server.generations import Generation
 from mms_server.layout import Layout
-from mms_server.release import Release, write_atomically
+from mms_server.release import Part, Release, write_atomically
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -141,12 +141,28 @@ def standalone(directory: Path, models: Mapping[str, Path], *arguments: str) -> 
 
 def write_release(root: Path, archive: Path, **changes: Any) -> Release:
     """Put an archive and its release where a worker looks for them."""
-    layout = Layout.under(root)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if not (layout.store / digest).exists():
-        unpack(archive, layout.store / digest)
+    digest = _stored(root, archive)
     made = Release(model=archive.stem, archive_sha256=digest, workers=1, runtime=str(BIN.parent))
-    release = dataclasses.replace(made, **changes)
+    return _written(root, dataclasses.replace(made, **changes))
+
+
+def write_group(root: Path, name: str, archives: Mapping[str, Path], **changes: Any) -> Release:
+    """Put archives, by endpoint name, and the release of their group where a worker looks."""
+    parts = {model: Part(_stored(root, archive)) for model, archive in archives.items()}
+    made = Release(name, "", 1, str(BIN.parent), group=parts, max_batch_size=1)
+    return _written(root, dataclasses.replace(made, **changes))
+
+
+def _stored(root: Path, archive: Path) -> str:
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    entry = Layout.under(root).store / digest
+    if not entry.exists():
+        unpack(archive, entry)
+    return digest
+
+
+def _written(root: Path, release: Release) -> Release:
+    layout = Layout.under(root)
     write_atomically(layout.release_file(release.id), release.to_json())
     layout.instance(release.id).mkdir(parents=True, exist_ok=True)
     return release
@@ -181,7 +197,7 @@ def release_server(
     server = Server(path, process, log, layout.alive_file(release.id))
     try:
         if wait:
-            _wait_for_ping(server, f"/{release.model}/ping")
+            _wait_for_ping(server, f"/{next(iter(release.parts))}/ping")
         yield server
     finally:
         _end(process)
@@ -190,7 +206,7 @@ def release_server(
 
 def write_generation(root: Path, release: Release) -> None:
     """Let a release be all that the host serves."""
-    models = {release.model: release.id}
+    models = dict.fromkeys(release.parts, release.id)
     generation = Generation(1, "2026-01-01T00:00:00+00:00", "test", "mms.conf", models)
     generations.write(Layout.under(root), generation)
 

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from mms_server.archive import unpack
@@ -19,7 +20,7 @@ from tests.http.servers import ROOT
 
 _UNPACK: Final = (
     "import sys; from mms.model_loader import ModelLoader; "
-    "ModelLoader.load(dict([sys.argv[1].split('=', 1)]))"
+    "ModelLoader.load(dict(pair.split('=', 1) for pair in sys.argv[1:]))"
 )
 # The image's script waits so long between the end of what runs and the start of what is new.
 _ORIGINAL_PAUSE_S: Final = 5.0
@@ -49,11 +50,18 @@ class Original(Peer):
             f"location / {{ proxy_pass http://unix:{self._socket}; }} }} }}\n"
         )
 
+    def served(self) -> Sequence[str]:
+        """Return the names under which it serves the archive."""
+        return (self.job.name,)
+
     def launch(self) -> None:
         place = self.job.directory
-        archive = shutil.copy(self.job.archive, place / f"{self.job.name}.model")
+        pairs = [
+            f"{name}={shutil.copy(self.job.archive, place / f'{name}.model')}"
+            for name in self.served()
+        ]
         # Once, as its image's script does: workers that unpack side by side meet half a model.
-        self.run(self._venv / "bin/python", "-c", _UNPACK, f"{self.job.name}={archive}")
+        self.run(self._venv / "bin/python", "-c", _UNPACK, *pairs)
         nginx = [self.job.found.nginx, "-e", place / "nginx.log", "-c", place / "nginx.conf"]
         self.spawn(nginx, "nginx-out.log")
         self.spawn(
@@ -66,7 +74,7 @@ class Original(Peer):
                 "glue",
             ],
             "gunicorn.log",
-            COMPAT_MODELS=f"{self.job.name}={archive}",
+            COMPAT_MODELS=" ".join(pairs),
             PYTHONPATH=str(record.HERE / "python2"),
         )
 

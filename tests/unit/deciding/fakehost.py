@@ -163,11 +163,12 @@ class FakeSupervisor:
     def _run(self, act: str, release: str) -> None:
         described = Release.from_json(self._layout.release_file(release).read_text())
         assert self.units[release].socket == "active", "a service needs its socket"
-        assert described.archive_sha256 in self._layout.drop_in(release).read_text()
-        assert (self._layout.store / described.archive_sha256 / "MANIFEST.json").is_file()
+        for part in described.parts.values():
+            assert part.archive_sha256 in self._layout.drop_in(release).read_text()
+            assert (self._layout.store / part.archive_sha256 / "MANIFEST.json").is_file()
         hold = self._layout.hold_file(release)
         assert not hold.exists(), "a release that is held does not get ready"
-        if self.broken & {described.model, release}:
+        if self.broken & {described.model, release, *described.parts}:
             self._set(act, release, service="activating")
             unit = f"mms@{release}.service"
             raise SupervisorError(unit, "it failed.", journal=self.journal(release))
@@ -296,7 +297,7 @@ class FakeHost:
     def served(self) -> dict[str, str]:
         """Return model -> weights, as a client would meet them."""
         return {
-            model: self._weights(release)
+            model: self._weights(model, release)
             for model, release in links.read(self.layout).items()
             if self.supervisor.units.get(release, UnitState()).up
         }
@@ -336,8 +337,9 @@ class FakeHost:
         entries = {entry for text in texts for entry in Release.from_json(text).entries}
         assert {path.name for path in self.layout.store.iterdir()} == entries
 
-    def _weights(self, release: str) -> str:
-        digest = Release.from_json(self.layout.release_file(release).read_text()).archive_sha256
+    def _weights(self, model: str, release: str) -> str:
+        described = Release.from_json(self.layout.release_file(release).read_text())
+        digest = described.parts[model].archive_sha256
         return (self.layout.store / digest / "tiny-0000.params").read_text()
 
     def _report(self, text: str) -> None:

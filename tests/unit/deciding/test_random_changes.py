@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mms_server import apply as engine
-from mms_server import links, warm
+from mms_server import groups, links, warm
 from mms_server.errors import NoRoomError
 from mms_server.measured import need
 from mms_server.outcome import Outcome
@@ -29,15 +29,20 @@ from mms_server.wanted import Wanted
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - random names below it
 MB = 10**6
+GROUP = "together"
 
 
 @dataclass(frozen=True)
 class Served:
-    """One model of a configuration: its weights, workers, and the size of its archive in MB."""
+    """One model of a configuration: its weights, workers, and the size of its archive in MB.
+
+    ``grouped`` is whether it shares its processes with the others that are so.
+    """
 
     weights: str
     workers: int
     size: int
+    grouped: bool
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,11 @@ class Situation:
 
 Conf = Mapping[str, Served]
 _SERVED = st.builds(
-    Served, st.sampled_from("12"), st.sampled_from([1, 2]), st.sampled_from([0, 20, 60])
+    Served,
+    st.sampled_from("12"),
+    st.sampled_from([1, 2]),
+    st.sampled_from([0, 20, 60]),
+    st.booleans(),
 )
 _CONFS = st.dictionaries(st.sampled_from("abcd"), _SERVED, min_size=1, max_size=3)
 _SITUATIONS = st.builds(
@@ -74,7 +83,8 @@ class RandomHost:
     def wanted(self, conf: Conf) -> Wanted:
         releases, contents = {}, {}
         for model, served in conf.items():
-            digest = hashlib.sha256(f"{model} {served}".encode()).hexdigest()
+            text = f"{model} {served.weights} {served.workers} {served.size}"
+            digest = hashlib.sha256(text.encode()).hexdigest()
             entry = self.fake.layout.store / digest
             entry.mkdir(parents=True, exist_ok=True)
             (entry / "MANIFEST.json").touch()
@@ -84,12 +94,22 @@ class RandomHost:
             with (entry / "more.params").open("wb") as stream:
                 stream.truncate(served.size * MB)
             contents[model] = Content.of(entry)
+        grouped = {model: GROUP for model, served in conf.items() if served.grouped}
+        warm_s = dict.fromkeys([*conf, GROUP], self.fake.settings.keep_warm_s)
+        wanted = Wanted(
+            Path("/mms.conf"),
+            groups.joined(releases, grouped),
+            "h",
+            1,
+            contents=contents,
+            keep_warm_s=warm_s,
+        )
+        for name, release in wanted.named.items():
             # What is loaded uses as much as the rule says, or less: always so much of one model.
-            by_rule = need(release, contents[model].size_bytes, None).memory_bytes
-            less = 50 * MB if model in "ac" else 0
+            by_rule = need(release, wanted.archive_bytes(release), None).memory_bytes
+            less = 50 * MB if name in "ac" else 0
             self.fake.supervisor.memory[release.id] = by_rule - less
-        warm_s = dict.fromkeys(conf, self.fake.settings.keep_warm_s)
-        return Wanted(Path("/mms.conf"), releases, "h", 1, contents=contents, keep_warm_s=warm_s)
+        return wanted
 
     def apply(self, conf: Conf, *, allow_gap: bool = True) -> Outcome:
         made = self.wanted
@@ -106,16 +126,16 @@ class RandomHost:
         fake = self.fake
         units = {name: state for name, state in fake.supervisor.units.items() if not state.gone}
         return (
-            {self._what(name): state for name, state in units.items()},
+            sorted((self._what(name), str(state)) for name, state in units.items()),
             {model: self._what(name) for model, name in links.read(fake.layout).items()},
-            {self._what(name) for name in warm.read(fake.layout)},
+            sorted(self._what(name) for name in warm.read(fake.layout)),
         )
 
-    def _what(self, name: str) -> tuple[str, int]:
+    def _what(self, name: str) -> tuple[list[str], int]:
         # The id itself has the path of this host's runtime in it.
         release = self.fake.host.release(name)
         assert release is not None
-        return release.archive_sha256, release.workers
+        return sorted(part.archive_sha256 for part in release.parts.values()), release.workers
 
 
 def _in(directory: str, name: str, situation: Situation, before: Conf, between: Conf) -> RandomHost:
@@ -142,10 +162,12 @@ def _acts(planned: Outcome, seen: Observed) -> set[str]:
         return set()
     acts: set[str] = set()
     ids = {str(row.release) for row in planned.actions if row.release}
-    for model in costs.starts:
-        release = next(str(row.release) for row in planned.actions if row.model == model)
-        replaced = any(name.rpartition(".")[0] == model for name in planned.leftovers)
-        restarts = model in costs.gap and replaced
+    for name in costs.starts:
+        release = next(each for each in ids if each.rpartition(".")[0] == name)
+        previous = {row.previous for row in planned.actions if row.release == release}
+        ends = set(planned.leftovers) - set(costs.evicted)
+        replaced = any(each in previous or each.rpartition(".")[0] == name for each in ends)
+        restarts = name in costs.gap and replaced
         acts |= {f"open {release}", f"{'restart' if restarts else 'start'} {release}"}
     acts |= {f"enable {name}" for name in ids if not seen.state(name).enabled}
     for name in {*planned.leftovers, *costs.evicted}:
@@ -171,12 +193,14 @@ def _check_one(host: RandomHost, after: Conf, situation: Situation) -> tuple[int
         assert fake.supervisor.acts == []
         assert host.end() == before
         return 0, False
+    ids = {row.model: str(row.release) for row in planned.actions}
     outcome = host.apply(after, allow_gap=allow_gap)
     events = len(fake.clockwork.events)
     assert outcome.actions == planned.actions
     assert outcome.forecast == planned.forecast
     assert set(fake.supervisor.acts) == _acts(planned, seen)
-    assert set(outcome.gap_s) <= set(planned.forecast.gap if planned.forecast else ())
+    waited = {ids[model].rpartition(".")[0] for model in outcome.gap_s}
+    assert waited <= set(planned.forecast.gap if planned.forecast else ())
     assert fake.supervisor.most <= max(used, fake.memory_bytes - fake.settings.memory_reserve)
     if planned.forecast:
         assert fake.supervisor.most <= planned.forecast.memory.during
