@@ -107,10 +107,11 @@ def _costs(outcome: Outcome, *, done: bool) -> list[str]:
     levels = f"at most {size(memory.during)} during the change, {size(memory.after)} afterwards"
     free = f"of {size(memory.total)}, {size(memory.reserve)} stay free"
     lines = [f"memory: {size(memory.before)} in use, {levels} ({free})"]
-    for model, needs in costs.starts.items():
+    models = {row.model for row in outcome.actions}
+    for name, needs in costs.starts.items():
         how = "measured" if needs.measured else "estimated"
         needed = f"{size(needs.memory_bytes)}, ready in {duration(needs.ready_s)} ({how})"
-        lines.append(f"model {model}: needs {needed}")
+        lines.append(f"{'model' if name in models else 'group'} {name}: needs {needed}")
     lines.append(f"expected: {duration(costs.seconds)}")
     return lines + [f"risk: {text}" for text in outcome.risks]
 

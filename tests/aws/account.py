@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -33,6 +34,8 @@ class Account:
     process: subprocess.Popen[bytes]
     url: str
     record: Path
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     @classmethod
     def start(cls, directory: Path, address: str = "127.0.0.1") -> Account:
@@ -79,10 +82,14 @@ class Account:
         }  # fmt: skip
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service, region_name=REGION, endpoint_url=self.url,
-            aws_access_key_id=CENSUS, aws_secret_access_key="test",  # noqa: S106 - the emulator's
-        )  # fmt: skip
+        # Making one takes a while, and is not safe in several threads; using one is.
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = boto3.client(
+                    service, region_name=REGION, endpoint_url=self.url, aws_access_key_id=CENSUS,
+                    aws_secret_access_key="test",  # noqa: S106 - the emulator's
+                )  # fmt: skip
+            return self._clients[service]
 
     def calls(self) -> set[str]:
         """Return all calls that were made to the account so far, but for those of its hosts."""

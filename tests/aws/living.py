@@ -108,7 +108,7 @@ def install(health: Path) -> None:
     wrap(FakeTargetGroup, "health_for", partial(as_found, health=health))
     wrap(AutoScalingBackend, "update_attached_target_groups", those_that_serve)
     wrap(AutoScalingBackend, "terminate_instance", drained_first)
-    AutoScalingResponse.complete_lifecycle_action = complete_lifecycle_action
+    setattr(AutoScalingResponse, complete_lifecycle_action.__name__, complete_lifecycle_action)
     # Outside of AWS, there is no way to them but their private address.
     for name in ("public_ip", "public_ip_address"):
         setattr(Instance, name, property(lambda self: self.private_ip))
