@@ -105,6 +105,11 @@ aws: $(STAMP) ## The AWS roles against an emulated account: build, build again, 
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/aws.xml tests/aws
 
+.PHONY: aws-hosts
+aws-hosts: share model ## From an empty emulated account to test hosts that serve, one started by itself (long)
+	mkdir -p $(REPORTS)
+	MMS_SOAK=1 $(BIN)/pytest -v --junitxml=$(REPORTS)/aws-hosts.xml tests/aws/test_end_to_end.py
+
 .PHONY: molecule
 molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	$(TESTHOSTS) prerequisites
