@@ -113,21 +113,24 @@ def test_a_group_comes_in_place_of_its_models_with_a_gap(fake: FakeHost) -> None
     fake.check_settled(before)
 
 
-def test_a_group_is_not_taken_apart_without_room(fake: FakeHost) -> None:
-    fake.supervisor.memory = {"a": 190 * MB, "b": 190 * MB, "small": 190 * MB}
-    fake.memory_bytes = 390 * MB
+@pytest.mark.parametrize(("room", "waits"), [(120, None), (200, 1), (300, 0)])
+def test_several_come_out_of_a_group_only_with_room(
+    fake: FakeHost, room: int, waits: int | None
+) -> None:
+    fake.supervisor.memory = {"a": 150 * MB, "b": 150 * MB, "small": 190 * MB}
     before = {"a": "1", "b": "1"}
+    # What they need alone is known.
+    apply(fake.host, fake.write_conf(before))
     apply(fake.host, fake.write_conf(before, TOGETHER))
+    fake.memory_bytes = (190 + room) * MB
     conf = fake.write_conf(before)
-    # There is room for one beside the group, or for none: two that wait for its end are refused.
-    fake.memory_bytes = 200 * MB + 2 * 190 * MB
-    outcome = apply(fake.host, conf, allow_gap=True)
-    assert len(outcome.gap_s) == 1
-    fake.check_settled(before)
-    apply(fake.host, fake.write_conf(before, TOGETHER), allow_gap=True)
-    fake.memory_bytes = 380 * MB
-    with pytest.raises(NoRoomError, match="they come out of one group"):
-        apply(fake.host, fake.write_conf(before), allow_gap=True)
+    if waits is None:
+        with pytest.raises(NoRoomError, match="they come out of one group"):
+            apply(fake.host, conf, allow_gap=True)
+        assert served_by(fake) == {"a": "small", "b": "small"}
+    else:
+        assert len(apply(fake.host, conf, allow_gap=True).gap_s) == waits
+        assert served_by(fake) == {"a": "a", "b": "b"}
     fake.check_settled(before)
 
 
