@@ -67,7 +67,7 @@ def _ask(server: Server, model: str) -> None:
     body, kind = multipart({"data": ("seven.jpg", "image/jpeg", SEVEN.read_bytes())})
     answer = server.request("POST", f"/{model}/predict", body, {"Content-Type": kind})
     if answer.status != _OK:
-        raise RuntimeError(f"{model} does not answer: {answer.text}")
+        raise RuntimeError(f"{model} does not answer: {answer.body[:200]!r}")
 
 
 @contextlib.contextmanager
