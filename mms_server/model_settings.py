@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from mms_server import confinement, groups
 from mms_server.confinement import Confinement, Lifted
-from mms_server.deaths.flights import MAX_BATCH
 from mms_server.errors import ConfError
 from mms_server.inference_engines import names
 from mms_server.mms_flags import MODEL_NAME
+from mms_server.release import MAX_BATCH
 
 _DAY_S: Final = 86_400
 _DECIMAL: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")

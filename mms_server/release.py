@@ -24,6 +24,9 @@ from mms_server.logs import Log
 DEFAULT_BATCH: Final = 8
 """On a processor most of what a batch saves is saved by then, and no request waits for many."""
 
+MAX_BATCH: Final = 64
+"""Most requests that are computed together: so many are noted of a worker, in case it dies."""
+
 DEFAULT_QUEUE: Final = 512
 """Half a minute's requests of a slow model, and none that a fast one's clients would notice."""
 

@@ -22,8 +22,8 @@ from mms_server.batching.cost_clock import Clock, cost_clock
 from mms_server.batching.joint import ByNetwork, ByService, Joint, Network, network_of
 from mms_server.batching.state import state_of
 from mms_server.batching.verdict import Verdict
-from mms_server.deaths.flights import MAX_BATCH
 from mms_server.golden import Sample
+from mms_server.release import MAX_BATCH
 from mms_server.services.module import made_rows
 
 LEAST_GAIN: Final = 0.1

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.deaths.flights import MAX_BATCH
 from mms_server.deaths.places import Places, read_bounded, write_whole
+from mms_server.release import MAX_BATCH
 
 _MAX_BYTES: Final = 64 * 1024
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from mms_server.deaths.inputs import Input
 from mms_server.deaths.places import open_shared, read_bounded
+from mms_server.release import MAX_BATCH
 
 MAX_SLOTS: Final = 1024
 """Workers beyond this number leave no trace of their requests."""
@@ -28,9 +29,6 @@ ID_BYTES: Final = 128
 DIGEST_BYTES: Final = 32
 INPUT_BYTES: Final = 256 * 1024
 """Room for the inputs of a slot; of one that does not fit the record has the digest alone."""
-
-MAX_BATCH: Final = 64
-"""Requests of one batch that are noted."""
 
 _HEAD: Final = 64
 _EPOCH: Final = struct.Struct("=Q")

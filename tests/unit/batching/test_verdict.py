@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mms_server.batching.verdict import Verdict, most_of, tell
-from mms_server.deaths.flights import MAX_BATCH
 from mms_server.deaths.places import Places
+from mms_server.release import MAX_BATCH
 
 
 def test_what_is_told_is_read_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

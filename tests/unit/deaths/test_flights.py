@@ -11,7 +11,6 @@ import pytest
 
 from mms_server.deaths.flights import (
     INPUT_BYTES,
-    MAX_BATCH,
     MAX_SLOTS,
     Flight,
     Flights,
@@ -19,6 +18,7 @@ from mms_server.deaths.flights import (
     flying,
 )
 from mms_server.deaths.inputs import Input
+from mms_server.release import MAX_BATCH
 from tests.unit.deaths.makes import DIGEST
 
 FLIGHT = Flight("some-id", DIGEST, 1_800_000_000.25, 123_456_789)
