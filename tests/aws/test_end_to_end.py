@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from testhosts.lab import Lab
 from tests import lab
@@ -148,12 +147,8 @@ def start_by_itself(
         raise
     record_property("seconds until a host that starts by itself is a target", round(took))
     (own,) = set(instances.hosts) - before
-    address = instances.hosts[own].spec.address
-    with lab.SEVEN.open("rb") as picture:
-        answer = requests.post(
-            f"http://{address}/digits/predict", files={"data": picture}, timeout=60
-        )
-    assert answer.json()["prediction"][0][0]["class"] == "7"
+    host = lab.Machine(own, instances.hosts[own].spec.address)
+    assert lab.predict(host)["class"] == "7"
     return own
 
 
