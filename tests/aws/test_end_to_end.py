@@ -77,6 +77,9 @@ def choices(account: Account, opened: Lab) -> dict[str, Any]:
         "aws_autoscaling_endpoints": {"s3": account.url, "autoscaling": account.url},
         "mms_verify_model": "digits",
         "mms_verify_file": str(lab.SEVEN),
+        # As the local fleet has it: the tests' load comes at once.
+        "mms_fleet_soak_s": 8,
+        "mms_fleet_soak_looks": 2,
         "mms_upgrade_packages": False,
         "mms_upgrade_reboot": "always",
     }
@@ -160,7 +163,7 @@ def update(account: Account, options: list[str], directory: Path) -> None:
     (archives / "mms.conf").write_text((lab.MODELS / "mms.conf").read_text())
     changed = [
         "-e", f"mms_service_conf={archives}/mms.conf", "-e", f"mms_service_archives={archives}",
-        "-e", "mms_verify_class=seven", "-e", "mms_fleet_soak_s=5",
+        "-e", "mms_verify_class=seven",
     ]  # fmt: skip
     done = account.play("playbooks/update_models.yml", *options, *changed, timeout_s=900)
     assert len([host for host in done.ended_well().recap if host != "localhost"]) == 3
