@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,11 +25,16 @@ class Step:
 
 
 def plan(
-    hosts: Sequence[str], serial: Sequence[int | str], canaries: Sequence[str], soaks: int
+    hosts: Sequence[str],
+    serial: Sequence[int | str],
+    canaries: Sequence[str],
+    soaks: int,
+    passing: Collection[str] = (),
 ) -> list[Step]:
     """Return the steps: sizes are numbers of hosts or percent of all; the last one is repeated.
 
-    ``canaries`` come first, in their order; the first ``soaks`` steps are watched.
+    ``canaries`` come first, in their order; the first ``soaks`` steps are watched. ``passing`` come
+    last: hosts that an auto-scaling group may end while they are watched.
 
     Raises:
         MMSError: a size is no size, or a canary is not among the hosts.
@@ -38,7 +43,8 @@ def plan(
     if unknown:
         cause = f"{', '.join(unknown)}: to be changed first, but not among the hosts that answer."
         raise MMSError(cause, fix="correct mms_fleet_canaries, or bring the host up.")
-    left = [*canaries, *(name for name in hosts if name not in canaries)]
+    others = sorted((name for name in hosts if name not in canaries), key=passing.__contains__)
+    left = [*canaries, *others]
     sizes = [_size(word, len(left)) for word in serial]
     if not sizes:
         raise MMSError("mms_serial is empty.", fix='write for instance [1, "25%", "100%"].')

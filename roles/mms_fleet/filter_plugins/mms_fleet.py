@@ -34,14 +34,20 @@ def run_is_gone(lease: Mapping[str, str] | None) -> bool:
 
 
 def steps(
-    hosts: Sequence[str], serial: Any, canaries: Sequence[str], soaks: int
+    hosts: Sequence[str],
+    serial: Any,
+    canaries: Sequence[str],
+    soaks: int,
+    passing: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the steps that a change goes in."""
     from mms_server.rollout import steps as deciding  # noqa: PLC0415 - see above
 
     # `-e mms_serial=1,25%` is a text, 50 a number.
     sizes = serial if isinstance(serial, list) else str(serial).split(",")
-    plan = _decided(lambda: deciding.plan(list(hosts), sizes, list(canaries), int(soaks)))
+    plan = _decided(
+        lambda: deciding.plan(list(hosts), sizes, list(canaries), int(soaks), list(passing))
+    )
     return [{**asdict(step), "hosts": list(step.hosts)} for step in plan]
 
 

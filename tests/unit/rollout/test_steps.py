@@ -44,6 +44,13 @@ def test_canaries_come_first_and_soak() -> None:
     assert [step.soaks for step in found] == [True, False, False]
 
 
+def test_hosts_that_may_be_ended_meanwhile_come_last() -> None:
+    found = steps.plan(["auto", *HOSTS], DEFAULT, [], 1, ["auto"])
+    assert [name for step in found for name in step.hosts] == [*HOSTS, "auto"]
+    chosen = steps.plan(["auto", *HOSTS], DEFAULT, ["auto"], 1, ["auto"])
+    assert chosen[0].hosts == ("auto",)
+
+
 def test_unknown_canary_is_refused() -> None:
     with pytest.raises(MMSError, match="h9: to be changed first, but not among"):
         steps.plan(HOSTS, DEFAULT, ["h9"], 1)
