@@ -62,10 +62,10 @@ MECHANISMS: Final = (
         "beside",
         "a new release gets ready before the switch",
         "transaction.py",
-        "            self._configure()\n            for model, release",
+        "            self._configure()\n            for name, release",
         "            self._configure()\n"
         "            self._switch(list(self._ids))\n"
-        "            for model, release",
+        "            for name, release",
         "test_interrupted.py::test_a_killed_change_is_done_by_the_next_one",
     ),
     Mechanism(
