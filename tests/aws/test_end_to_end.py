@@ -27,6 +27,9 @@ from tests.situations.load import Load, Request
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(5400)]
 
+HOSTS = 2
+"""Those with names; one that starts by itself comes to them."""
+
 DRAIN_S = 15
 START_S = 1500
 
@@ -62,7 +65,7 @@ def choices(account: Account, opened: Lab) -> dict[str, Any]:
     """Return what an operator would write into deployment.yml, and what differs from AWS."""
     network = opened.inventory.gateway.rpartition(".")[0]
     return {
-        "aws_hosts_count": 2,
+        "aws_hosts_count": HOSTS,
         "aws_network_cidr": f"{network}.0/24",
         "aws_network_subnets": [
             {"zone": "a", "cidr": f"{network}.128/26"},
@@ -107,7 +110,7 @@ def test_from_an_empty_account_to_hosts_that_serve(
     options = ["-e", "mms_cloud=aws", *IMAGE, "-e", f"@{values}"]
     living.play("site.yml", *options, timeout_s=1800).ended_well()
     assert living.targets() == dict.fromkeys(instances.hosts, "healthy")
-    assert len(instances.hosts) == 2
+    assert len(instances.hosts) == HOSTS
     again = living.play("site.yml", *options, timeout_s=900).ended_well()
     assert {host: counts["changed"] for host, counts in again.recap.items()} == dict.fromkeys(
         again.recap, 0
@@ -143,7 +146,7 @@ def start_by_itself(
     scaling = account.client("autoscaling")
     scaling.set_desired_capacity(AutoScalingGroupName=NAME, DesiredCapacity=1)
     try:
-        took = wait_for_targets(account, 3, instances, START_S)
+        took = wait_for_targets(account, HOSTS + 1, instances, START_S)
     except AssertionError:
         for identity in set(instances.hosts) - before:
             print(on(instances.hosts[identity], f"tail -n 60 {OUTPUT}"))  # noqa: T201 - why it failed
@@ -166,7 +169,7 @@ def update(account: Account, options: list[str], directory: Path) -> None:
         "-e", "mms_verify_class=seven",
     ]  # fmt: skip
     done = account.play("playbooks/update_models.yml", *options, *changed, timeout_s=900)
-    assert len([host for host in done.ended_well().recap if host != "localhost"]) == 3
+    assert len([host for host in done.ended_well().recap if host != "localhost"]) == HOSTS + 1
     options += changed
 
 
@@ -177,7 +180,7 @@ def upgrade(account: Account, instances: Instances, options: list[str], own: str
     account.play("playbooks/upgrade.yml", *options, timeout_s=1800).ended_well()
     after = {identity: on(host, boot) for identity, host in instances.hosts.items()}
     assert {identity for identity in before if before[identity] == after[identity]} == {own}
-    wait_for_targets(account, 3, instances, 60)
+    wait_for_targets(account, HOSTS + 1, instances, 60)
 
 
 def end_one(account: Account, instances: Instances, own: str) -> None:
