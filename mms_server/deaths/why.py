@@ -8,6 +8,7 @@ from typing import Final
 
 from mms_server import generations
 from mms_server.deaths.certificate import Cause, Certificate, RecordError
+from mms_server.errors import MMSError
 from mms_server.layout import Layout
 
 _SHOWN: Final = 5
@@ -27,16 +28,24 @@ def find(layout: Layout, name: str) -> list[Certificate]:
     """Return the certificates about ``name``, the newest first; of a model also those of its group.
 
     Raises:
-        MMSError: the newest generation cannot be read.
         OSError: they may not be read.
     """
     found = [row for file in _files(layout.deaths) if (row := _read(file)) is not None]
-    generation = generations.newest(layout)
-    release = (generation.models if generation else {}).get(name, "")
     # A death of a group's process is one of each of its models.
-    meant = {name, release.rpartition(".")[0]} - {""}
+    meant = {name, _release_name(layout, name)} - {""}
     about = [row for row in found if meant & _names(row)]
     return sorted(about, key=lambda row: (row.at, row.id), reverse=True)
+
+
+def _release_name(layout: Layout, model: str) -> str:
+    """Return the name of the release that serves a model, empty if that is not known."""
+    try:
+        generation = generations.newest(layout)
+    except MMSError:
+        # Why something died is asked when much else is broken.
+        return ""
+    served = generation.models if generation else {}
+    return served.get(model, "").rpartition(".")[0]
 
 
 def text(name: str, found: Sequence[Certificate]) -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from mms_server import generations
 from mms_server.deaths import recent, starts, why
 from mms_server.deaths.lookup import WAIT_S, Lookup, trouble
 from mms_server.deaths.recent import Recent
 from mms_server.deaths.starts import Starts
+from mms_server.errors import MMSError
+from mms_server.generations import Generation
 from mms_server.layout import Layout
 from tests.unit.deaths.makes import DIGEST, RELEASE, certificate, places
 
@@ -28,6 +33,20 @@ def test_every_name_finds_it_and_the_newest_is_first(tmp_path: Path) -> None:
     assert why.find(layout, old.id) == [old]
     assert why.find(layout, "other") == []
     assert why.find(Layout.under(tmp_path / "bare"), "digits") == []
+
+
+def test_a_model_has_the_deaths_of_its_group_and_none_less_when_much_is_broken(
+    tmp_path: Path,
+) -> None:
+    death = certificate(1.8e9)
+    layout = keep(tmp_path, death)
+    models = {"member": RELEASE}
+    generations.write(layout, Generation(1, "2026-01-01T00:00:00+00:00", "me", "mms.conf", models))
+    assert why.find(layout, "member") == [death]
+    (layout.generations / "2.json").write_text("half")
+    with pytest.raises(MMSError):
+        generations.newest(layout)
+    assert why.find(layout, "digits") == [death]
 
 
 def test_words_name_cause_request_memory_and_place() -> None:
