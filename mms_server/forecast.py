@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from mms_server.errors import NoRoomError
 from mms_server.measured import Need
-from mms_server.plan import Observed, Plan, model_of
+from mms_server.plan import Observed, Plan
+from mms_server.release import model_of
 from mms_server.texts import size
 
 

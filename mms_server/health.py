@@ -19,7 +19,7 @@ from mms_server.errors import MMSError
 from mms_server.generations import Generation
 from mms_server.layout import Layout
 from mms_server.liveness import MASTER_SLOT, holders
-from mms_server.release import Release
+from mms_server.release import Release, model_of
 
 _Key = tuple[int, int, int]
 _ATTEMPTS: Final = 3
@@ -65,7 +65,7 @@ def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealt
         model: release
         for model, release in links.read(layout).items()
         # A link that leads to another model serves nobody.
-        if model == release.rpartition(".")[0] or _is_of(layout, model, release)
+        if model == model_of(release) or _is_of(layout, model, release)
     }
     return {model: _one(layout, name, serving.get(model)) for model, name in models.items()}
 

@@ -17,8 +17,8 @@ from mms_server.fetching.rules import parse_words
 from mms_server.host_usage import HostMemory, host_memory
 from mms_server.layout import Layout
 from mms_server.nginx import Nginx, Proxy
-from mms_server.plan import Observed, model_of
-from mms_server.release import Release
+from mms_server.plan import Observed
+from mms_server.release import Release, model_of
 from mms_server.settings import Settings
 from mms_server.store import Store
 from mms_server.supervisor import Supervisor, Systemd

@@ -13,7 +13,8 @@ from mms_server.health import ModelHealth
 from mms_server.host import Host
 from mms_server.host_lock import locked
 from mms_server.inference_engines.names import MXNET
-from mms_server.plan import Observed, model_of
+from mms_server.plan import Observed
+from mms_server.release import model_of
 from mms_server.supervisor import UnitState
 
 _LOCK_WAIT_S: Final = 60.0

@@ -9,8 +9,8 @@ from mms_server.errors import NoRoomError
 from mms_server.forecast import Facts, Forecast, forecast
 from mms_server.host import Host
 from mms_server.measured import Known, Measured, Need, need, read
-from mms_server.plan import ModelAction, Observed, Plan, as_text, model_of
-from mms_server.release import Release
+from mms_server.plan import ModelAction, Observed, Plan, as_text
+from mms_server.release import Release, model_of
 from mms_server.supervisor import Usage
 from mms_server.texts import size
 from mms_server.wanted import Wanted

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mms_server.generations import Generation
 from mms_server.inference_engines.names import MXNET
-from mms_server.release import Release
+from mms_server.release import Release, model_of
 from mms_server.supervisor import UnitState
 from mms_server.wanted import Wanted
 
@@ -133,11 +133,6 @@ def decide(wanted: Wanted, observed: Observed, keep_warm_s: int = 0) -> Plan:
         new_generation=_facts(observed.generation)
         != (ids, wanted.host, wanted.port, wanted.metrics_write_to),
     )
-
-
-def model_of(release: str) -> str:
-    """Return the name of a release: that of its model, or of its group."""
-    return release.rpartition(".")[0]
 
 
 def _may_stay(release: str, observed: Observed) -> bool:

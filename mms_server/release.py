@@ -152,6 +152,11 @@ class Release:
             ) from error
 
 
+def model_of(release: str) -> str:
+    """Return the name of a release: that of its model, or of its group."""
+    return release.rpartition(".")[0]
+
+
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write ``text`` so that ``path`` holds the old content or the new, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)

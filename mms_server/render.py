@@ -12,8 +12,7 @@ from mms_server.generations import Generation
 from mms_server.inference_engines.names import MXNET
 from mms_server.operate import ModelStatus
 from mms_server.outcome import Outcome
-from mms_server.plan import model_of
-from mms_server.release import Release
+from mms_server.release import Release, model_of
 from mms_server.texts import duration, size, table
 from mms_server.tidy import Rubbish
 from mms_server.tuning.tune import Tuned

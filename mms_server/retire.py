@@ -8,7 +8,7 @@ from typing import Final
 from mms_server import generations, links, warm
 from mms_server.errors import MMSError
 from mms_server.host import Host
-from mms_server.plan import model_of
+from mms_server.release import model_of
 
 # The timer must not come before the time that it is for.
 _MARGIN_S: Final = 1.0

@@ -21,8 +21,8 @@ from mms_server.forecast import Forecast
 from mms_server.generations import Generation
 from mms_server.host import Host
 from mms_server.measured import Measured
-from mms_server.plan import Observed, Plan, model_of
-from mms_server.release import write_atomically
+from mms_server.plan import Observed, Plan
+from mms_server.release import model_of, write_atomically
 from mms_server.undo import Progress, explained, hold, put_back
 from mms_server.wanted import Wanted
 

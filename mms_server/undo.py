@@ -10,7 +10,8 @@ from typing import Final
 from mms_server import generations, holds, links, retire, start_steps
 from mms_server.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
 from mms_server.host import Host
-from mms_server.plan import Observed, model_of
+from mms_server.plan import Observed
+from mms_server.release import model_of
 
 _HOLD_MARGIN_S: Final = 60.0
 

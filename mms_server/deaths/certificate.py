@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from mms_server.release import model_of
+
 MAX_BYTES: Final = 128 * 1024
 """Largest record: a stack and log lines of a few hundred lines each."""
 
@@ -152,7 +154,7 @@ def _checked(found: Mapping[str, Any]) -> Certificate:
         refused=_matching(found, "refused", _DIGEST),
         replay=_text(found, "replay", _MAX_TEXT),
     )
-    if certificate.release.rpartition(".")[0] != certificate.model:
+    if model_of(certificate.release) != certificate.model:
         raise RecordError("its model is not that of its release")
     return certificate
 

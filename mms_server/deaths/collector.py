@@ -35,6 +35,7 @@ from mms_server.deaths.flights import flying
 from mms_server.deaths.places import MAX_BODY_BYTES, Places
 from mms_server.deaths.registrar import stack_of
 from mms_server.layout import Layout
+from mms_server.release import model_of
 
 MAX_OF_RELEASE: Final = 100
 """Certificates that are kept of one release: one that always dies leaves the others theirs."""
@@ -117,7 +118,7 @@ class Collector:
             id=new_id(now),
             at=moment(now),
             release=release_id,
-            model=release_id.rpartition(".")[0],
+            model=model_of(release_id),
             role=Role.MASTER,
             pid=int(pid) if pid.isascii() and pid.isdigit() else 0,
             cause=cause,

@@ -21,6 +21,7 @@ from mms_server.deaths.certificate import (
 )
 from mms_server.deaths.flights import Flights, Trace
 from mms_server.deaths.places import Places, read_bounded, write_whole
+from mms_server.release import model_of
 
 _MAX_WAITING = 64
 
@@ -130,7 +131,7 @@ class Registrar:
             id=new_id(now),
             at=moment(now),
             release=self._release,
-            model=self._release.rpartition(".")[0],
+            model=model_of(self._release),
             role=Role.WORKER,
             pid=end.pid,
             cause=cause,

@@ -10,6 +10,7 @@ from mms_server import generations
 from mms_server.deaths.certificate import Cause, Certificate, RecordError
 from mms_server.errors import MMSError
 from mms_server.layout import Layout
+from mms_server.release import model_of
 
 _SHOWN: Final = 5
 _INDENT: Final = "\n            "
@@ -45,7 +46,7 @@ def _release_name(layout: Layout, model: str) -> str:
         # Why something died is asked when much else is broken.
         return ""
     served = generation.models if generation else {}
-    return served.get(model, "").rpartition(".")[0]
+    return model_of(served.get(model, ""))
 
 
 def text(name: str, found: Sequence[Certificate]) -> str:
