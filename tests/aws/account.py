@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import requests
 
+from tests.aws.asked import Asked, noted
 from tests.aws.balancer import Balancer, Targets
 from tests.aws.loopback import CENSUS, balancer_address
 from tests.ports import free_port
@@ -41,8 +42,9 @@ class Account:
     def start(cls, directory: Path, address: str = "127.0.0.1") -> Account:
         """Start an emulator, on loopback or on the test hosts' network; wait until it answers."""
         port, record = free_port(), directory / "calls"
-        record.touch()
-        record.with_suffix(".hosts").touch()
+        for each in (record, record.with_suffix(".hosts")):
+            each.touch()
+            each.with_suffix(each.suffix + ".asked").touch()
         command = [sys.executable, "-m", "tests.aws.emulator", address, str(port), str(record)]
         with (directory / "emulator.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
@@ -66,6 +68,7 @@ class Account:
         """Make it a new account, to which nobody has made a call."""
         requests.post(f"{self.url}/moto-api/reset", timeout=30)
         self.record.write_text("")
+        self.record.with_suffix(".asked").write_text("")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,6 +97,14 @@ class Account:
     def calls(self) -> set[str]:
         """Return all calls that were made to the account so far, but for those of its hosts."""
         return set(self.record.read_text(encoding="utf-8").split())
+
+    def asked(self) -> list[Asked]:
+        """Return of what resources calls were made, where a policy distinguishes."""
+        return noted(self.record.with_suffix(".asked"))
+
+    def asked_by_hosts(self) -> list[Asked]:
+        """Return the same of instances."""
+        return noted(self.record.with_suffix(".hosts.asked"))
 
     def calls_of_hosts(self) -> set[str]:
         """Return all calls that instances made with the rights of their role."""

@@ -3,8 +3,9 @@
 All that differs from AWS is here, so that no role needs a branch for tests. Every call but those of
 the tests themselves is written to the file RECORD as ``service:Action``, one a line, once each.
 RECORD with the suffix ``.refused`` may name calls that are refused, with code and message, as JSON.
-Calls of hosts are in RECORD with the suffix ``.hosts`` instead. At an address that is not loopback,
-the instances are hosts that really run: see tests/aws/living.py.
+Calls of hosts are in RECORD with the suffix ``.hosts`` instead. Files with the suffix ``.asked``
+beside both say of what resources the calls were: see tests/aws/asked.py. At an address that is not
+loopback, the instances are hosts that really run: see tests/aws/living.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import uuid
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,7 +31,8 @@ from moto.s3.exceptions import S3ClientError
 from moto.s3.responses import S3Response
 from moto.server import main
 
-from tests.aws import living
+from tests.aws import asked, living, refreshing
+from tests.aws.asked import Asked
 from tests.aws.loopback import CENSUS, HOSTS, balancer_address
 from tests.aws.wrapping import wrap
 
@@ -54,8 +55,6 @@ ATTRIBUTES = {
     "waf.fail_open.enabled": "false",
     "zonal_shift.config.enabled": "false",
 }
-
-REFRESHES: dict[str, list[dict[str, Any]]] = {}
 
 
 def complete_attributes(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
@@ -102,32 +101,8 @@ def with_its_parts(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     return state
 
 
-def group_of(response: Any) -> Any:
-    name = response._get_param("AutoScalingGroupName")
-    return response.autoscaling_backend.describe_auto_scaling_groups([name])[0]
-
-
-def start_instance_refresh(self: Any) -> ActionResult:
-    """Replace the group's instances at once."""
-    group, backend = group_of(self), self.autoscaling_backend
-    identity = str(uuid.uuid4())
-    REFRESHES.setdefault(group.name, []).insert(0, {
-        "InstanceRefreshId": identity, "AutoScalingGroupName": group.name,
-        "Status": "Successful", "PercentageComplete": 100, "InstancesToUpdate": 0,
-    })  # fmt: skip
-    wanted, old = group.desired_capacity, [state.instance.id for state in group.instance_states]
-    backend.detach_instances(group.name, old, False)
-    backend.ec2_backend.terminate_instances(old)
-    backend.set_desired_capacity(group.name, wanted)
-    return ActionResult({"InstanceRefreshId": identity})
-
-
-def describe_instance_refreshes(self: Any) -> ActionResult:
-    return ActionResult({"InstanceRefreshes": REFRESHES.get(group_of(self).name, [])})
-
-
 def disable_metrics_collection(self: Any) -> ActionResult:
-    group, drop = group_of(self), self._get_param("Metrics", [])
+    group, drop = refreshing.group_of(self), self._get_param("Metrics", [])
     group.metrics = [each for each in (group.metrics or []) if drop and each not in drop]
     return ActionResult({})
 
@@ -136,7 +111,9 @@ def record_calls(file: Path) -> None:
     """Write the name of each call to the file, once; refuse what the file beside it says."""
     refusals, hosts = file.with_suffix(".refused"), file.with_suffix(".hosts")
 
-    def refusal(caller: Any, service: str, action: str) -> ServiceException | None:
+    def refusal(
+        caller: Any, service: str, action: str, of: Asked | None
+    ) -> ServiceException | None:
         authorization = str(caller.headers.get("Authorization", ""))
         if f"Credential={CENSUS}/" in authorization:
             return None
@@ -146,20 +123,24 @@ def record_calls(file: Path) -> None:
         if name not in record.read_text(encoding="utf-8").split():
             with record.open("a", encoding="utf-8") as stream:
                 stream.write(name + "\n")
+        if of:
+            asked.note(record.with_suffix(record.suffix + ".asked"), of)
         told = json.loads(refusals.read_text()) if refusals.exists() else {}
         # It is written in the form of the service whose module it is of.
         kind = type("Refused", (ServiceException,), {"__module__": f"moto.{service}.exceptions"})
         return kind(*told[name]) if name in told else None
 
     def call(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        refused = refusal(self, self.service_name, self._get_action())
+        service, action = self.service_name, self._get_action()
+        refused = refusal(self, service, action, asked.of_parameters(f"{service}:{action}", self))
         return (
             self.serialized(ActionResult(refused)) if refused else original(self, *args, **kwargs)
         )
 
     def call_s3(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         action = self._get_action_from_method_and_request_uri(self.normalized_request)
-        refused = refusal(self, "s3", action)
+        of = asked.of_bucket(f"s3:{action}", kwargs.get("bucket_name"), kwargs.get("key_name"))
+        refused = refusal(self, "s3", action, of)
         if refused:
             raise S3ClientError(refused.code, refused.message)
         return original(self, *args, **kwargs)
@@ -174,13 +155,14 @@ def serve(address: str, port: str, record: str) -> None:
     wrap(LaunchTemplate, "__init__", without_own_tags)
     wrap(Instance, "terminate", with_its_parts)
     wrap(IAMPolicyStatement, "is_action_permitted", as_if_encrypted)
-    for act in (start_instance_refresh, describe_instance_refreshes, disable_metrics_collection):
-        setattr(AutoScalingResponse, act.__name__, act)
+    setattr(AutoScalingResponse, disable_metrics_collection.__name__, disable_metrics_collection)
     # Where this one's load balancer answers clients: tests/aws/balancer.py.
     wrap(FakeLoadBalancer, "__init__", partial(with_name, address=balancer_address(int(port))))
     record_calls(Path(record))
-    if not ip_address(address).is_loopback:
-        living.install(Path(record).with_suffix(".health"))
+    health = None if ip_address(address).is_loopback else Path(record).with_suffix(".health")
+    refreshing.install(health)
+    if health:
+        living.install(health)
     main(["--host", address, "--port", port])
 
 

@@ -6,9 +6,12 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 from tests.aws.account import ROOT
+from tests.aws.asked import Asked
 
 POLICIES = ROOT / "roles" / "aws_access"
 SERVICES = {"efs": "elasticfilesystem", "elbv2": "elasticloadbalancing"}
@@ -73,10 +76,46 @@ def of_policy(policy: dict[str, Any]) -> set[str]:
     """Return the rights that a policy gives; none of them may be a pattern."""
     found: set[str] = set()
     for statement in policy["Statement"]:
-        actions = statement["Action"]
-        found |= {actions} if isinstance(actions, str) else set(actions)
+        found |= set(_list(statement["Action"]))
     assert not any("*" in each for each in found)
     return found
+
+
+def refused(policy: dict[str, Any], asked: Iterable[Asked]) -> list[Asked]:
+    """Return the calls whose rights a policy does not give for their resources."""
+    return [each for each in asked if not _gives(policy, each)]
+
+
+def _gives(policy: dict[str, Any], asked: Asked) -> bool:
+    """Return whether a statement allows a call; a condition on what is not told refuses it.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+    """
+    right, context = NAMED.get(asked.call, asked.call), dict(asked.context)
+    for statement in policy["Statement"]:
+        conditions = [
+            (compares, key, values)
+            for compares, keys in statement.get("Condition", {}).items()
+            for key, values in keys.items()
+        ]
+        assert statement["Effect"] == "Allow"
+        assert {compares for compares, _, _ in conditions} <= {"StringEquals", "ArnEquals"}
+        if (
+            right in _list(statement["Action"])
+            and any(fnmatchcase(asked.resource, each) for each in _list(statement["Resource"]))
+            and all(context.get(key) in _list(values) for _, key, values in conditions)
+        ):
+            return True
+    return False
+
+
+def _list(one_or_more: str | list[str]) -> list[str]:
+    return [one_or_more] if isinstance(one_or_more, str) else one_or_more
+
+
+def policy_of_operator() -> dict[str, Any]:
+    """Return the policy that the project says an operator needs."""
+    return _read("operator_policy.json")
 
 
 def of_operator() -> set[str]:
@@ -96,6 +135,10 @@ def of_choices(*names: str) -> set[str]:
 
 
 def _of_file(name: str, only: tuple[str, ...] = ()) -> set[str]:
-    policy = json.loads((POLICIES / "files" / name).read_text(encoding="utf-8"))
-    chosen = [each for each in policy["Statement"] if not only or each["Sid"] in only]
+    chosen = [each for each in _read(name)["Statement"] if not only or each["Sid"] in only]
     return of_policy({"Statement": chosen})
+
+
+def _read(name: str) -> dict[str, Any]:
+    policy: dict[str, Any] = json.loads((POLICIES / "files" / name).read_text(encoding="utf-8"))
+    return policy

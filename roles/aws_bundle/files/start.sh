@@ -19,3 +19,6 @@ rm -r "$ansible/wheels"
 export HOME="${HOME:-/root}" LC_ALL=C.UTF-8
 ANSIBLE_CONFIG="$PWD/ansible.cfg" "$ansible/venv/bin/ansible-playbook" --inventory="$(hostname)," \
   --connection=local --extra-vars=@variables.json --extra-vars=mms_hosts=all playbooks/join.yml
+
+# From now on the playbooks look after it, too: playbooks/settle.yml.
+touch /var/lib/mms/joined

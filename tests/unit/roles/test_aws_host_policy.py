@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 import botocore.session
+import pytest
 from botocore import xform_name
 
 from tests.aws import rights
+from tests.aws.asked import Asked
 
 ROOT = Path(__file__).resolve().parents[3]
 RIGHTS_OF_COMMANDS = {
@@ -51,3 +53,38 @@ def test_a_host_may_do_what_it_does_and_no_more() -> None:
     used = of_server() | of_start()
     assert "s3:GetObject" in of_server()
     assert rights.of_host() == used | WITH_GET_OBJECT
+
+
+ROLE = "arn:aws:iam::123456789012:role/"
+MANAGED = "arn:aws:iam::aws:policy/"
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        (Asked("iam:PutRolePolicy", f"{ROLE}mms-production"), True),
+        (Asked("iam:PutRolePolicy", f"{ROLE}administrator"), False),
+        (Asked("iam:PassRole", f"{ROLE}administrator"), False),
+        (Asked("s3:PutObject", "arn:aws:s3:::mms-production-123456789012/bundles/a"), True),
+        (Asked("s3:PutObject", "arn:aws:s3:::backups/a"), False),
+        (
+            Asked(
+                "iam:AttachRolePolicy",
+                f"{ROLE}mms-production",
+                (("iam:PolicyARN", f"{MANAGED}AmazonSSMManagedInstanceCore"),),
+            ),
+            True,
+        ),
+        (
+            Asked(
+                "iam:AttachRolePolicy",
+                f"{ROLE}mms-production",
+                (("iam:PolicyARN", f"{MANAGED}AdministratorAccess"),),
+            ),
+            False,
+        ),
+        (Asked("iam:AttachRolePolicy", f"{ROLE}mms-production"), False),
+    ],
+)
+def test_an_operator_may_touch_what_is_of_the_project(asked: Asked, given: bool) -> None:
+    assert rights.refused(rights.policy_of_operator(), [asked]) == ([] if given else [asked])
