@@ -91,6 +91,11 @@ def _require_simple(own: ModelSettings, lines: Lines, model: str, file: Path) ->
         raise ConfError(
             file, lines[model, "max_batch_size"], cause, fix=f"remove it, or {model}.group."
         )
+    if own.max_batch_delay_ms:
+        cause = f"{model}.max_batch_delay_ms={own.max_batch_delay_ms}, {what} requests do not wait."
+        raise ConfError(
+            file, lines[model, "max_batch_delay_ms"], cause, fix=f"remove it, or {model}.group."
+        )
     if own.engine not in {None, MXNET}:
         cause = f"{model}.engine={own.engine}, {what} models are computed by {MXNET}."
         raise ConfError(file, lines[model, "engine"], cause, fix=f"remove it, or {model}.group.")
@@ -112,6 +117,7 @@ def joined(releases: Mapping[str, Release], groups: Mapping[str, str]) -> dict[s
             golden="",
             request_timeout_ms=0,
             max_batch_size=1,
+            max_batch_delay_ms=0,
             group={name: releases[name].parts[name] for name in sorted(names)},
         )
         for group, names in members.items()

@@ -165,7 +165,9 @@ def _rounds(worker: Worker, taking: Taking, listener: Any, **_others: Any) -> Ro
         if room is not None and worker.alive:
             let_wait([listener], room)
 
-    return Rounds(listener, partial(worker.handle, listener), taking.hands, taking.most, done=done)
+    serve = partial(worker.handle, listener)
+    gathering = taking.gathering
+    return Rounds(listener, serve, taking.hands, taking.most, done=done, gathering=gathering)
 
 
 @contextmanager

@@ -24,6 +24,9 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
 MOST_TIMEOUT_MS: Final = _DAY_S * 1000
 """Longest time that a client may give a request."""
 
+MOST_DELAY_MS: Final = 1000
+"""Longer than any engine takes to gain from a larger batch."""
+
 MOST_WORKERS: Final = 1024
 """More than the largest hosts have cores."""
 
@@ -91,6 +94,11 @@ class ModelSettings:
         _whole(1, MAX_BATCH),
         f"a whole number, 1 to {MAX_BATCH}",
         "Most requests that are computed together, where that helps; 1 is one at a time.",
+    )
+    max_batch_delay_ms: int | None = _row(
+        _whole(0, MOST_DELAY_MS),
+        f"a whole number of milliseconds, 0 to {MOST_DELAY_MS}",
+        "How long a batch that is not full waits for more requests; 0, the default, is never.",
     )
     max_queue: int | None = _row(
         _whole(1, MOST_QUEUE),
@@ -199,6 +207,10 @@ def read_section(
             raise ConfError(
                 file, number, cause, fix=f"add a line {model}.engine=..., or remove it."
             )
+        if name == "max_batch_delay_ms" and found[model].max_batch_size == 1:
+            cause = f"{model}.max_batch_delay_ms is of no use: the model's batches are of 1."
+            fix = f"remove it, or give {model}.max_batch_size as 2 or more."
+            raise ConfError(file, number, cause, fix=fix)
     return groups.spread(found, given, models, file)
 
 

@@ -55,7 +55,8 @@ class Release:
     workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
     ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
     client waits that does not say, 0 for ever. ``max_batch_size`` is the most requests that are
-    computed together, where that helps, ``max_queue`` the most that wait for a worker. ``engine``
+    computed together, where that helps, ``max_batch_delay_ms`` how long one that is not full waits
+    for more, ``max_queue`` the most that wait for a worker. ``engine``
     computes the network (:mod:`mms_server.inference_engines.names`), no further from MXNet's
     outputs than ``engine_tolerance``, a share of their largest number. The others are the settings
     of their names (:mod:`mms_server.settings`).
@@ -83,6 +84,7 @@ class Release:
     worker_memory_max_bytes: int = -1
     request_timeout_ms: int = 0
     max_batch_size: int = DEFAULT_BATCH
+    max_batch_delay_ms: int = 0
     max_queue: int = DEFAULT_QUEUE
     engine: str = MXNET
     engine_tolerance: float = TOLERANCES[MXNET]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from mms_server.errors import MMSError
@@ -153,11 +153,11 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
 
 def tuned_text(tuned: Tuned) -> str:
     """Return what `mms tune` found as a table, and what is best."""
-    head = "WORKERS BATCH CONNECTIONS REQUESTS/S P50_MS P99_MS FAILED STABLE"
+    head = "WORKERS BATCH DELAY_MS CONNECTIONS REQUESTS/S P50_MS P99_MS FAILED STABLE"
     cells: list[tuple[str, ...]] = [tuple(head.split())]
     for row in tuned.found:
         candidate, seen = row.candidate, row.window
-        settings = (candidate.workers, candidate.max_batch_size, row.connections)
+        settings = (*astuple(candidate), row.connections)
         rates = (seen.requests_per_s, seen.p50_ms, seen.p99_ms)
         stable = "yes" if row.stable else "no"
         cells.append(

@@ -67,7 +67,8 @@ class Servable:
     """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
 
     ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever. ``joint``
-    computes requests together, None if that is not done; ``in_hand`` says how many the worker has.
+    computes requests together, None if that is not done; ``in_hand`` says how many the worker has,
+    ``gathered`` returns when it takes no more for now.
     """
 
     model: LoadedModel
@@ -83,6 +84,7 @@ class Servable:
     wall_clock: Callable[[], float] = time.time
     joint: Joint | None = None
     in_hand: Callable[[], int] = lambda: 0
+    gathered: Callable[[], None] = lambda: None
 
     def healthy(self) -> bool:
         """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
@@ -166,7 +168,7 @@ class Servable:
     def _line(self) -> Line:
         told = partial(self.observer.computed, self.model.name)
         line = Line(self.engine, self.guard, self.pace, told, self.clock)
-        return Batcher(line, self.joint, self.in_hand) if self.joint else line
+        return Batcher(line, self.joint, self.in_hand, self.gathered) if self.joint else line
 
 
 def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:

@@ -55,7 +55,8 @@ class Limits:
 class Batches:
     """How requests are computed together: up to ``most``, with costs counted by ``clock``.
 
-    ``in_hand`` says how many requests the worker has; ``told`` gets the model and what was found.
+    ``in_hand`` says how many requests the worker has, ``gathered`` returns when it takes no more
+    for now; ``told`` gets the model and what was found.
     Without a clock it is :func:`mms_server.batching.cost_clock.cost_clock`.
     """
 
@@ -63,6 +64,7 @@ class Batches:
     in_hand: Callable[[], int]
     told: Callable[[str, Verdict], None]
     clock: Clock | None = None
+    gathered: Callable[[], None] = lambda: None
 
 
 def make_ready(
@@ -124,6 +126,7 @@ def make_ready(
             pace=Pace(limits.workers),
             joint=joints[model.name],
             in_hand=batches.in_hand if batches else int,
+            gathered=batches.gathered if batches else lambda: None,
         )
         for model in models
     }

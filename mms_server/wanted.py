@@ -109,6 +109,7 @@ def resolve(
             worker_memory_max_bytes=settings.worker_memory_max_bytes,
             request_timeout_ms=own.request_timeout_ms or 0,
             max_batch_size=own.max_batch_size or DEFAULT_BATCH,
+            max_batch_delay_ms=own.max_batch_delay_ms or 0,
             max_queue=own.max_queue or DEFAULT_QUEUE,
             engine=own.engine or names.MXNET,
             engine_tolerance=own.tolerance(),

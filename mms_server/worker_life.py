@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mms_server.batching.gathering import Gathering
 from mms_server.batching.hands import Hands
 from mms_server.deaths.guard import ReleaseGuard
 from mms_server.deaths.places import Places, open_shared
@@ -20,11 +21,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Taking:
-    """How many requests a worker takes at a time, where it says that, and how many may wait."""
+    """How many requests a worker takes at a time, where it says that, how many may wait.
+
+    ``gathering`` is the wait for a round to fill.
+    """
 
     hands: Hands
     most: int
     room: Room
+    gathering: Gathering
 
 
 class WorkerLife:

@@ -12,6 +12,7 @@ from gunicorn.arbiter import Arbiter
 
 from mms_server import golden, start_steps
 from mms_server.batching import verdict
+from mms_server.batching.gathering import Gathering
 from mms_server.batching.hands import Hands
 from mms_server.cgroup import Cgroup
 from mms_server.deaths.flights import Flights
@@ -66,12 +67,14 @@ def _application() -> Any:
     guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
     engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
     hands = Hands(places.hands, release.workers)
+    gathering = Gathering(release.max_batch_delay_ms / 1000)
     batches = Batches(
         release.max_batch_size,
         lambda: hands.own,
         partial(verdict.tell, places=places),
         # What a GPU does costs the processor nothing.
         time.perf_counter if release.on_gpu else None,
+        gathering.wait,
     )
     servables = make_ready(
         models,
@@ -92,7 +95,7 @@ def _application() -> Any:
     memory = Memory(_memory_limit(release), told.told, time.monotonic)
     joint = servables[first.name].joint
     room = Room(release.max_queue, release.queue_timeout_ms / 1000, release.workers)
-    taking = Taking(hands, joint.most if joint else 1, room)
+    taking = Taking(hands, joint.most if joint else 1, room, gathering)
     setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced, taking=taking))
     return app
 

@@ -58,13 +58,21 @@ class _Spoilt(Exception):  # noqa: N818 - it never leaves this module
 class Batcher(Line):
     """A line in which requests that wait are computed together; used from one event loop.
 
-    ``in_hand`` says how many requests the worker has taken and not answered.
+    ``in_hand`` says how many requests the worker has taken and not answered; ``gathered`` returns
+    when it takes no more for now.
     """
 
-    def __init__(self, line: Line, joint: Joint, in_hand: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        joint: Joint,
+        in_hand: Callable[[], int],
+        gathered: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(line.engine, line.guard, line.pace, line.computed, line.clock)
         self._joint = joint
         self._in_hand = in_hand
+        self._gathered = gathered
         self._waiting: list[_Place] = []
         self._works = False
         self._current: _Place | None = None
@@ -91,6 +99,7 @@ class Batcher(Line):
 
     def _work(self) -> None:
         try:
+            self._gathered()
             while self._waiting:
                 batch = self._next()
                 if len(batch) > 1:

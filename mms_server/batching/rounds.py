@@ -2,7 +2,8 @@
 
 A round is taken only when the worker has nothing in hand, so between two rounds it may end without
 losing anything, as between two requests. Nothing is waited for: a round is what is in the kernel's
-queue at that moment, and as many of it as :class:`mms_server.batching.hands.Hands` allows.
+queue at that moment, and as many of it as :class:`mms_server.batching.hands.Hands` allows. With a
+delay it takes what comes within that as well, as long as no other worker is idle.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+from mms_server.batching.gathering import Gathering
 from mms_server.batching.hands import Hands
 
 _AGAIN: Final = b"\r\nX-Mms-Again: 1\r\n"
@@ -25,7 +27,10 @@ Done = Callable[[int, float], None]
 
 
 class Rounds(StreamServer):  # type: ignore[misc]
-    """Accepts at most ``most`` connections at a time; ``done`` is told their number and seconds."""
+    """Accepts at most ``most`` connections at a time; ``done`` is told their number and seconds.
+
+    ``gathering`` is the wait for more of them.
+    """
 
     max_accept = 1
 
@@ -37,45 +42,63 @@ class Rounds(StreamServer):  # type: ignore[misc]
         most: int,
         *,
         done: Done,
+        gathering: Gathering | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._serve = serve
         self._hands = hands
         self._most = most
         self._done = done
+        self._gathering = gathering or Gathering(0)
         self._clock = clock
         self._began = 0.0
+        self._taken = self._left = 0
+        self._newest: Any = None
         super().__init__(listener, spawn=Pool(most))
 
     def _do_read(self) -> None:
-        """Take a round; the event loop calls it when a connection waits."""
-        self._began = self._clock()
-        # Before the first is taken: another that wakes up as well must not count on this worker.
-        self._hold(1)
-        taken, last = self._take(0)
-        # The last one's head is only looked at if there may be another.
-        while last is not None and taken < self._hands.most(self._most) and _is_plain(last):
-            taken, last = self._take(taken)
-        self._hold(taken)
-        if taken:
+        """Take a round, or more for the one that gathers; called when a connection waits."""
+        if not self._gathering.open:
+            self._began = self._clock()
+            self._taken, self._left, self._newest = 0, 0, None
+            # Before the first is taken: another that wakes up as well must not count on this one.
+            self._hold(1)
+            self._take()
+        # The newest one's head is only looked at if there may be another.
+        while self._may_take_more() and self._take():
+            pass
+        self._hold(self._taken - self._left)
+        if not self._taken:
+            return
+        if self._gathering.open:
+            # What it may not take now would wake it up again at once.
+            if not self._may_take_more():
+                self._gathering.end()
+        elif self._gathering.delay_s and self._taken < self._hands.most(self._most):
+            self._gathering.begin(self.stop_accepting)
+        else:
             self.stop_accepting()
 
-    def _take(self, taken: int) -> tuple[int, Any]:
-        """Accept one more; return how many there are now, and its connection, None if none."""
-        self._last: Any = None
-        self._taken = taken
+    def _may_take_more(self) -> bool:
+        """Return whether another may be taken beside what was; who gathers has read the newest."""
+        room = 0 < self._taken < self._hands.most(self._most)
+        return room and _is_plain(self._newest, unread=self._gathering.open)
+
+    def _take(self) -> bool:
+        """Accept one more; return whether there was one."""
+        before = self._taken
         super()._do_read()
-        return self._taken, self._last
+        return self._taken > before
 
     def do_handle(self, *args: Any) -> None:
         """Serve a connection that was accepted."""
-        self._taken += 1
-        self._last = args[0]
-        self._hold(self._taken)
+        before = self._newest
+        self._taken, self._newest = self._taken + 1, args[0]
+        self._hold(self._taken - self._left)
         try:
             super().do_handle(*args)
         except BaseException:
-            self._taken, self._last = self._taken - 1, None
+            self._taken, self._newest = self._taken - 1, before
             raise
 
     def handle(self, client: Any, address: Any) -> None:
@@ -83,8 +106,10 @@ class Rounds(StreamServer):  # type: ignore[misc]
         try:
             self._serve(client, address)
         finally:
+            self._left += 1
             self._hold(self._hands.own - 1)
             if not self._hands.own and self.started:
+                self._gathering.end()
                 self._done(self._taken, self._clock() - self._began)
                 self.start_accepting()
 
@@ -95,6 +120,7 @@ class Rounds(StreamServer):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take no more connections."""
+        self._gathering.end()
         self._hands.leave()
         super().close()
 
@@ -105,8 +131,8 @@ class Rounds(StreamServer):  # type: ignore[misc]
             self._hands.own = count
 
 
-def _is_plain(client: Any) -> bool:
-    """Return whether another request may be taken beside this one.
+def _is_plain(client: Any, *, unread: bool) -> bool:
+    """Return whether another request may be taken beside this one; ``unread`` if nothing is there.
 
     Not beside one that nginx sends again because a worker died, which may kill this one too; nor
     beside one of which that is not known yet.
@@ -114,6 +140,8 @@ def _is_plain(client: Any) -> bool:
     try:
         # Never waits; the request's own reader sees it again.
         head = client._sock.recv(_PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # noqa: SLF001
+    except BlockingIOError:
+        return unread
     except OSError:
         return False
     start, end, _rest = head.partition(b"\r\n\r\n")

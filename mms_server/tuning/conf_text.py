@@ -11,10 +11,13 @@ _HEADER: Final = re.compile(r"\s*\[[A-Za-z\s]")
 _MARK: Final = "# mms tune: "
 
 
-def with_settings(text: str, model: str, values: Mapping[str, str], evidence: Sequence[str]) -> str:
+def with_settings(
+    text: str, model: str, values: Mapping[str, str | None], evidence: Sequence[str]
+) -> str:
     """Return the text with these settings of a model, and lines of evidence above them.
 
-    What an earlier call wrote of this model is replaced; a section is added if there is none.
+    What an earlier call wrote of this model is replaced; a section is added if there is none. A
+    setting that is None is removed.
     """
     mark = f"{_MARK}{model}: "
     gone = [re.compile(rf"\s*{re.escape(f'{model}.{name}')}\s*=") for name in values]
@@ -32,5 +35,5 @@ def with_settings(text: str, model: str, values: Mapping[str, str], evidence: Se
         kept += ["", _SECTION]
         place = len(kept)
     own = [f"{mark}{line}" for line in evidence]
-    own += [f"{model}.{name}={value}" for name, value in values.items()]
+    own += [f"{model}.{name}={value}" for name, value in values.items() if value is not None]
     return "\n".join([*kept[:place], *own, *kept[place:]]) + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Final
 
 from mms_server.release import DEFAULT_BATCH
@@ -11,6 +11,7 @@ from mms_server.release import DEFAULT_BATCH
 LARGE_BATCH: Final = 32
 """Beyond it, small networks gain next to nothing: docs/performance.md."""
 
+DELAYS_MS: Final = (2, 10)
 MOST_CONNECTIONS: Final = 64
 STABLE: Final = 0.1
 """Two windows that follow each other agree if their rates are no further apart."""
@@ -28,6 +29,7 @@ class Candidate:
 
     workers: int
     max_batch_size: int
+    max_batch_delay_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ def candidates(cores: int, serves: Candidate) -> list[Candidate]:
     batches = (1, DEFAULT_BATCH, LARGE_BATCH)
     tried = [serves, *(Candidate(each, size) for each in workers for size in batches)]
     return list(dict.fromkeys(tried))
+
+
+def delayed(fastest: Candidate) -> list[Candidate]:
+    """Return what is tried after the best of those: the same, with batches that wait for more."""
+    if fastest.max_batch_size == 1:
+        return []
+    tried = [replace(fastest, max_batch_delay_ms=delay) for delay in DELAYS_MS]
+    return [each for each in tried if each != fastest]
 
 
 def climb(candidate: Candidate, p99_ms: float, look: Callable[[int], Window]) -> list[Measured]:
@@ -103,8 +113,9 @@ def settled(candidate: Candidate, connections: int, look: Callable[[int], Window
 def best(found: Sequence[Measured], p99_ms: float) -> Measured | None:
     """Return the fastest measurement within the limit, None if there is none.
 
-    Of equal ones that with the fewest workers, then the smallest batches, then the fewest
-    connections: workers cost memory, and a batch costs all of its requests if it fails.
+    Of equal ones that with the fewest workers, then the smallest batches, then the shortest delay,
+    then the fewest connections: workers cost memory, and a batch costs all of its requests if it
+    fails.
     """
     good = [
         each
@@ -117,5 +128,5 @@ def best(found: Sequence[Measured], p99_ms: float) -> Measured | None:
     level = [each for each in good if each.window.requests_per_s >= (1 - SAME) * fastest]
     return min(
         level,
-        key=lambda one: (one.candidate.workers, one.candidate.max_batch_size, one.connections),
+        key=lambda one: (*astuple(one.candidate), one.connections),
     )

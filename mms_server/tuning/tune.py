@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,23 +80,25 @@ def tune(
         if file is not None:
             _require_writable(file, model)
         questions = _questions(host, live)
-        serves = Candidate(live.workers, live.max_batch_size)
+        serves = Candidate(live.workers, live.max_batch_size, live.max_batch_delay_ms)
         found: list[Measured] = []
+
+        def measure(candidate: Candidate) -> None:
+            host.report(f"model {model}: try {_said(candidate)}")
+            with _ready(host, live, candidate) as socket:
+                measured = search.climb(
+                    candidate, p99_ms, lambda many: look(socket, questions, many, WINDOW_S)
+                )
+            for each in measured:
+                host.report(f"  {line(each)}")
+            found.extend(measured)
+
         try:
             for candidate in search.candidates(count(), serves):
-                host.report(
-                    f"model {model}: try {_counted(candidate.workers, 'worker')}, batches of up to "
-                    f"{candidate.max_batch_size}"
-                )
-                with _ready(host, live, candidate) as socket:
-                    measured = search.climb(
-                        candidate,
-                        p99_ms,
-                        lambda many, at=socket: look(at, questions, many, WINDOW_S),  # type: ignore[misc]
-                    )
-                for each in measured:
-                    host.report(f"  {line(each)}")
-                found += measured
+                measure(candidate)
+            fastest = search.best(found, p99_ms)
+            for candidate in search.delayed(fastest.candidate) if fastest else []:
+                measure(candidate)
         finally:
             tidy(host)
     best = search.best(found, p99_ms)
@@ -116,14 +118,19 @@ def tune(
 
 def line(measured: Measured) -> str:
     """Return a measurement in one line."""
-    seen, candidate = measured.window, measured.candidate
+    seen = measured.window
     text = (
-        f"{_counted(candidate.workers, 'worker')}, batches of up to {candidate.max_batch_size}, "
-        f"{_counted(measured.connections, 'connection')}: {seen.requests_per_s:.1f} requests/s, "
-        f"p50 {seen.p50_ms:.1f} ms, p99 {seen.p99_ms:.1f} ms"
+        f"{_said(measured.candidate)}, {_counted(measured.connections, 'connection')}: "
+        f"{seen.requests_per_s:.1f} requests/s, p50 {seen.p50_ms:.1f} ms, p99 {seen.p99_ms:.1f} ms"
     )
     text += f", {seen.failed} failed" if seen.failed else ""
     return text if measured.stable else f"{text} (not stable)"
+
+
+def _said(candidate: Candidate) -> str:
+    text = f"{_counted(candidate.workers, 'worker')}, batches of up to {candidate.max_batch_size}"
+    delay = candidate.max_batch_delay_ms
+    return f"{text} that wait {delay} ms" if delay else text
 
 
 def _counted(number: int, what: str) -> str:
@@ -172,7 +179,7 @@ def _question(model: str, signature: Signature, sample: Sample) -> Question:
 @contextmanager
 def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
     """Yield the socket of the release with these settings; one that does not serve ends after."""
-    trial = replace(live, workers=candidate.workers, max_batch_size=candidate.max_batch_size)
+    trial = replace(live, **asdict(candidate))
     layout, settings = host.layout, host.settings
     if trial.id == live.id:
         yield layout.socket(live.id)
@@ -230,10 +237,11 @@ def _write(host: Host, tuned: Tuned, file: Path) -> None:
     before = search.best(now, tuned.p99_ms)
     if before and before.candidate != best.candidate:
         evidence.append(f"before: {line(before)}")
-    values = {
-        "workers": str(best.candidate.workers),
-        "max_batch_size": str(best.candidate.max_batch_size),
+    values: dict[str, str | None] = {
+        name: str(value) for name, value in asdict(best.candidate).items()
     }
+    if not best.candidate.max_batch_delay_ms:
+        values["max_batch_delay_ms"] = None
     text = conf_text.with_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
     conf.parse(text, file)
     write_atomically(file, text)

@@ -29,6 +29,7 @@ from tests.ports import free_port
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 WAIT_S = 30.0
+LOOK_S = 8.0
 
 Fields = Mapping[str, bytes | tuple[str, str, bytes]]
 
@@ -239,8 +240,9 @@ def _wait_for_ping(server: Server, path: str) -> None:
     def answers() -> bool:
         assert server.process.poll() is None, server.log.read_text()
         try:
-            return server.request("GET", path).status == 200
-        except ConnectionRefusedError:
+            # The socket is open before the server is there, and stays if it ends.
+            return server.request("GET", path, timeout=LOOK_S).status == 200
+        except (ConnectionRefusedError, TimeoutError):
             return False
 
     until(answers)

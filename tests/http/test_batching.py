@@ -160,6 +160,47 @@ def test_what_an_idle_worker_could_start_is_left_to_it(root: Path) -> None:
         assert batching.sizes() == [1] * 6
 
 
+DELAY_S = 0.6
+
+
+def test_a_batch_that_is_not_full_waits_for_more_if_that_is_wanted(root: Path) -> None:
+    with serve(root, max_batch_delay_ms=round(1000 * DELAY_S)) as batching:
+        batching.ask(0)
+        batching.witness.write_text("")
+        with ThreadPoolExecutor(MOST) as threads:
+            began = time.monotonic()
+            first = threads.submit(batching.ask, 0.01)
+            time.sleep(DELAY_S / 3)
+            second = threads.submit(batching.ask, 0.02)
+            assert orders([first.result(), second.result()]) == [0.01, 0.02]
+            assert time.monotonic() - began >= DELAY_S
+            assert batching.sizes() == [2]
+            # One that is full has nothing to wait for.
+            began = time.monotonic()
+            asked = [threads.submit(batching.ask, 0.01 * number) for number in range(MOST)]
+            assert statuses([each.result() for each in asked]) == [200] * MOST
+            assert time.monotonic() - began < DELAY_S
+            assert batching.sizes() == [2, MOST]
+
+
+def test_nothing_waits_for_more_while_another_worker_is_idle(root: Path) -> None:
+    with serve(root, workers=2, max_batch_delay_ms=1000) as batching:
+        began = time.monotonic()
+        for _ in range(3):
+            until(lambda: batching.places.hands.read_bytes()[:2] == IDLE * 2)
+            batching.ask(0)
+        assert time.monotonic() - began < 1
+        assert batching.sizes() == [1] * 3
+
+
+def test_what_is_no_prediction_does_not_wait(root: Path) -> None:
+    with serve(root, max_batch_delay_ms=1000) as batching:
+        began = time.monotonic()
+        for _ in range(3):
+            assert batching.server.request("GET", "/nothing-like-this").status == 404
+        assert time.monotonic() - began < 1
+
+
 def test_a_bad_request_fails_alone(batching: Batching) -> None:
     with batching.together(0, RAISE, 0.01, 0.02) as answers:
         pass

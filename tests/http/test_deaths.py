@@ -86,6 +86,7 @@ def test_a_request_that_nginx_sends_again_is_kept_at_once(root: Path) -> None:
 def test_the_client_is_told_the_certificate_of_its_request(root: Path) -> None:
     with keep("quiet-exit", root) as (server, places):
         ask_and_lose(server, BAD, "mine")
+        until(lambda: len(certificates(places)) == 1)
         asked = time.monotonic()
         certificate = Lookup(Layout.under(root)).certificate("mine")
         assert time.monotonic() - asked < 1

@@ -24,9 +24,10 @@ from mms_server.tuning.tune import NothingInTimeError, tune
 class Looks:
     """Answers by the settings of the release that is asked: a worker gives 100 a second."""
 
-    def __init__(self, layout: Layout, batch: float = 1.0) -> None:
+    def __init__(self, layout: Layout, batch: float = 1.0, delay: float = 1.0) -> None:
         self._layout = layout
         self._batch = batch
+        self._delay = delay
         self.asked: list[Question] = []
 
     def __call__(
@@ -36,6 +37,7 @@ class Looks:
         text = self._layout.release_file(socket.name.removesuffix(".sock")).read_text()
         release = Release.from_json(text)
         most = 100.0 * release.workers * (self._batch if release.max_batch_size > 1 else 1)
+        most *= self._delay if release.max_batch_delay_ms else 1
         rate = min(100.0 * connections, most)
         return Window(rate, 1000 * connections / rate, 1000 * connections / rate)
 
@@ -84,6 +86,17 @@ def test_batches_that_help_are_chosen(served: FakeHost) -> None:
     tuned = tune(served.host, "a", 1000, None, count=lambda: 1, look=looks)
     assert tuned.best.candidate == Candidate(1, 8)
     assert not tuned.changed
+
+
+def test_a_delay_that_helps_is_written_and_one_that_does_not_is_removed(served: FakeHost) -> None:
+    conf = served.root / "efs/mms.conf"
+    looks = Looks(served.layout, batch=3, delay=1.2)
+    tuned = tune(served.host, "a", 1000, conf, count=lambda: 1, look=looks)
+    assert tuned.best.candidate == Candidate(1, 8, 2)
+    assert read(conf).model_settings["a"].max_batch_delay_ms == 2
+    assert "1 worker, batches of up to 8 that wait 2 ms, 4 connections: 360.0" in conf.read_text()
+    tune(served.host, "a", 1000, conf, count=lambda: 1, look=Looks(served.layout, batch=3))
+    assert read(conf).model_settings["a"].max_batch_delay_ms is None
 
 
 def test_nothing_in_time(served: FakeHost) -> None:

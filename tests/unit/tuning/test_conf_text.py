@@ -33,6 +33,12 @@ def test_what_is_there_is_replaced_and_all_else_is_left() -> None:
     )
 
 
+def test_a_setting_that_is_none_is_removed() -> None:
+    before = f"{HEAD}[Model Settings]\na.max_batch_delay_ms=2\na.b.max_batch_delay_ms=3\n"
+    text = with_settings(before, "a", {"max_batch_size": "1", "max_batch_delay_ms": None}, [])
+    assert text == f"{HEAD}[Model Settings]\na.max_batch_size=1\na.b.max_batch_delay_ms=3\n"
+
+
 def test_again_is_the_same() -> None:
     once = with_settings(HEAD, "a", VALUES, ["now"])
     assert with_settings(once, "a", VALUES, ["now"]) == once

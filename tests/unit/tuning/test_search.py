@@ -14,6 +14,7 @@ from mms_server.tuning.search import (
     best,
     candidates,
     climb,
+    delayed,
     settled,
 )
 
@@ -36,6 +37,17 @@ def test_what_serves_is_tried_first_and_nothing_twice() -> None:
     assert found[0] == Candidate(3, 8)
     assert set(found[1:]) == {Candidate(w, b) for w in (4, 2) for b in (1, 8, 32)}
     assert candidates(1, Candidate(1, 1)) == [Candidate(1, b) for b in (1, 8, 32)]
+
+
+def test_what_is_best_in_batches_is_tried_with_delays() -> None:
+    assert delayed(Candidate(2, 1)) == []
+    assert delayed(Candidate(2, 8)) == [Candidate(2, 8, 2), Candidate(2, 8, 10)]
+    assert delayed(Candidate(2, 8, 2)) == [Candidate(2, 8, 10)]
+
+
+def test_of_equal_ones_the_shortest_delay_wins() -> None:
+    slow, fast = (measured(100, 5, Candidate(2, 8, delay)) for delay in (10, 0))
+    assert best([slow, fast], 10) == fast
 
 
 def test_connections_double_while_they_bring_more() -> None:
