@@ -10,14 +10,15 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import bottle
 
-from mms_server import api_keys, archive, counters, health, replies
+from mms_server import api_keys, archive, counters, door, health, links, queue_note, replies
 from mms_server.batching.verdict import most_of
 from mms_server.catalogue import ModelFacts
 from mms_server.conf import DEFAULT_HOST, DEFAULT_PORT
@@ -33,6 +34,7 @@ from mms_server.host_counts import HostCounts
 from mms_server.host_routes import host_routes
 from mms_server.layout import Layout
 from mms_server.metrics_files import HOST, MetricsFiles
+from mms_server.queue_note import Noted
 from mms_server.release import Release
 from mms_server.signature import Signature
 
@@ -44,6 +46,7 @@ _ARGUMENTS = (
     "--log-level=warning",
 )
 _ENDED = "502"
+_LATE = "late"
 _PROXY_ERRORS = {
     "413": "The request body is larger than the limit.",
     "502": "The server of the model ended before it answered.",
@@ -126,6 +129,25 @@ class Control:
         limit_s = release.queue_timeout_ms / 1000
         return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
+    def expected_wait(self, name: str) -> tuple[Noted, int] | None:
+        """Return what a request to a model waits for now, and how many workers work on that.
+
+        None if that is nothing, or cannot be known.
+        """
+        try:
+            generation = self._newest.get()
+            models = generation.models if generation else {}
+            if name == links.ONLY and len(models) == 1:
+                (name,) = models
+            if generation is None or name not in models:
+                return None
+            release = self._known(generation)[name][0]
+        except (MMSError, OSError) as error:
+            _log(f"how long requests to {name!r} wait cannot be read: {error}")
+            return None
+        found = queue_note.expected_wait(Places(self._layout.instance(release.id)), time.time())
+        return (found, release.workers) if found else None
+
     def description(self) -> dict[str, Any]:
         """Return the API description of the newest generation's models.
 
@@ -160,10 +182,12 @@ def create_app(root: str = "/") -> Any:
     """Return the WSGI application for the host below ``root``."""
     layout = Layout.under(Path(root))
     app = replies.contract_app()
-    app.add_hook("before_request", functools.partial(_word_error_of_proxy, Lookup(layout)))
     catalogue, directory = Control(layout), layout.metrics / HOST
+    worded = functools.partial(_word_error_of_proxy, Lookup(layout), catalogue.expected_wait)
+    app.add_hook("before_request", worded)
     counters.use(directory, HOST)
-    _key_route(app, api_keys.KeyRing(layout.etc / api_keys.FILE_NAME))
+    check_key = _key_route(app, api_keys.KeyRing(layout.etc / api_keys.FILE_NAME))
+    door.door_route(app, catalogue.expected_wait, check_key)
     full_queue_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
     host_routes(app, catalogue, HostCounts(directory).count)
     files = MetricsFiles(layout, partial(health.has_processes, layout))
@@ -171,9 +195,12 @@ def create_app(root: str = "/") -> Any:
     return app
 
 
-def _word_error_of_proxy(lookup: Lookup) -> None:
+def _word_error_of_proxy(lookup: Lookup, expected: door.Expected) -> None:
     """Word an error that nginx found itself; nginx lets no client send this header."""
-    code = bottle.request.environ.get("HTTP_X_MMS_ERROR", "")
+    environ = bottle.request.environ
+    code = environ.get("HTTP_X_MMS_ERROR", "")
+    if code == _LATE:
+        door.word(expected(environ.get(door.MODEL_KEY, "")))
     if code not in _PROXY_ERRORS:
         return
     text = _PROXY_ERRORS[code]
@@ -183,7 +210,7 @@ def _word_error_of_proxy(lookup: Lookup) -> None:
     raise bottle.HTTPError(int(code), text)
 
 
-def _key_route(app: Any, keys: api_keys.KeyRing) -> None:
+def _key_route(app: Any, keys: api_keys.KeyRing) -> Callable[[], bytes]:
     """Tell nginx whether a request's key counts, and whose it is: it asks before it serves."""
 
     def check() -> bytes:
@@ -198,6 +225,7 @@ def _key_route(app: Any, keys: api_keys.KeyRing) -> None:
         return b""
 
     app.get("/@key", callback=check, skip=True)
+    return check
 
 
 def command(root: Path, bind: str | None) -> list[str]:

@@ -211,11 +211,19 @@ class LateError(UnavailableError):
     """The answer would come after the client's time.
 
     ``waited_s`` and ``limit_s`` are the request's; ``depth`` requests wait by estimate, ``rate``
-    are answered in a second, 0 if none was yet.
+    are answered in a second, 0 if none was yet. ``expected_s`` is what it would have taken, if it
+    did not come into the queue.
     """
 
     def __init__(
-        self, waited_s: float, limit_s: float, depth: int, rate: float, retry_after_s: int
+        self,
+        waited_s: float,
+        limit_s: float,
+        depth: int,
+        rate: float,
+        retry_after_s: int,
+        *,
+        expected_s: float = 0.0,
     ) -> None:
         self.waited_s = waited_s
         self.limit_s = limit_s
@@ -225,9 +233,15 @@ class LateError(UnavailableError):
         queue = (
             f"; about {depth} requests wait, {rate:.3g} are answered in a second" if rate else ""
         )
+        what = (
+            f"An answer takes {expected_s:.3f} s now, so the request would miss its limit of "
+            f"{limit_s:g} s and was not queued"
+            if expected_s
+            else f"The request waited {waited_s:.3f} s and would miss its limit of {limit_s:g} s, "
+            "so it was not computed"
+        )
         super().__init__(
-            f"The request waited {waited_s:.3f} s and would miss its limit of {limit_s:g} s, "
-            f"so it was not computed{queue}.",
+            f"{what}{queue}.",
             fix="try again later, see Retry-After, or give it more time in X-Request-Timeout-Ms.",
         )
 

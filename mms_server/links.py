@@ -9,7 +9,8 @@ from __future__ import annotations
 from mms_server.layout import Layout
 
 _SUFFIX = ".sock"
-_ONLY = "@only"
+ONLY = "@only"
+"""The name of the one model that is served, where a request names none."""
 
 
 def read(layout: Layout) -> dict[str, str]:
@@ -20,7 +21,7 @@ def read(layout: Layout) -> dict[str, str]:
     return {
         path.name.removesuffix(_SUFFIX): path.readlink().name.removesuffix(_SUFFIX)
         for path in links
-        if path.name.endswith(_SUFFIX) and not path.name.startswith((".", _ONLY))
+        if path.name.endswith(_SUFFIX) and not path.name.startswith((".", ONLY))
     }
 
 
@@ -40,13 +41,13 @@ def remove(layout: Layout, model: str) -> None:
 def follow_only(layout: Layout) -> None:
     """Let ``@only.sock`` lead to the only model, or remove it."""
     names = list(read(layout))
-    link = layout.live_link(_ONLY)
+    link = layout.live_link(ONLY)
     if len(names) != 1:
         link.unlink(missing_ok=True)
         return
     target = layout.live_link(names[0]).name
     if not link.is_symlink() or str(link.readlink()) != target:
-        _replace(layout, _ONLY, target)
+        _replace(layout, ONLY, target)
 
 
 def _replace(layout: Layout, name: str, target: str) -> None:

@@ -62,6 +62,14 @@ class Silent:
         """Do nothing."""
 
 
+Queued = Callable[[float, float], None]
+"""Is told how long a request waited in the queue, and how long one takes, in seconds."""
+
+
+def not_told(_queue_s: float, _request_s: float) -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True)
 class Servable:
     """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
@@ -85,6 +93,7 @@ class Servable:
     joint: Joint | None = None
     in_hand: Callable[[], int] = lambda: 0
     gathered: Callable[[], None] = lambda: None
+    queued: Queued = not_told
 
     def healthy(self) -> bool:
         """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
@@ -138,6 +147,8 @@ class Servable:
         environ[stages.KEY] = taken
         before = deadline.waited(environ, self.wall_clock())
         taken.add(stages.QUEUE, before.queue_s)
+        if deadline.TIMES_KEY in environ:
+            self.queued(before.queue_s, self.pace.request_s)
         limit_s = deadline.timeout_s(environ, self.request_timeout_s)
         require_wanted(environ, before, limit_s, self.pace)
         given = self.guard.admit(environ)

@@ -31,7 +31,7 @@ from mms_server.inference_engines import choice
 from mms_server.inference_engines.choice import Chosen
 from mms_server.inference_engines.onnx_module import OnnxModule
 from mms_server.memory import give_back
-from mms_server.servable import Observer, Servable, Silent
+from mms_server.servable import Observer, Queued, Servable, Silent, not_told
 from mms_server.service_loader import LoadedModel
 from mms_server.services.gluon_vision_service import GluonVisionService
 from mms_server.services.module import bound_shape
@@ -77,11 +77,12 @@ def make_ready(
     engine: Engine | None = None,
     batches: Batches | None = None,
     chosen: Chosen | None = None,
+    queued: Queued | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
     Without ``batches`` requests are computed one at a time. ``chosen`` is what computes their
-    networks, if not MXNet.
+    networks, if not MXNet. ``queued`` is told how long each request waited.
 
     ``samples`` are golden samples by endpoint name; they run on the model itself, in this thread:
     the engine's own thread would not survive the fork.
@@ -127,6 +128,7 @@ def make_ready(
             joint=joints[model.name],
             in_hand=batches.in_hand if batches else int,
             gathered=batches.gathered if batches else lambda: None,
+            queued=queued or not_told,
         )
         for model in models
     }

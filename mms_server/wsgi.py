@@ -27,6 +27,7 @@ from mms_server.memory import Memory, limit_of, resident_bytes
 from mms_server.model_routes import model_routes
 from mms_server.prediction_metrics import MemoryMetrics, PredictionMetrics
 from mms_server.pulse import Pulse
+from mms_server.queue_note import QueueNote
 from mms_server.release import Release
 from mms_server.replies import contract_app
 from mms_server.room import Room
@@ -85,6 +86,7 @@ def _application() -> Any:
         engine=engine,
         batches=batches,
         chosen=Chosen(release.engine, release.engine_tolerance),
+        queued=QueueNote(places.queue, time.time).took,
     )
     model_routes(app, servables)
     # One of a group's models says whether the engine works: they share it.

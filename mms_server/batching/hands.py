@@ -18,7 +18,9 @@ from mms_server.deaths.places import open_shared
 MOST: Final = 254
 """Requests beyond this number look like so many."""
 
-_LOOKED_AT: Final = 32
+LOOKED_AT: Final = 32
+"""Slots that are always looked at: a master may be told to have more workers than it began with."""
+
 _ABSENT: Final = 0
 _IDLE: Final = 1
 
@@ -39,8 +41,7 @@ class Hands:
             self._map = mmap.mmap(descriptor, MAX_SLOTS)
         finally:
             os.close(descriptor)
-        # A master may be told to have some more.
-        self._slots = min(max(2 * slots, _LOOKED_AT), MAX_SLOTS)
+        self._slots = min(max(2 * slots, LOOKED_AT), MAX_SLOTS)
         self._slot = -1
         self.own = 0
 
@@ -85,3 +86,8 @@ class Hands:
     def _write(self, value: int) -> None:
         if 0 <= self._slot < MAX_SLOTS:
             self._map[self._slot] = value
+
+
+def some_idle(rows: bytes) -> bool:
+    """Return whether a worker is idle, by the bytes of the file, or none is known."""
+    return _IDLE in rows or not any(rows)

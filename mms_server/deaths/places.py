@@ -59,6 +59,11 @@ class Places:
         return self.directory / "hands"
 
     @property
+    def queue(self) -> Path:
+        """How long the last request that was taken had waited: :mod:`mms_server.queue_note`."""
+        return self.directory / "queue"
+
+    @property
     def batching(self) -> Path:
         """What was found out about batches: see :mod:`mms_server.batching.trial`."""
         return self.directory / "batching.json"

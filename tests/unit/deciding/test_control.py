@@ -19,12 +19,14 @@ from fakehost import FakeHost
 
 from mms_server import api_keys, control, generations, health, links
 from mms_server.apply import apply
+from mms_server.batching.hands import Hands
 from mms_server.deaths import recent, starts
 from mms_server.deaths.places import Places
 from mms_server.deaths.recent import Recent
 from mms_server.deaths.starts import Starts
 from mms_server.generations import Generation
 from mms_server.layout import Layout
+from mms_server.queue_note import QueueNote
 from tests.unit.deaths.makes import certificate, places
 
 _HOLDER = """
@@ -329,3 +331,35 @@ def test_keys_are_checked_for_nginx(tmp_path: Path) -> None:
     # A browser's preflight brings no key.
     assert _ask(app, "/@key", HTTP_X_MMS_METHOD="OPTIONS")[0] == 200
     assert _ask(app, "/@key", HTTP_X_MMS_METHOD="POST")[0] == 401
+    # nginx can ask only once: where it asks about a time limit, it asks about the key as well.
+    asked = {"HTTP_X_MMS_KEYS": "1", "HTTP_X_MMS_MODEL": "a", "HTTP_X_REQUEST_TIMEOUT_MS": "5"}
+    assert _ask(app, "/@door", **asked)[0] == 401
+    status, headers, _body = _ask(app, "/@door", HTTP_X_API_KEY=key, **asked)
+    assert (status, headers["X-Mms-Key"]) == (204, "shop")
+
+
+def test_who_would_be_late_is_told_so_for_nginx(fake: FakeHost) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    (release,) = fake.serving()
+    of_model = Places(fake.layout.instance(release))
+    of_model.directory.mkdir(parents=True, exist_ok=True)
+    app = control.create_app(str(fake.root))
+    asked = {"HTTP_X_MMS_MODEL": "a", "HTTP_X_REQUEST_TIMEOUT_MS": "500"}
+    worded = {**asked, "HTTP_X_MMS_ERROR": "late"}
+    assert _ask(app, "/@door", **asked)[0] == 204
+    status, headers, body = _ask(app, "/a/predict", "POST", **worded)
+    assert (status, headers["Retry-After"]) == (503, "1")
+    assert b"The queue was too long" in body
+
+    QueueNote(of_model.queue, time.time).took(1.5, 0.1)
+    hands = Hands(of_model.hands, 1)
+    hands.begin(0)
+    hands.hold(1)
+    assert _ask(app, "/@door", **asked)[0] == 403
+    assert _ask(app, "/@door", **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "5000"})[0] == 204
+    assert _ask(app, "/@door", **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "soon"})[0] == 204
+    assert _ask(app, "/@door", **{**asked, "HTTP_X_MMS_MODEL": "b"})[0] == 204
+    assert _ask(app, "/@door", **{**asked, "HTTP_X_MMS_MODEL": "@only"})[0] == 403
+    status, headers, body = _ask(app, "/a/predict", "POST", **worded)
+    assert (status, headers["Retry-After"]) == (503, "2")
+    assert b"An answer takes 1.600 s now" in body
