@@ -27,7 +27,7 @@ MAX_SLOTS: Final = 1024
 
 ID_BYTES: Final = 128
 DIGEST_BYTES: Final = 32
-INPUT_BYTES: Final = 256 * 1024
+INPUT_BYTES: Final = 1024 * 1024
 """Room for the inputs of a slot; of one that does not fit the record has the digest alone."""
 
 _HEAD: Final = 64
