@@ -100,6 +100,13 @@ fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
 	@echo "== Fuzzing from seed $(SEED)"
 	$(BIN)/pytest -q --timeout=0 --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
 
+# What needs one core at a time, as hosts that start do: `make test` runs it beside those.
+.PHONY: beside-hosts
+beside-hosts:
+	$(MAKE) --jobs=1 compat
+	$(MAKE) --jobs=1 fuzz-ci
+	$(MAKE) --jobs=1 aws
+
 .PHONY: aws
 aws: $(STAMP) ## The AWS roles against an emulated account: build, build again, check, tear down
 	mkdir -p $(REPORTS)
@@ -153,9 +160,6 @@ test: ## Everything: lint, unit, http, hosts and AWS; ends with the sum of all t
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) http
-	$(MAKE) compat
-	$(MAKE) fuzz-ci
 	$(MAKE) molecule
-	$(MAKE) aws
-	$(MAKE) aws-hosts
+	$(MAKE) --jobs=2 --output-sync=target aws-hosts beside-hosts
 	$(BIN)/python tools/sum_reports.py $(REPORTS)
