@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import random
+import resource
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -227,6 +228,19 @@ class Measured:
             raise RuntimeError(f"{found.failed} requests failed with {connections} connections")
         return found.requests_per_s
 
+    def took_ms(self, connections: int) -> tuple[float, dict[str, float]]:
+        """Return requests a second, and milliseconds of a core for each, by who took them."""
+        roots = {"workers": self._pid, "nginx": self._bench.nginx_pid}
+        before = {name: processor_s(pid) for name, pid in roots.items()}
+        client = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = self._bench.effort.window_s
+        found = self._run(self.target, connections, seconds)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took = {name: processor_s(pid) - before[name] for name, pid in roots.items()}
+        took["client"] = after.ru_utime + after.ru_stime - client.ru_utime - client.ru_stime
+        requests = found.requests_per_s * seconds
+        return found.requests_per_s, {name: 1000 * one / requests for name, one in took.items()}
+
     def pss_mib(self) -> float:
         """Return the memory of nginx and of the release."""
         return pss_mib(self._contestant().pids)
@@ -271,6 +285,12 @@ def is_ready(server: Server, model: str) -> bool:
         return server.request("GET", f"/{model}/ping", timeout=1).status == 200
     except OSError:
         return False
+
+
+def processor_s(root: int) -> float:
+    """Return the seconds of a core that the processes of a tree have taken, those that live."""
+    tree = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
+    return float(sum(one.cpu_times().user + one.cpu_times().system for one in tree))
 
 
 def pss_mib(roots: Sequence[int]) -> float:

@@ -1,0 +1,76 @@
+"""Who takes the processor's time of a request: ``python -m tests.bench.processor_time``.
+
+What a request costs through nginx beside what its picture costs in the bare loop, which has all
+cores to itself: that is what stands between the server and the raw limit. Bare loops and runs of
+the server alternate; each figure is a median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mms_server import cores
+from mms_server.inference_engines import names
+from tests.bench import edge, measure, models
+from tests.bench.report import BUILD, say
+from tests.http.servers import ROOT
+from tests.ports import free_port
+
+_WHO: Final = ("workers", "nginx", "client")
+_HEAD: Final = (
+    "| model | engine | connections | requests/s | of L | ms of a core in the bare loop "
+    "| workers | nginx | client | nobody or others |"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.processor_time")
+    parser.add_argument("--models", nargs="+", choices=models.NAMES, default=["resnet18_v1"])
+    parser.add_argument("--connections", nargs="+", type=int, default=[8, 32], metavar="N")
+    parser.add_argument("--runs", type=int, default=3, metavar="N")
+    parser.add_argument("--window-s", type=float, default=10.0, metavar="S")
+    parser.add_argument("--engine", choices=names.TOLERANCES, default=names.MXNET)
+    options = parser.parse_args(argv)
+    found, count = edge.programs(BUILD), cores.of_this_host()
+    subjects = models.subjects(BUILD / "models", ROOT / "build/models", image_kb=10)
+    effort = measure.Effort(
+        options.connections, options.runs, options.window_s, seed=1, engine=options.engine
+    )
+    rows = [_HEAD, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
+        place, port = Path(name), free_port()
+        with edge.nginx(place, port, found) as nginx:
+            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
+            for subject in subjects:
+                if subject.name in options.models:
+                    with bench.serving(subject) as one:
+                        rows += _rows(one, subject.name, effort, count)
+    print("\n".join(rows))  # noqa: T201 - a program's output
+    return 0
+
+
+def _rows(one: measure.Measured, model: str, effort: measure.Effort, count: int) -> list[str]:
+    limit = statistics.median(row.limit_per_s for row in one.closed())
+    rows = []
+    for connections in effort.connections:
+        runs = [one.took_ms(connections) for _ in range(effort.runs)]
+        rate = statistics.median(rate for rate, _took in runs)
+        took = [statistics.median(each[who] for _rate, each in runs) for who in _WHO]
+        cells = [1000 * count / limit, *took, 1000 * count / rate - sum(took)]
+        told = " | ".join(f"{cell:.2f}" for cell in cells)
+        rows.append(
+            f"| {model} | {effort.engine} | {connections} | {rate:.1f} | {rate / limit:.2f} "
+            f"| {told} |"
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
