@@ -126,6 +126,17 @@ class Release:
         # Two models of a group may be of one archive.
         return tuple(dict.fromkeys(filter(None, (*archives, service))))
 
+    @property
+    def conversion(self) -> str:
+        """Return the store's entry of the converted network, by all it is made of; empty for none.
+
+        Unlike the others it may be missing: then the network is converted.
+        """
+        if self.engine == MXNET:
+            return ""
+        made_of = [self.engine, self.archive_sha256, self.golden, self.service, self.runtime]
+        return hashlib.sha256(json.dumps(["conversion", *made_of]).encode()).hexdigest()
+
     def _digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

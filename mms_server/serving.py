@@ -29,6 +29,7 @@ from mms_server.errors import GoldenError, WarmUpError
 from mms_server.golden import Sample
 from mms_server.inference_engines import choice
 from mms_server.inference_engines.choice import Chosen
+from mms_server.inference_engines.conversion import Kept
 from mms_server.inference_engines.onnx_module import OnnxModule
 from mms_server.memory import give_back
 from mms_server.servable import Observer, Queued, Servable, Silent, not_told
@@ -77,12 +78,14 @@ def make_ready(
     engine: Engine | None = None,
     batches: Batches | None = None,
     chosen: Chosen | None = None,
+    kept: Kept | None = None,
     queued: Queued | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
 
     Without ``batches`` requests are computed one at a time. ``chosen`` is what computes their
-    networks, if not MXNet. ``queued`` is told how long each request waited.
+    networks, if not MXNet, ``kept`` where one may lie converted. ``queued`` is told how long each
+    request waited.
 
     ``samples`` are golden samples by endpoint name; they run on the model itself, in this thread:
     the engine's own thread would not survive the fork.
@@ -106,7 +109,7 @@ def make_ready(
                 raise
             difference = f"model {model.name}: {error.difference}"
             raise GoldenError(error.number, difference, fix=error.fix) from error
-        if chosen and choice.give(model, chosen, expected):
+        if chosen and choice.give(model, chosen, expected, kept):
             seconds[model.name] = _timed_warm_up(model, finite=False)
         joints[model.name] = _joint(model, batches, expected) if batches else None
     # Objects made so far live as long as the process: keeping the collector off them keeps their

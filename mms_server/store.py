@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from mms_server import archive, golden
 from mms_server.archive import UnpackLimits
@@ -26,6 +26,7 @@ from mms_server.patience import chunks, patiently
 
 _TEMPORARY: Final = ".new-"
 _MAX_FILES: Final = 4096
+_CHUNK: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,35 @@ class Store:
                     archive.check(content)
                 self._seen[digest] = Content.of(content)
         return digest
+
+    def put(self, digest: str, name: str, stream: IO[bytes], most: int) -> bool:
+        """Put one file of at most ``most`` bytes under a digest that somebody else has worked out.
+
+        What was there is replaced. Returned is whether it was put, or is too large.
+
+        Raises:
+            OSError: it cannot be read or written; nothing is left behind.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
+        try:
+            content = scratch / "content"
+            content.mkdir()
+            with (content / name).open("wb") as copy:
+                while chunk := stream.read(_CHUNK):
+                    most -= len(chunk)
+                    if most < 0:
+                        return False
+                    copy.write(chunk)
+            _seal(content)
+            if self.has(digest):
+                self.entry(digest).rename(scratch / "gone")
+            content.rename(self.entry(digest))
+            self.entry(digest).chmod(0o555)
+            _sync(self._root)
+        finally:
+            _remove_tree(scratch)
+        return True
 
     def others(self, kept: Collection[str]) -> list[str]:
         """Return the names of what is not in ``kept``, with what a killed process left."""

@@ -122,5 +122,5 @@ def _needed_entries(host: Host, kept: set[str]) -> set[str]:
     needed: set[str] = set()
     for name in kept & _names(host.layout.releases):
         release = Release.from_json(host.layout.release_file(name).read_text("utf-8"))
-        needed.update(release.entries)
+        needed.update((*release.entries, release.conversion))
     return needed

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mms_server import generations, holds, links, measured, retire, unit_file, warm
+from mms_server import conversions, generations, holds, links, measured, retire, unit_file, warm
 from mms_server.errors import MMSError
 from mms_server.forecast import Forecast
 from mms_server.generations import Generation
@@ -130,6 +130,10 @@ class Transaction:
         wait_s = settings.start_timeout_s if described.on_gpu else settings.probe_timeout_s
         for model in described.parts:
             self._host.probe(self._host.layout.socket(release), model, wait_s)
+        try:
+            conversions.take(self._host.layout, self._host.store, described)
+        except OSError as error:
+            self._host.report(f"the converted network of {release} is not kept: {error}")
         self._host.supervisor.give_processor(release)
 
     def _measure(self, release: str, ready_s: float) -> None:

@@ -32,6 +32,9 @@ def text(layout: Layout, release: Release) -> str:
     # Each release has its own; a user's name takes no dot and no more than 31 characters.
     lines.append(f"User=mms-{release.version}")
     lines += [f"BindReadOnlyPaths={path}" for path in _plain(_seen(layout, release))]
+    if release.conversion:
+        # There from the second start on.
+        lines.append(f"BindReadOnlyPaths=-{layout.store / release.conversion}")
     if release.log.file:
         # One log file of all models, as MXNet Model Server had it.
         lines += [f"BindPaths={path}" for path in _plain(iter([layout.log]))]

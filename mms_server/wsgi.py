@@ -23,6 +23,7 @@ from mms_server.engine import Engine
 from mms_server.errors import MMSError
 from mms_server.gunicorn_worker import LIFE
 from mms_server.inference_engines.choice import Chosen
+from mms_server.inference_engines.conversion import Kept
 from mms_server.memory import Memory, limit_of, resident_bytes
 from mms_server.model_routes import model_routes
 from mms_server.prediction_metrics import MemoryMetrics, PredictionMetrics
@@ -86,6 +87,9 @@ def _application() -> Any:
         engine=engine,
         batches=batches,
         chosen=Chosen(release.engine, release.engine_tolerance),
+        kept=Kept(
+            layout.store / release.conversion if release.conversion else None, places.conversion
+        ),
         queued=QueueNote(places.queue, time.time).took,
     )
     model_routes(app, servables)

@@ -64,6 +64,11 @@ class Places:
         return self.directory / "queue"
 
     @property
+    def conversion(self) -> Path:
+        """A converted network that is to be kept: see :mod:`mms_server.conversions`."""
+        return self.directory / "conversion"
+
+    @property
     def batching(self) -> Path:
         """What was found out about batches: see :mod:`mms_server.batching.trial`."""
         return self.directory / "batching.json"

@@ -20,6 +20,7 @@ from mms_server.errors import EngineError
 from mms_server.golden import Sample
 from mms_server.inference_engines import names
 from mms_server.inference_engines.comparison import Difference, compare
+from mms_server.inference_engines.conversion import Kept
 from mms_server.inference_engines.int8 import quantized
 from mms_server.inference_engines.onnx_module import OnnxModule
 from mms_server.services.model_service import as_list
@@ -46,8 +47,12 @@ class Chosen:
     tolerance: float = 0.0
 
 
-def give(model: Any, chosen: Chosen, samples: Sequence[Sample]) -> Difference | None:
+def give(
+    model: Any, chosen: Chosen, samples: Sequence[Sample], kept: Kept | None = None
+) -> Difference | None:
     """Let ``chosen`` compute a model (a LoadedModel); return how far it is, None if that is MXNet.
+
+    ``kept`` is where its network may lie converted; one that does not do is converted again.
 
     Raises:
         EngineError: it cannot, or its outputs are too far from the reference's; the model is as it
@@ -57,14 +62,20 @@ def give(model: Any, chosen: Chosen, samples: Sequence[Sample]) -> Difference | 
         return None
     service = model.service
     _require_replaceable(model, chosen)
-    reference = service.mx_model
+    reference, kept = service.mx_model, kept or Kept()
     rows, what = _rows_of(service, chosen, samples)
     expected = [_outputs(service, row) for row in rows]
     before_s = _seconds(service, rows[0])
-    try:
-        service.mx_model = _MAKERS[chosen.name](service, rows)
+
+    def replaced(kept: Kept) -> tuple[Difference, float]:
+        service.mx_model = reference
+        service.mx_model = _MAKERS[chosen.name](service, rows, kept)
         given = [_outputs(service, row) for row in rows]
         after_s = _seconds(service, rows[0])
+        return compare(expected, given, chosen.tolerance, what), after_s
+
+    try:
+        found, after_s = _by_kept(replaced, kept) or replaced(Kept(left=kept.left))
     except Exception as error:
         # Each engine raises kinds of its own, those of ONNX Runtime are derived from no other.
         service.mx_model = reference
@@ -72,7 +83,6 @@ def give(model: Any, chosen: Chosen, samples: Sequence[Sample]) -> Difference | 
         raise EngineError(
             f"model {model.name} cannot be computed by {chosen.name}: {reason}", fix=_LEAVE
         ) from error
-    found = compare(expected, given, chosen.tolerance, what)
     if found.fault:
         service.mx_model = reference
         raise EngineError(
@@ -93,6 +103,24 @@ def give(model: Any, chosen: Chosen, samples: Sequence[Sample]) -> Difference | 
         chosen.tolerance,
     )
     return found
+
+
+def _by_kept(
+    replaced: Callable[[Kept], tuple[Difference, float]], kept: Kept
+) -> tuple[Difference, float] | None:
+    """Return what came of the network that is kept, None if there is none, or it does not do."""
+    if not kept.there:
+        return None
+    try:
+        found, after_s = replaced(kept)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the network is converted again
+        _log.warning("the converted network that was kept cannot be used: %s", error)
+        return None
+    if found.fault:
+        _log.warning("the converted network that was kept differs: %s", found.fault)
+        return None
+    _log.info("the converted network was kept")
+    return found, after_s
 
 
 def _require_replaceable(model: Any, chosen: Chosen) -> None:
@@ -148,16 +176,16 @@ def _seconds(service: Any, row: Row) -> float:
     return min(taken)
 
 
-def _int8(service: Any, rows: Sequence[Row]) -> Any:
-    return quantized(service.mx_model, rows, service.ctx)
+def _int8(service: Any, rows: Sequence[Row], kept: Kept) -> Any:
+    return quantized(service.mx_model, rows, service.ctx, kept=kept)
 
 
-def _onnxruntime(service: Any, rows: Sequence[Row]) -> Any:
+def _onnxruntime(service: Any, rows: Sequence[Row], kept: Kept) -> Any:
     del rows
-    return OnnxModule.of(service.mx_model)
+    return OnnxModule.of(service.mx_model, kept)
 
 
-_MAKERS: Final[dict[str, Callable[[Any, Sequence[Row]], Any]]] = {
+_MAKERS: Final[dict[str, Callable[[Any, Sequence[Row], Kept], Any]]] = {
     names.INT8: _int8,
     names.ONNXRUNTIME: _onnxruntime,
 }

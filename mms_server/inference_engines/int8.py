@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,9 @@ from typing import Any, Final
 import mxnet as mx
 import numpy as np
 from mxnet.contrib.quantization import calib_graph, quantize_graph
+
+from mms_server.inference_engines.conversion import Conversion, Kept
+from mms_server.inference_engines.names import INT8
 
 _log = logging.getLogger(__name__)
 _STDERR: Final = 2
@@ -40,18 +44,27 @@ def _without_stderr() -> Iterator[None]:
 
 
 def quantized(
-    module: Any, rows: Sequence[Sequence[Any]], ctx: Any, spread: float | None = None
+    module: Any,
+    rows: Sequence[Sequence[Any]],
+    ctx: Any,
+    spread: float | None = None,
+    kept: Kept | None = None,
 ) -> Any:
     """Return a Module that computes as ``module`` does, in 8 bits where oneDNN can.
 
     ``rows`` are the inputs of the network that it is calibrated with, each with a batch of one.
     ``spread`` is by how much more than they show its numbers are allowed for, by default what this
-    processor asks for: :func:`spread_of`.
+    processor asks for: :func:`spread_of`. What is ``kept`` is taken as it is.
 
     Raises:
         MXNetError, ValueError, TypeError, KeyError: the network cannot be quantized.
     """
-    names = [row.name for row in module.data_shapes]
+    names, kept = [row.name for row in module.data_shapes], kept or Kept()
+    by = spread_of(_flags()) if spread is None else spread
+    made_by = {"engine": INT8, "mxnet": mx.__version__, "spread": by}
+    before = kept.read(made_by)
+    if before is not None:
+        return _bound(*_read(before), names, module.data_shapes, ctx)
     parameters = module.get_params()
     with _without_stderr():
         fused = module.symbol.get_backend_symbol(_BACKEND)
@@ -64,13 +77,12 @@ def quantized(
             quantize_mode="smart",
             logger=_log,
         )
-        watched = _bound(fused, names, module.data_shapes, ctx, parameters)
+        watched = _bound(fused, parameters, names, module.data_shapes, ctx)
         watched.install_monitor(_Watch(seen))
         for row in rows:
             inputs = [each.astype(np.float32) for each in row]
             watched.forward(mx.io.DataBatch(inputs), is_train=False)
         mx.nd.waitall()
-        by = spread_of(_flags()) if spread is None else spread
         seen.min_max_dict = {
             name: (by * low, by * high) for name, (low, high) in seen.min_max_dict.items()
         }
@@ -78,7 +90,28 @@ def quantized(
             symbol, *parameters, seen, calib_mode="naive", quantized_dtype="auto", logger=_log
         )
         symbol = symbol.get_backend_symbol(_BACKEND)
-    return _bound(symbol, names, module.data_shapes, ctx, parameters)
+    kept.leave(_written(symbol, parameters, made_by))
+    return _bound(symbol, parameters, names, module.data_shapes, ctx)
+
+
+def _written(symbol: Any, parameters: Any, made_by: Mapping[str, Any]) -> Conversion:
+    arguments, auxiliary = parameters
+    arrays = {f"arg:{name}": each for name, each in arguments.items()}
+    arrays |= {f"aux:{name}": each for name, each in auxiliary.items()}
+    with tempfile.NamedTemporaryFile(prefix="mms-int8-") as file:
+        mx.nd.save(file.name, arrays)
+        data = Path(file.name).read_bytes()
+    return Conversion({**made_by, "symbol": symbol.tojson()}, data)
+
+
+def _read(conversion: Conversion) -> tuple[Any, Any]:
+    """Return the symbol and the parameters."""
+    symbol = mx.sym.load_json(conversion.about["symbol"])
+    parameters: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for name, array in mx.nd.load_frombuffer(conversion.data).items():
+        kind, _colon, name_of_array = name.partition(":")
+        parameters[kind == "aux"][name_of_array] = array
+    return symbol, parameters
 
 
 class _Watch:
@@ -91,7 +124,7 @@ class _Watch:
         executor.set_monitor_callback(self._collector.collect, monitor_all=True)
 
 
-def _bound(symbol: Any, names: Sequence[str], shapes: Any, ctx: Any, parameters: Any) -> Any:
+def _bound(symbol: Any, parameters: Any, names: Sequence[str], shapes: Any, ctx: Any) -> Any:
     made = mx.mod.Module(symbol, data_names=names, label_names=None, context=ctx)
     made.bind(data_shapes=shapes, for_training=False)
     made.set_params(*parameters, allow_missing=True, allow_extra=True)

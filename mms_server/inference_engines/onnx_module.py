@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 
+from mms_server.inference_engines.conversion import Conversion, Kept
+from mms_server.inference_engines.names import ONNXRUNTIME
 from mms_server.inference_engines.to_onnx import converted
 
 
@@ -26,13 +29,21 @@ class OnnxModule:
         self.data_names = [row.name for row in data_shapes]
 
     @classmethod
-    def of(cls, module: Any) -> OnnxModule:
-        """Return the network of a Module.
+    def of(cls, module: Any, kept: Kept | None = None) -> OnnxModule:
+        """Return the network of a Module; what is ``kept`` is taken as it is.
 
         Raises:
             ConversionError: it cannot be converted.
         """
-        return cls(session_of(converted(module)), module.data_shapes)
+        kept = kept or Kept()
+        made_by = {"engine": ONNXRUNTIME, "mxnet": mx.__version__, "onnx": version("onnx")}
+        before = kept.read(made_by)
+        if before is not None:
+            return cls(session_of(before.data), module.data_shapes)
+        made = Conversion(made_by, converted(module))
+        session = session_of(made.data)
+        kept.leave(made)
+        return cls(session, module.data_shapes)
 
     def forward(self, data_batch: Any, is_train: bool = False) -> None:  # noqa: FBT001, FBT002 - Module's
         """Compute the outputs of a ``DataBatch``."""

@@ -10,13 +10,15 @@ import models
 import pytest
 from servers import Server, release_server, write_release
 
-from mms_server import golden, start_steps
+from mms_server import conversions, golden, start_steps
+from mms_server.deaths.places import Places
 from mms_server.golden import Sample
 from mms_server.inference_engines import names
 from mms_server.layout import Layout
 from mms_server.liveness import holders
 from mms_server.release import Release
 from mms_server.service_loader import load_model
+from mms_server.store import Store
 
 COLORS = {
     "black": (0, 0, 0),
@@ -27,6 +29,7 @@ COLORS = {
     "yellow": (255, 255, 0),
 }
 CLIENTS = 8
+KEPT = "the converted network was kept"
 
 
 @pytest.fixture
@@ -69,6 +72,13 @@ def test_all_workers_answer_rightly(archives: dict[str, Path], root: Path, engin
         # The master and both workers: nobody has died of it.
         assert len(holders(Layout.under(root).alive_file(release.id))) == 3
         assert f"colors is computed by {engine}: a forward takes" in server.log.read_text()
+        assert KEPT not in server.log.read_text()
+    layout = Layout.under(root)
+    assert conversions.take(layout, Store(layout.store, 0), release)
+    with release_server(root, release) as server:
+        assert [color(server, name) for name in COLORS] == [*COLORS]
+        assert KEPT in server.log.read_text()
+    assert not Places(layout.instance(release.id)).conversion.exists()
 
 
 def test_what_differs_too_much_is_never_ready(archives: dict[str, Path], root: Path) -> None:

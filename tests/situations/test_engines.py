@@ -58,6 +58,13 @@ def test_engines_answer_rightly_and_what_differs_is_not_served(
     assert not load.report.wrong, load.report
 
     before = changes.releases(last)
+    for model in ("whole", "other"):
+        unit = f"mms@{before[model]}"
+        lab.on(last, f"systemctl restart {unit}", timeout_s=90)
+        assert lab.predict(last, model=model)["class"] == "7"
+        journal = lab.on(last, f"journalctl --quiet --output=cat --unit={unit}")
+        assert journal.count("the converted network was kept") == 1
+
     strict = f"{SETTINGS}whole.engine_tolerance=0.000001\n"
     done = changes.apply(last, changes.put(last, "strict", models, strict))
     assert done.returncode == 4
