@@ -59,9 +59,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Machine]:
 
 
 def ask(
-    machine: lab.Machine, path: str, key: str = "", body: bytes | None = None
+    machine: lab.Machine, path: str, key: str = "", body: bytes | None = None, **more: str
 ) -> requests.Response:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = more | ({"Authorization": f"Bearer {key}"} if key else {})
     method = "GET" if body is None else "POST"
     url = f"https://{machine.address}{path}"
     return requests.request(method, url, headers=headers, data=body, timeout=60, verify=False)  # noqa: S501
@@ -123,6 +123,10 @@ def test_keys_are_asked_for_and_change_without_a_reload(
     assert [ask(machine, path, key).status_code for key in (OLD, NEW)] == [401, 200]
     write_keys(machine, tmp_path, *KEYS)
     assert ask(machine, path, OLD).status_code == 200
+    # A request that is asked about for its time limit is asked for its key as well.
+    hurried = {"X-Request-Timeout-Ms": "5000"}
+    found = [ask(machine, "/nobody/predict", key, b"", **hurried) for key in ("", NEW[1:], NEW)]
+    assert [answer.status_code for answer in found] == [401, 401, 404]
     # The router asks too: whoever comes by [Nginx Configurations] needs a key.
     router = "curl -s -o /dev/null -w %{http_code} --unix-socket /tmp/mms_app.sock"
     assert lab.on(machine, f"{router} http://localhost/v2") == "401"
