@@ -97,6 +97,19 @@ def queue(edge: Server, place: Path) -> Iterator[list[Answer]]:
         answers += [each.result() for each in asked]
 
 
+@contextmanager
+def stopped(place: Path) -> Iterator[None]:
+    """Stop the control application for a while."""
+    pids = [int(pid) for pid in (place / "control.pids").read_text().split()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_what_would_be_late_is_refused_at_once_and_all_else_waits(
     edge: Server, place: Path
 ) -> None:
@@ -132,12 +145,15 @@ def test_nobody_gets_to_the_door_from_outside(edge: Server) -> None:
         assert edge.request("GET", path, None, LIMIT).status == 404
 
 
+def test_a_yes_counts_for_a_second(edge: Server, place: Path) -> None:
+    """While nobody waits, the control application is hardly asked."""
+    assert ask(edge, 0, **AMPLE).status == 200
+    with stopped(place):
+        began = time.monotonic()
+        assert [ask(edge, 0, **AMPLE).status for _ in range(5)] == [200] * 5
+        assert time.monotonic() - began < 0.9
+
+
 def test_without_the_control_application_a_worker_decides(edge: Server, place: Path) -> None:
-    pids = [int(pid) for pid in (place / "control.pids").read_text().split()]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        assert ask(edge, 0, **AMPLE).status == 200
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+    with stopped(place):
+        assert ask(edge, 0, **{"X-Request-Timeout-Ms": "50000"}).status == 200
