@@ -14,6 +14,7 @@ import bottle
 
 from mms_server import deadline, stages, tensors
 from mms_server.batching.batcher import Batcher
+from mms_server.batching.gathering import Gathered, at_once
 from mms_server.batching.joint import Joint
 from mms_server.deadline import Pace
 from mms_server.deaths.guard import Guard, NoGuard
@@ -92,7 +93,7 @@ class Servable:
     wall_clock: Callable[[], float] = time.time
     joint: Joint | None = None
     in_hand: Callable[[], int] = lambda: 0
-    gathered: Callable[[], None] = lambda: None
+    gathered: Gathered = at_once
     queued: Queued = not_told
 
     def healthy(self) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mms_server import golden
 from mms_server.batching.cost_clock import Clock
+from mms_server.batching.gathering import Gathered, at_once
 from mms_server.batching.joint import Joint
 from mms_server.batching.trial import joint_of
 from mms_server.batching.verdict import Verdict
@@ -65,7 +66,7 @@ class Batches:
     in_hand: Callable[[], int]
     told: Callable[[str, Verdict], None]
     clock: Clock | None = None
-    gathered: Callable[[], None] = lambda: None
+    gathered: Gathered = at_once
 
 
 def make_ready(
@@ -130,7 +131,7 @@ def make_ready(
             pace=Pace(limits.workers),
             joint=joints[model.name],
             in_hand=batches.in_hand if batches else int,
-            gathered=batches.gathered if batches else lambda: None,
+            gathered=batches.gathered if batches else at_once,
             queued=queued or not_told,
         )
         for model in models

@@ -17,6 +17,7 @@ import gevent
 from gevent.event import Event
 
 from mms_server import stages
+from mms_server.batching.gathering import Gathered, at_once
 from mms_server.batching.joint import Joint
 from mms_server.engine import FAILED, late_after
 from mms_server.errors import (
@@ -67,7 +68,7 @@ class Batcher(Line):
         line: Line,
         joint: Joint,
         in_hand: Callable[[], int],
-        gathered: Callable[[], None] = lambda: None,
+        gathered: Gathered = at_once,
     ) -> None:
         super().__init__(line.engine, line.guard, line.pace, line.computed, line.clock)
         self._joint = joint
@@ -99,7 +100,7 @@ class Batcher(Line):
 
     def _work(self) -> None:
         try:
-            self._gathered()
+            self._gathered(lambda: len(self._waiting) >= self._in_hand())
             while self._waiting:
                 batch = self._next()
                 if len(batch) > 1:
