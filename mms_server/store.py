@@ -163,12 +163,9 @@ class Store:
                     if most < 0:
                         return False
                     copy.write(chunk)
-            _seal(content)
             if self.has(digest):
                 self.entry(digest).rename(scratch / "gone")
-            content.rename(self.entry(digest))
-            self.entry(digest).chmod(0o555)
-            _sync(self._root)
+            self._settle(content, digest)
         finally:
             _remove_tree(scratch)
         return True
@@ -210,13 +207,17 @@ class Store:
                 with _named(source, content):
                     check(content)
                 if not self.entry(digest).is_dir():
-                    _seal(content)
-                    content.rename(self.entry(digest))
-                    self.entry(digest).chmod(0o555)
-                    _sync(self._root)
+                    self._settle(content, digest)
             finally:
                 _remove_tree(scratch)
         return digest
+
+    def _settle(self, content: Path, digest: str) -> None:
+        """Make a directory the entry of a digest."""
+        _seal(content)
+        content.rename(self.entry(digest))
+        self.entry(digest).chmod(0o555)
+        _sync(self._root)
 
     def _unpack(self, source: Path, content: Path) -> str:
         copy = content.with_name("archive")
