@@ -20,12 +20,12 @@ EACH_S = 0.4
 WAITING = 6
 LIMIT = {"X-Request-Timeout-Ms": "250"}
 AMPLE = {"X-Request-Timeout-Ms": "60000"}
-PATHS = {
-    "/batch/predict": "HTML",
-    "/predictions/batch": "MMS1",
-    "/invocations": "MMS1",
-    "/invocations?model_name=batch": "MMS1",
-}
+PATHS = (
+    "/batch/predict",
+    "/predictions/batch",
+    "/invocations",
+    "/invocations?model_name=batch",
+)
 
 
 @pytest.fixture(scope="module")
