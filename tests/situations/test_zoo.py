@@ -29,7 +29,7 @@ TOGETHER = 4
 
 IMPATIENT = """\
 [Service]
-TimeoutStartSec=15
+TimeoutStartSec=25
 """
 
 
