@@ -23,7 +23,7 @@ MEMORY_MAX = "400M"
 GATEWAY_TIMEOUT = 504
 EARLY = (Outcome.NEVER_READY, Outcome.NOT_IN_TIME)
 SAMPLE_EARLY = ("import-error", "load-segv", "load-eats-memory", "golden-digit")
-SAMPLE_LATE = ("segv", "quiet-exit", "eats-memory", "kills-master", "closes-descriptors")
+SAMPLE_LATE = ("segv", "eats-memory", "kills-master", "closes-descriptors")
 TOGETHER = 4
 """Animals that are served at a time: more would not fit the host."""
 
