@@ -144,6 +144,7 @@ def update(tmp_path: Path, flags: str) -> tuple[int, str]:
     return done.returncode, " ".join(done.stdout.split())
 
 
+@pytest.mark.soak
 @pytest.mark.fleet
 @pytest.mark.one_host
 @pytest.mark.timeout(900)

@@ -22,7 +22,8 @@ words.group=small
 """
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_a_group_changes_as_one_and_loses_no_request(last: lab.Machine, tmp_path: Path) -> None:
     plain = changes.variant(tmp_path / "plain.model", lambda _members: None)
     words = changes.variant(tmp_path / "words.model", changes.in_words)
