@@ -65,8 +65,11 @@ def instances(living: Account, hosts_lab: Lab) -> Iterator[Instances]:
         yield running
 
 
-def choices(account: Account, opened: Lab) -> dict[str, Any]:
-    """Return what an operator would write into deployment.yml, and what differs from AWS."""
+def choices(account: Account, opened: Lab, directory: Path) -> dict[str, Any]:
+    """Return what an operator would write into deployment.yml, and what differs from AWS.
+
+    The bundle is made in ``directory``: other tests of AWS run at the same time.
+    """
     network = opened.inventory.gateway.rpartition(".")[0]
     return {
         "aws_hosts_count": HOSTS,
@@ -81,6 +84,7 @@ def choices(account: Account, opened: Lab) -> dict[str, Any]:
         # Hosts are made anew at the same addresses, with other host keys.
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
         "aws_load_balancer_deregistration_s": DRAIN_S,
+        "aws_bundle_directory": str(directory / "bundle"),
         "aws_autoscaling_endpoints": {"s3": account.url, "autoscaling": account.url},
         "mms_verify_model": "digits",
         "mms_verify_file": str(lab.SEVEN),
@@ -110,7 +114,7 @@ def test_from_an_empty_account_to_hosts_that_serve(
     record_property: Callable[[str, object], None],
 ) -> None:
     values = tmp_path / "choices.json"
-    values.write_text(json.dumps(choices(living, hosts_lab)))
+    values.write_text(json.dumps(choices(living, hosts_lab, tmp_path)))
     options = ["-e", "mms_cloud=aws", *IMAGE, "-e", f"@{values}"]
     living.play("site.yml", *options, timeout_s=1800).ended_well()
     assert living.targets() == dict.fromkeys(instances.hosts, "healthy")
