@@ -55,7 +55,7 @@ def test_build_serve_and_back_to_nothing(account: Account, healthy_host: tuple[s
     assert account.play(*TEARDOWN, "-e", f"confirm={NAME}").ended_well().changed == 0
     needed = rights.of_calls(account.calls())
     assert (needed - rights.of_operator(), rights.of_operator() - needed) == (set(), set())
-    assert {each.call for each in account.asked()} >= {"iam:CreateRole", "s3:PutObject"}
+    assert {each.call for each in account.asked()} >= {"iam:CreateRole", "s3:CreateBucket"}
     assert rights.refused(rights.policy_of_operator(), account.asked()) == []
 
 
