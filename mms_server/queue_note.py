@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from mms_server.batching import hands
+from mms_server.deaths.flights import MAX_SLOTS
 from mms_server.deaths.places import Places, open_shared, read_bounded
 
 _FORM: Final = struct.Struct("<ddd")
@@ -80,4 +81,4 @@ def expected_wait(places: Places, now: float) -> Noted | None:
     found = noted(places.queue)
     if found is None or not 0 <= now - found.at <= RECENT_S:
         return None
-    return None if hands.some_idle(read_bounded(places.hands, hands.LOOKED_AT)) else found
+    return None if hands.some_idle(read_bounded(places.hands, MAX_SLOTS)) else found

@@ -18,9 +18,7 @@ from mms_server.deaths.places import open_shared
 MOST: Final = 254
 """Requests beyond this number look like so many."""
 
-LOOKED_AT: Final = 32
-"""Slots that are always looked at: a master may be told to have more workers than it began with."""
-
+_LOOKED_AT: Final = 32
 _ABSENT: Final = 0
 _IDLE: Final = 1
 
@@ -41,7 +39,8 @@ class Hands:
             self._map = mmap.mmap(descriptor, MAX_SLOTS)
         finally:
             os.close(descriptor)
-        self._slots = min(max(2 * slots, LOOKED_AT), MAX_SLOTS)
+        # A master may be told to have some more.
+        self._slots = min(max(2 * slots, _LOOKED_AT), MAX_SLOTS)
         self._slot = -1
         self.own = 0
 

@@ -119,7 +119,6 @@ def _by_kept(
     if found.fault:
         _log.warning("the converted network that was kept differs: %s", found.fault)
         return None
-    _log.info("the converted network was kept")
     return found, after_s
 
 

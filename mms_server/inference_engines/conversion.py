@@ -63,6 +63,7 @@ class Kept:
             return None
         if not isinstance(about, dict) or any(about.get(key) != made_by[key] for key in made_by):
             return None
+        _log.info("the converted network was kept")
         return Conversion(about, data)
 
     def leave(self, made: Conversion) -> None:

@@ -1,8 +1,8 @@
 """Who takes the processor's time of a request: ``python -m tests.bench.processor_time``.
 
 What a request costs through nginx beside what its picture costs in the bare loop, which has all
-cores to itself: that is what stands between the server and the raw limit. Bare loops and runs of
-the server alternate; each figure is a median.
+cores to itself: that is what stands between the server and the raw limit. The limit is taken in
+turns with runs of the server, the times in runs after them; each figure is a median.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ def test_what_was_noted_counts_while_all_workers_are_busy(places: Places) -> Non
     assert expected_wait(places, NOW + 1) == Noted(NOW, 2.0, 0.1)
     busy(places, 1, 0)
     assert expected_wait(places, NOW + 1) is None, "one of them would take it at once"
+    busy(places, *[1] * 40, 0)
+    assert expected_wait(places, NOW + 1) is None, "however many they are"
 
 
 def test_it_counts_for_a_while(places: Places) -> None:

@@ -117,3 +117,17 @@ def test_a_place_that_cannot_be_written_costs_no_start(
 ) -> None:
     Kept(left=tmp_path / "none" / "left").leave(Conversion({}, b""))
     assert "not kept" in caplog.text
+
+
+def test_one_that_is_made_again_is_not_said_to_be_kept(
+    places: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert places.entry
+    other = Conversion({"engine": names.ONNXRUNTIME, "mxnet": "0"}, b"")
+    (places.entry / FILE_NAME).write_bytes(other.to_bytes())
+    with caplog.at_level(logging.INFO):
+        given(names.ONNXRUNTIME, places)
+        assert "was kept" not in caplog.text
+        keep(places)
+        given(names.ONNXRUNTIME, places)
+        assert "was kept" in caplog.text

@@ -35,6 +35,11 @@ def test_each_playbook_leaves_them_alone(playbook: Path) -> None:
         assert imported & {"settle.yml", "configure.yml"}
 
 
+def test_they_are_looked_for_whatever_tags_are_asked_for() -> None:
+    (play,) = plays_of(ROOT / "playbooks" / "settle.yml")
+    assert play["tags"] == ["always"]
+
+
 @pytest.mark.slow
 def test_one_that_does_not_serve_and_one_that_is_gone_are_left_out(tmp_path: Path) -> None:
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
