@@ -121,11 +121,11 @@ class Control:
             MMSError: a release or its signature cannot be read.
             OSError: the same.
         """
-        generation = self._newest.get()
-        if generation is None or name not in generation.models:
+        found = self._meant(name)
+        if found is None:
             return None
-        release = self._known(generation)[name][0]
-        ready = health.of_models(self._layout, {name: generation.models[name]})[name].ready
+        name, release = found
+        ready = health.of_models(self._layout, {name: release.id})[name].ready
         limit_s = release.queue_timeout_ms / 1000
         return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
@@ -135,18 +135,25 @@ class Control:
         None if that is nothing, or cannot be known.
         """
         try:
-            generation = self._newest.get()
-            models = generation.models if generation else {}
-            if name == links.ONLY and len(models) == 1:
-                (name,) = models
-            if generation is None or name not in models:
-                return None
-            release = self._known(generation)[name][0]
+            meant = self._meant(name)
         except (MMSError, OSError) as error:
             _log(f"how long requests to {name!r} wait cannot be read: {error}")
             return None
+        if meant is None:
+            return None
+        release = meant[1]
         found = queue_note.expected_wait(Places(self._layout.instance(release.id)), time.time())
         return (found, release.workers) if found else None
+
+    def _meant(self, name: str) -> tuple[str, Release] | None:
+        """Return which model a request names, and its release; None if it is not served."""
+        generation = self._newest.get()
+        models = generation.models if generation else {}
+        if name == links.ONLY and len(models) == 1:
+            (name,) = models
+        if generation is None or name not in models:
+            return None
+        return name, self._known(generation)[name][0]
 
     def description(self) -> dict[str, Any]:
         """Return the API description of the newest generation's models.
