@@ -12,7 +12,7 @@ import yaml
 from tests.aws.account import Account
 from tests.aws.test_fleet import IMAGE, NAME, instances_of
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 # In an order in which each finds what it needs.
 ROLES = (
