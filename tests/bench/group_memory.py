@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import measure
+from tests.bench import measure, processes
 from tests.bench.edge import programs
 from tests.bench.peers.peer import Job
 from tests.bench.peers.systems import Original
@@ -86,13 +86,13 @@ def _alone(place: Path, count: int, workers: int) -> float:
             server = stack.enter_context(release_server(place, release, wait=False))
             stack.enter_context(_ready(server, [name]))
             pids.append(server.process.pid)
-        return measure.pss_mib(pids)
+        return processes.pss_mib(pids)
 
 
 def _grouped(place: Path, count: int, workers: int) -> float:
     release = write_group(place, "small", dict.fromkeys(_names(count), DIGITS), workers=workers)
     with release_server(place, release, wait=False) as server, _ready(server, _names(count)):
-        return measure.pss_mib([server.process.pid])
+        return processes.pss_mib([server.process.pid])
 
 
 @dataclass
@@ -114,7 +114,7 @@ def _original(place: Path, count: int, workers: int) -> float:
         for name in _names(count):
             peer.job = replace(job, name=name)
             peer.wait()
-        return measure.pss_mib(peer.pids())
+        return processes.pss_mib(peer.pids())
     finally:
         peer.stop()
 

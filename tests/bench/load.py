@@ -80,23 +80,40 @@ def closed_loop(
     return Window(rate, told["p50_ms"], told["p99_ms"], told["failed"])
 
 
-async def open_loop(
-    target: Target, schedule: Sequence[float], ended: asyncio.Event | None = None
-) -> list[Sent]:
-    """Return what became of each request; a new connection carries each, so none waits for one.
-
-    Nothing more is sent once ``ended`` is set.
-    """
+async def open_loop(target: Target, schedule: Sequence[float]) -> list[Sent]:
+    """Return what became of each request; a new connection carries each, so none waits for one."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     request = _request(target)
     tasks = []
     for planned in schedule:
         await asyncio.sleep(max(started + planned - loop.time(), 0))
-        if ended is not None and ended.is_set():
-            break
         tasks.append(asyncio.create_task(_one(target, request, started + planned)))
     return list(await asyncio.gather(*tasks))
+
+
+async def steady_clients(
+    target: Target, clients: int, each_per_s: float, ended: asyncio.Event
+) -> list[Sent]:
+    """Return what became of the requests of some clients, each with one under way at a time.
+
+    A client sends so many a second, or as soon as it has an answer if that comes later: a server
+    that refuses at once is not asked more often than one that answers. Latency counts from the time
+    at which a request was sent. Nothing more is sent once ``ended`` is set.
+    """
+    loop, request = asyncio.get_running_loop(), _request(target)
+
+    async def client(number: int) -> list[Sent]:
+        sent: list[Sent] = []
+        await asyncio.sleep(number / clients / each_per_s)
+        while not ended.is_set():
+            began = loop.time()
+            sent.append(await _one(target, request, began))
+            await asyncio.sleep(max(began + 1 / each_per_s - loop.time(), 0))
+        return sent
+
+    rows = await asyncio.gather(*(client(number) for number in range(clients)))
+    return [one for row in rows for one in row]
 
 
 def _request(target: Target) -> bytes:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from mms_server import cores, golden
 from mms_server.golden import Sample
 from mms_server.inference_engines import names
@@ -24,9 +22,10 @@ from mms_server.service_loader import load_model
 from tests.bench import figures
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
-from tests.bench.limit import ANY_DIFFERENCE, Limit
+from tests.bench.limit import ANY_DIFFERENCE, Limit, Shape
 from tests.bench.load import Sent, Target, closed_loop, open_loop
 from tests.bench.models import Subject
+from tests.bench.processes import processor_s, pss_mib
 from tests.http.servers import (
     Server,
     multipart,
@@ -137,7 +136,7 @@ class Measured:
     ) -> None:
         self._bench, self._subject, self._limit = bench, subject, limit
         self.target, self._pid, self._workers = target, pid, workers
-        self._limit_per_s = 0.0
+        self._limit_per_s = self._bare_ms = 0.0
         self._least_s = 0.0
 
     def closed(self, others: Sequence[Contestant] = ()) -> list[Row]:
@@ -152,11 +151,14 @@ class Measured:
         shape = self._limit.best(self._subject.batches, effort.window_s / 4)
         windows: list[list[Window]] = [[] for _turn in turns]
         limits: list[float] = []
+        alone: list[float] = []
         for _ in range(effort.runs):
             for (each, connections), runs in zip(turns, windows, strict=True):
                 runs.append(self._run(each.target, connections, effort.window_s))
             limits.append(self._limit.rate(shape, effort.window_s))
+            alone.append(self._limit.rate(Shape(1, 1, 1), effort.window_s))
         self._limit_per_s = statistics.median(limits)
+        self._bare_ms = 1000 / statistics.median(alone)
         ours = [runs for (each, _count), runs in zip(turns, windows, strict=True) if each is own]
         self._least_s = min(one.p50_ms for runs in ours for one in runs) / 1000
         told = " ".join(f"{one:.1f}" for one in limits)
@@ -257,6 +259,7 @@ class Measured:
             connections=connections,
             image_kb=len(self._subject.picture) / 1000,
             limit_per_s=self._limit_per_s,
+            bare_ms=self._bare_ms,
             pss_mib=pss,
             runs=tuple(one.requests_per_s for one in runs),
             **dataclasses.asdict(figures.median_window(runs)),
@@ -285,16 +288,3 @@ def is_ready(server: Server, model: str) -> bool:
         return server.request("GET", f"/{model}/ping", timeout=1).status == 200
     except OSError:
         return False
-
-
-def processor_s(root: int) -> float:
-    """Return the seconds of a core that the processes of a tree have taken, those that live."""
-    tree = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
-    return float(sum(one.cpu_times().user + one.cpu_times().system for one in tree))
-
-
-def pss_mib(roots: Sequence[int]) -> float:
-    """Return the memory of process trees; a page that several share counts once."""
-    trees = [psutil.Process(pid) for pid in roots]
-    trees += [child for root in trees for child in root.children(recursive=True)]
-    return float(sum(one.memory_full_info().pss for one in trees)) / 1024**2

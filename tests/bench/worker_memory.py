@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mms_server.release import DEFAULT_BATCH
-from tests.bench import measure, models
+from tests.bench import measure, models, processes
 from tests.http.servers import ROOT, multipart, release_server, until, write_release
 
 _WORKERS = (1, 2, 3)
@@ -56,7 +56,7 @@ def _pss_mib(subject: models.Subject, workers: int, most: int) -> float:
                 ]
                 if any(each.result().status != 200 for each in asked):
                     raise RuntimeError(f"{subject.name} does not answer")
-            return measure.pss_mib([server.process.pid])
+            return processes.pss_mib([server.process.pid])
 
 
 if __name__ == "__main__":

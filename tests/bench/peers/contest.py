@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.edge import Programs
-from tests.bench.load import OK, Sent, Target, open_loop
+from tests.bench.load import OK, Sent, Target, steady_clients
 from tests.bench.measure import Contestant
 from tests.bench.models import Subject
 from tests.bench.peers.peer import Job, Peer
 from tests.bench.peers.systems import PEERS
 
-_RATE_PER_S: Final = 20.0
+_CLIENTS: Final = 8
+_EACH_PER_S: Final = 2.5
 _AROUND_S: Final = 4.0
 _LONGEST_S: Final = 60.0
 
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update of a model came to, under ``_RATE_PER_S`` requests a second."""
+    """What an update of a model came to, under the load of ``_CLIENTS`` connections."""
 
     system: str
     update: str
@@ -74,18 +75,14 @@ def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> 
 
 def update(peer: Peer) -> Updated:
     """Update a peer's model while requests come steadily, and count what fails."""
-    count = int(_RATE_PER_S * (_LONGEST_S + 2 * _AROUND_S))
-    schedule = [number / _RATE_PER_S for number in range(count)]
     taken: list[float] = []
-    sent = asyncio.run(_under_load(peer, peer.target(peer.top()), schedule, taken))
+    sent = asyncio.run(_under_load(peer, peer.target(peer.top()), taken))
     failed = sum(each.status != OK for each in sent)
     longest = max(each.seconds for each in sent)
     return Updated(peer.name, peer.update_is, taken[0], len(sent), failed, longest, peer.ready_s)
 
 
-async def _under_load(
-    peer: Peer, target: Target, schedule: Sequence[float], taken: list[float]
-) -> list[Sent]:
+async def _under_load(peer: Peer, target: Target, taken: list[float]) -> list[Sent]:
     """Send from a while before the update until as long after it."""
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -100,7 +97,7 @@ async def _under_load(
             ended.set()
 
     changing = asyncio.create_task(change())
-    sent = await open_loop(target, schedule, ended)
+    sent = await steady_clients(target, _CLIENTS, _EACH_PER_S, ended)
     await changing
     return sent
 
