@@ -185,8 +185,10 @@ class BoundNetwork:
             # A label that nobody gives has the batch's size too.
             own = name in inputs or known.shape != shape
             arguments[name] = mx.nd.zeros(shape, self._ctx, known.dtype) if own else known
+        # One runs at a time, so all compute in the same memory.
+        largest = self._executors[max(self._executors)]
         self._executors[size] = symbol.bind(
-            self._ctx, arguments, grad_req="null", aux_states=one.aux_dict
+            self._ctx, arguments, grad_req="null", aux_states=one.aux_dict, shared_exec=largest
         )
 
     def forget(self, size: int) -> None:

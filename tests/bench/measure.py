@@ -19,11 +19,11 @@ from mms_server.inference_engines import names
 from mms_server.layout import Layout
 from mms_server.release import DEFAULT_BATCH
 from mms_server.service_loader import load_model
-from tests.bench import figures
+from tests.bench import figures, models
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
 from tests.bench.limit import ANY_DIFFERENCE, Limit, Shape
-from tests.bench.load import Sent, Target, closed_loop, open_loop
+from tests.bench.load import Sent, Target, closed_loop, coming_first, open_loop
 from tests.bench.models import Subject
 from tests.bench.processes import processor_s, pss_mib
 from tests.http.servers import (
@@ -81,13 +81,14 @@ class Bench:
         ``settings`` are those of the release besides.
         """
         count, layout = cores.of_this_host(), Layout.under(self.place)
+        engine = self._engine_of(subject)
         release = write_release(
             self.place,
             subject.archive,
             model=subject.name,
             workers=count,
             max_batch_size=self.effort.max_batch_size,
-            engine=self.effort.engine,
+            engine=engine,
             engine_tolerance=ANY_DIFFERENCE,
             **settings,
         )
@@ -99,16 +100,21 @@ class Bench:
         unpacked = layout.store / release.archive_sha256
         _put_sample(unpacked, subject.picture)
         with (
-            Limit(unpacked, picture, count, self.effort.engine) as limit,
+            Limit(unpacked, picture, count, engine) as limit,
             release_server(self.place, release, wait=False) as server,
         ):
             until(lambda: is_ready(server, subject.name), _START_LIMIT_S)
             link.symlink_to(layout.socket(release.id))
             target = Target(self.port, f"/{subject.name}/predict", body, kind, limit.top)
             try:
-                yield Measured(self, subject, limit, target, pid=server.process.pid, workers=count)
+                pid = server.process.pid
+                yield Measured(self, subject, limit, target, engine, pid=pid, workers=count)
             finally:
                 link.unlink()
+
+    def _engine_of(self, subject: Subject) -> str:
+        """Return what computes a model; one without a network is there to be compared with."""
+        return self.effort.engine if subject.name in models.WITH_NETWORK else names.MXNET
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,14 @@ class Measured:
         subject: Subject,
         limit: Limit,
         target: Target,
+        engine: str,
         *,
         pid: int,
         workers: int,
     ) -> None:
         self._bench, self._subject, self._limit = bench, subject, limit
-        self.target, self._pid, self._workers = target, pid, workers
+        self.target, self._engine = target, engine
+        self._pid, self._workers = pid, workers
         self._limit_per_s = self._bare_ms = 0.0
         self._least_s = 0.0
 
@@ -171,7 +179,7 @@ class Measured:
 
     def _contestant(self) -> Contestant:
         pids = [self._pid, self._bench.nginx_pid]
-        return Contestant(SYSTEM, self._bench.effort.engine, self.target, pids)
+        return Contestant(SYSTEM, self._engine, self.target, pids)
 
     def opened(self) -> list[dict[str, Any]]:
         """Return the row of the open loop, none if the client is too slow for the model."""
@@ -183,7 +191,8 @@ class Measured:
         for number in range(effort.runs):
             rng = random.Random(effort.seed + number)
             schedule = figures.poisson_schedule(offered, effort.window_s, rng)
-            runs.append(asyncio.run(open_loop(self.target, schedule)))
+            with coming_first():
+                runs.append(asyncio.run(open_loop(self.target, schedule)))
         whole = [run for run in runs if not figures.is_void([one.late_s for one in run])]
         if not whole:
             self._bench.say(f"  open loop at {offered:.1f} req/s: void, the client sent late")
@@ -206,7 +215,7 @@ class Measured:
         return {
             "system": SYSTEM,
             "model": self._subject.name,
-            "engine": effort.engine,
+            "engine": self._engine,
             "offered_per_s": statistics.median(len(run) for run in whole) / window_s,
             "good_per_s": statistics.median(good) / window_s,
             "bad": len(answered) - sum(good),

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
 import random
 import sys
 import tempfile
@@ -22,14 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench import edge, figures, measure, models, report
-from tests.bench.load import Sent, Target, exchange, open_loop
+from tests.bench.load import Sent, Target, coming_first, exchange, open_loop
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT, control_server
 from tests.ports import free_port
 
 # Enough that no worker is ever idle, and few enough for the queue of a model with a time limit.
 _CONNECTIONS: Final = 8
-_CLIENT_NICE: Final = -10
 _REFUSED: Final = 503
 _PING_EVERY_S: Final = 0.1
 _PING_LIMIT_S: Final = 10.0
@@ -50,7 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             bench = measure.Bench(place, port, found, nginx.pid, effort, say)
             with bench.serving(subject, request_timeout_ms=options.timeout_ms) as one:
                 capacity = one.rate(_CONNECTIONS, options.capacity_s)
-                _come_first()
                 say(f"{subject.name}: {capacity:.1f} requests a second at most")
                 rows = []
                 for times in options.times:
@@ -73,7 +69,8 @@ def _row(
 ) -> dict[str, Any]:
     schedule = figures.poisson_schedule(times * capacity, options.seconds, rng)
     before = one.pss_mib()
-    sent, pings = asyncio.run(_both(one.target, schedule))
+    with coming_first():
+        sent, pings = asyncio.run(_both(one.target, schedule))
     limit_s = options.timeout_ms / 1000
     good = [each for each in sent if each.right and each.seconds <= limit_s]
     refused = [each.seconds for each in sent if each.status == _REFUSED]
@@ -116,12 +113,6 @@ async def _pings(port: int, ended: asyncio.Event) -> list[float]:
         seconds.append(loop.time() - began)
         await asyncio.sleep(_PING_EVERY_S)
     return seconds
-
-
-def _come_first() -> None:
-    """Let the client send on time: it stands for many that are elsewhere, with processors free."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, _CLIENT_NICE)
 
 
 def _ms(seconds: Sequence[float], share: float) -> float | None:

@@ -60,6 +60,12 @@ def test_limits_are_in_the_cgroup(host: Any, release: str) -> None:
     assert host.file(f"{directory}/cpu.weight").content_string.strip() == "100"
 
 
+@pytest.mark.parametrize("unit", ["nginx.service", "mms-control.service"])
+def test_who_passes_requests_on_comes_before_who_computes(host: Any, unit: str) -> None:
+    path = host.check_output(f"systemctl show --property=ControlGroup --value {unit}")
+    assert host.file(f"/sys/fs/cgroup{path}/cpu.weight").content_string.strip() == "1000"
+
+
 def test_open_files_are_limited(host: Any, release: str) -> None:
     pid = host.check_output(f"systemctl show --property=MainPID --value mms@{release}.service")
     limits = host.file(f"/proc/{pid}/limits").content_string

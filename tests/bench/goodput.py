@@ -1,0 +1,152 @@
+"""Find the highest rate that is answered in time: ``python -m tests.bench.goodput``.
+
+Poisson arrivals through nginx, latency from the planned time. A rate is answered in time if the
+99th percentile of all its requests is within the bound: three times an unloaded answer, at least
+50 ms. Refusals, errors and wrong answers count as late. The highest such rate is looked for by
+bisection, and so is that of an ideal queue: as many workers as ours, each as fast as the raw
+limit, first come, first served, one picture at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mms_server import cores
+from mms_server.inference_engines import names
+from tests.bench import edge, figures, measure, models, report
+from tests.bench.load import Sent, coming_first, open_loop
+from tests.bench.report import BUILD, say
+from tests.http.servers import ROOT
+from tests.ports import free_port
+
+_TIMES: Final = (3.0, 5.0, 10.0)
+_LEAST_S: Final = 0.05
+_ARRIVALS: Final = 60_000
+_TRIES: Final = 3
+_HEAD: Final = (
+    "| model | engine | limit L | bound ms | goodput/s | of L | an ideal queue's, of L "
+    "| of the ideal |"
+)
+
+Meets = Callable[[float], bool]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print a table and write it as JSON."""
+    options = _parser().parse_args(argv)
+    found = edge.programs(BUILD)
+    subjects = models.subjects(BUILD / "models", ROOT / "build/models", image_kb=10)
+    effort = measure.Effort([1], 3, 4.0, options.seed, engine=options.engine)
+    rows: list[dict[str, Any]] = []
+    # Short: a Unix socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
+        place, port = Path(name), free_port()
+        with edge.nginx(place, port, found) as nginx:
+            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
+            for subject in subjects:
+                if subject.name in options.models:
+                    with bench.serving(subject) as one:
+                        rows += _rows(one, options)
+    print(_table(rows))  # noqa: T201 - a program's output
+    report.write({"rows": rows}, options.output)
+    return 0
+
+
+def _rows(one: measure.Measured, options: argparse.Namespace) -> list[dict[str, Any]]:
+    (unloaded,) = one.closed()
+    rows = []
+    for times in options.times:
+        bound_s = max(times * unloaded.p50_ms / 1000, _LEAST_S)
+        limit = unloaded.limit_per_s
+
+        def answered_in_time(rate: float, bound_s: float = bound_s) -> bool:
+            seconds = _p99(one, rate, options)
+            say(f"  {rate:.1f}/s: p99 {1000 * seconds:.0f} of {1000 * bound_s:.0f} ms")
+            return seconds <= bound_s
+
+        def by_the_ideal(rate: float, bound_s: float = bound_s, limit: float = limit) -> bool:
+            count, rng = cores.of_this_host(), random.Random(options.seed)
+            return figures.queueing_p99(count, count / limit, rate, _ARRIVALS, rng) <= bound_s
+
+        rows.append(
+            {
+                "model": unloaded.model,
+                "engine": unloaded.engine,
+                "limit_per_s": limit,
+                "bound_ms": 1000 * bound_s,
+                "goodput_per_s": highest(answered_in_time, limit, options.steps),
+                "ideal_per_s": highest(by_the_ideal, limit, options.steps),
+            }
+        )
+    return rows
+
+
+def highest(meets: Meets, most: float, steps: int) -> float:
+    """Return the highest rate below ``most`` that ``meets`` the bound, 0 if none was found to.
+
+    The error is at most ``most`` / 2 ** ``steps``.
+    """
+    low, high = 0.0, most
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if meets(middle) else (low, middle)
+    return low
+
+
+def p99_s(sent: Sequence[Sent]) -> float:
+    """Return the 99th percentile of the seconds; what was not answered rightly took for ever."""
+    return figures.percentile([one.seconds if one.right else math.inf for one in sent], 0.99)
+
+
+def _p99(one: measure.Measured, rate: float, options: argparse.Namespace) -> float:
+    """Return the 99th percentile at a rate.
+
+    Raises:
+        RuntimeError: the client could not send in time.
+    """
+    for number in range(_TRIES):
+        rng = random.Random(options.seed + number)
+        schedule = figures.poisson_schedule(rate, options.seconds, rng)
+        with coming_first():
+            sent = asyncio.run(open_loop(one.target, schedule))
+        if not figures.is_void([each.late_s for each in sent]):
+            return p99_s(sent)
+    raise RuntimeError(f"the client could not send {rate:.1f} requests a second in time")
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [_HEAD, "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        limit, good, ideal = row["limit_per_s"], row["goodput_per_s"], row["ideal_per_s"]
+        lines.append(
+            f"| {row['model']} | {row['engine']} | {limit:.1f} | {row['bound_ms']:.0f} "
+            f"| {good:.1f} | {good / limit:.2f} | {ideal / limit:.2f} "
+            f"| {good / ideal if ideal else 0:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.goodput", description=__doc__)
+    add: Callable[..., Any] = parser.add_argument
+    add("--models", nargs="+", choices=models.NAMES, default=["resnet18_v1"], metavar="NAME")
+    add("--engine", choices=names.TOLERANCES, default=names.MXNET, help="(%(default)s)")
+    about = "bounds, in unloaded answers (%(default)s)"
+    add("--times", nargs="+", type=float, default=_TIMES, metavar="X", help=about)
+    add("--seconds", type=float, default=30.0, metavar="S", help="of each rate (%(default)s)")
+    add("--steps", type=int, default=6, metavar="N", help="of the bisection (%(default)s)")
+    add("--seed", type=int, default=1, help="of the arrivals (%(default)s)")
+    add("--output", type=Path, default=ROOT / "build/goodput.json", metavar="FILE")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
