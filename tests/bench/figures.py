@@ -29,7 +29,7 @@ class Row:
 
     ``runs`` are the rates that ``requests_per_s`` is the median of, ``limit_per_s`` is the raw
     limit, measured between those runs, ``bare_ms`` what a picture takes a bare loop of one process,
-    and ``image_kb`` the size of the picture that is sent.
+    ``ready_s`` the seconds from a start to the first answer, ``image_kb`` the picture that is sent.
     """
 
     system: str
@@ -43,6 +43,7 @@ class Row:
     failed: int
     limit_per_s: float
     bare_ms: float
+    ready_s: float
     pss_mib: float
     runs: tuple[float, ...]
 
@@ -109,9 +110,9 @@ def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table, each beside its raw limit."""
     head = (
         "| system | model | engine | image kB | connections | req/s | all runs | limit L | of L "
-        "| bare ms | p50 ms | p99 ms | failed | PSS MiB |"
+        "| bare ms | p50 ms | p99 ms | failed | ready after s | PSS MiB |"
     )
-    lines = [head, "|---|---|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|"]
+    lines = [head, "|---|---|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for row in rows:
         runs = " ".join(f"{rate:.1f}" for rate in row.runs)
         share = f"{row.requests_per_s / row.limit_per_s:.2f}" if row.limit_per_s else "-"
@@ -119,7 +120,7 @@ def table(rows: Sequence[Row]) -> str:
             f"| {row.system} | {row.model} | {row.engine} | {row.image_kb:.0f} | {row.connections} "
             f"| {row.requests_per_s:.1f} | {runs} | {row.limit_per_s:.1f} | {share} "
             f"| {row.bare_ms:.1f} | {row.p50_ms:.1f} | {row.p99_ms:.1f} | {row.failed} "
-            f"| {row.pss_mib:.0f} |"
+            f"| {row.ready_s:.1f} | {row.pss_mib:.0f} |"
         )
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import measure, processes
+from tests.bench import processes, releases
 from tests.bench.edge import programs
 from tests.bench.peers.peer import Job
 from tests.bench.peers.systems import Original
@@ -72,7 +72,7 @@ def _ask(server: Server, model: str) -> None:
 
 @contextlib.contextmanager
 def _ready(server: Server, models: Sequence[str]) -> Iterator[Server]:
-    until(lambda: measure.is_ready(server, models[0]), _START_LIMIT_S)
+    until(lambda: releases.is_ready(server, models[0]), _START_LIMIT_S)
     for model in models:
         _ask(server, model)
     yield server

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server import cores, golden
-from mms_server.golden import Sample
+from mms_server import cores
 from mms_server.inference_engines import names
 from mms_server.layout import Layout
 from mms_server.release import DEFAULT_BATCH
-from mms_server.service_loader import load_model
 from tests.bench import figures, models
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
@@ -26,11 +24,9 @@ from tests.bench.limit import ANY_DIFFERENCE, Limit, Shape
 from tests.bench.load import Sent, Target, closed_loop, coming_first, open_loop
 from tests.bench.models import Subject
 from tests.bench.processes import processor_s, pss_mib
+from tests.bench.releases import put_sample, started
 from tests.http.servers import (
-    Server,
     multipart,
-    release_server,
-    until,
     write_generation,
     write_release,
 )
@@ -45,7 +41,6 @@ _BOUND_ARRIVALS: Final = 60_000
 # Python as the client of an open loop is no match for the small models.
 _OPEN_MOST_PER_S: Final = 200.0
 _WARM_UP_S: Final = 1.0
-_START_LIMIT_S: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -98,17 +93,17 @@ class Bench:
         body, kind = multipart({"data": ("picture.jpg", "image/jpeg", subject.picture)})
         link = layout.live / f"{subject.name}.sock"
         unpacked = layout.store / release.archive_sha256
-        _put_sample(unpacked, subject.picture)
+        put_sample(unpacked, subject.picture)
         with (
             Limit(unpacked, picture, count, engine) as limit,
-            release_server(self.place, release, wait=False) as server,
+            started(self.place, release, body, kind) as (server, ready_s),
         ):
-            until(lambda: is_ready(server, subject.name), _START_LIMIT_S)
             link.symlink_to(layout.socket(release.id))
             target = Target(self.port, f"/{subject.name}/predict", body, kind, limit.top)
+            pids = [server.process.pid, self.nginx_pid]
             try:
-                pid = server.process.pid
-                yield Measured(self, subject, limit, target, engine, pid=pid, workers=count)
+                own = Contestant(SYSTEM, engine, target, pids, ready_s)
+                yield Measured(self, subject, limit, own, count)
             finally:
                 link.unlink()
 
@@ -119,12 +114,16 @@ class Bench:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server that is measured beside the others; ``pids`` are the roots of its processes."""
+    """A server that is measured beside the others; ``pids`` are the roots of its processes.
+
+    ``ready_s`` are the seconds from its start to its first answer.
+    """
 
     system: str
     engine: str
     target: Target
     pids: Sequence[int]
+    ready_s: float
 
 
 class Measured:
@@ -135,15 +134,12 @@ class Measured:
         bench: Bench,
         subject: Subject,
         limit: Limit,
-        target: Target,
-        engine: str,
-        *,
-        pid: int,
+        own: Contestant,
         workers: int,
     ) -> None:
         self._bench, self._subject, self._limit = bench, subject, limit
-        self.target, self._engine = target, engine
-        self._pid, self._workers = pid, workers
+        self._own, self._workers = own, workers
+        self.target = own.target
         self._limit_per_s = self._bare_ms = 0.0
         self._least_s = 0.0
 
@@ -152,7 +148,7 @@ class Measured:
 
         ``others`` take their turns with this server, so that a noisy neighbour hits all.
         """
-        effort, own = self._bench.effort, self._contestant()
+        effort, own = self._bench.effort, self._own
         turns = [(each, count) for count in effort.connections for each in (own, *others)]
         for each, connections in turns:
             self._run(each.target, connections, _WARM_UP_S)
@@ -176,10 +172,6 @@ class Measured:
             self._row(each, connections, runs, pss[each.system])
             for (each, connections), runs in zip(turns, windows, strict=True)
         ]
-
-    def _contestant(self) -> Contestant:
-        pids = [self._pid, self._bench.nginx_pid]
-        return Contestant(SYSTEM, self._engine, self.target, pids)
 
     def opened(self) -> list[dict[str, Any]]:
         """Return the row of the open loop, none if the client is too slow for the model."""
@@ -215,7 +207,7 @@ class Measured:
         return {
             "system": SYSTEM,
             "model": self._subject.name,
-            "engine": self._engine,
+            "engine": self._own.engine,
             "offered_per_s": statistics.median(len(run) for run in whole) / window_s,
             "good_per_s": statistics.median(good) / window_s,
             "bad": len(answered) - sum(good),
@@ -241,7 +233,7 @@ class Measured:
 
     def took_ms(self, connections: int) -> tuple[float, dict[str, float]]:
         """Return requests a second, and milliseconds of a core for each, by who took them."""
-        roots = {"workers": self._pid, "nginx": self._bench.nginx_pid}
+        roots = dict(zip(("workers", "nginx"), self._own.pids, strict=True))
         before = {name: processor_s(pid) for name, pid in roots.items()}
         client = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = self._bench.effort.window_s
@@ -254,7 +246,7 @@ class Measured:
 
     def pss_mib(self) -> float:
         """Return the memory of nginx and of the release."""
-        return pss_mib(self._contestant().pids)
+        return pss_mib(self._own.pids)
 
     def _run(self, target: Target, connections: int, seconds: float) -> Window:
         bench = self._bench
@@ -269,31 +261,8 @@ class Measured:
             image_kb=len(self._subject.picture) / 1000,
             limit_per_s=self._limit_per_s,
             bare_ms=self._bare_ms,
+            ready_s=one.ready_s,
             pss_mib=pss,
             runs=tuple(one.requests_per_s for one in runs),
             **dataclasses.asdict(figures.median_window(runs)),
         )
-
-
-def _put_sample(unpacked: Path, picture: bytes) -> None:
-    """Let the archive bring the picture as its golden sample, which engines are calibrated with."""
-    service = load_model(unpacked.name, unpacked).service
-    asked = Sample((picture,))
-    told = dataclasses.replace(asked, expected=golden.answer_of(service, asked))
-    for name, content in golden.encode([told]).items():
-        (unpacked / name).write_bytes(content)
-
-
-def is_ready(server: Server, model: str) -> bool:
-    """Return whether a release answers.
-
-    Raises:
-        RuntimeError: it has ended.
-    """
-    # Connections to the socket of a release that has ended would wait for ever.
-    if server.process.poll() is not None:
-        raise RuntimeError(f"the release does not start:\n{server.log.read_text('utf-8')}")
-    try:
-        return server.request("GET", f"/{model}/ping", timeout=1).status == 200
-    except OSError:
-        return False

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mms_server.release import DEFAULT_BATCH
-from tests.bench import measure, models, processes
+from tests.bench import models, processes, releases
 from tests.http.servers import ROOT, multipart, release_server, until, write_release
 
 _WORKERS = (1, 2, 3)
@@ -48,7 +48,7 @@ def _pss_mib(subject: models.Subject, workers: int, most: int) -> float:
             Path(name), subject.archive, model=subject.name, workers=workers, max_batch_size=most
         )
         with release_server(Path(name), release, wait=False) as server:
-            until(lambda: measure.is_ready(server, subject.name), _START_LIMIT_S)
+            until(lambda: releases.is_ready(server, subject.name), _START_LIMIT_S)
             with ThreadPoolExecutor(2 * workers) as threads:
                 asked = [
                     threads.submit(server.request, "POST", path, body, headers)

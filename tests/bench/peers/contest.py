@@ -32,7 +32,6 @@ class Updated:
     sent: int
     failed: int
     longest_s: float
-    ready_s: float
 
 
 @contextlib.contextmanager
@@ -69,7 +68,9 @@ def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> 
         own = peer.top()
         if own != top and peer.engine == "mxnet":
             say(f"  {peer.name} finds {own} likeliest, the bare loop {top}")
-        found.append(Contestant(peer.name, peer.engine, peer.target(own), peer.pids()))
+        found.append(
+            Contestant(peer.name, peer.engine, peer.target(own), peer.pids(), peer.ready_s)
+        )
     return found
 
 
@@ -79,7 +80,7 @@ def update(peer: Peer) -> Updated:
     sent = asyncio.run(_under_load(peer, peer.target(peer.top()), taken))
     failed = sum(each.status != OK for each in sent)
     longest = max(each.seconds for each in sent)
-    return Updated(peer.name, peer.update_is, taken[0], len(sent), failed, longest, peer.ready_s)
+    return Updated(peer.name, peer.update_is, taken[0], len(sent), failed, longest)
 
 
 async def _under_load(peer: Peer, target: Target, taken: list[float]) -> list[Sent]:
@@ -104,10 +105,10 @@ async def _under_load(peer: Peer, target: Target, taken: list[float]) -> list[Se
 
 def table(rows: Sequence[Updated]) -> str:
     """Return the updates as a Markdown table."""
-    head = "| system | ready after s | update | took s | requests | failed | longest answer s |"
-    lines = [head, "|---|--:|---|--:|--:|--:|--:|"]
+    head = "| system | update | took s | requests | failed | longest answer s |"
+    lines = [head, "|---|---|--:|--:|--:|--:|"]
     lines += [
-        f"| {row.system} | {row.ready_s:.1f} | {row.update} | {row.seconds:.1f} | {row.sent} "
+        f"| {row.system} | {row.update} | {row.seconds:.1f} | {row.sent} "
         f"| {row.failed} | {row.longest_s:.1f} |"
         for row in rows
     ]

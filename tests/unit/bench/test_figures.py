@@ -101,7 +101,7 @@ def test_the_table_shows_each_rate_beside_its_limit() -> None:
     assert head.count("|") == rule.count("|") == line.count("|")
     assert line == (
         "| mms-hosts | m | mxnet | 10 | 8 | 45.0 | 44.0 45.0 47.0 | 50.0 | 0.90 "
-        "| 40.0 | 160.0 | 190.0 | 0 | 312 |"
+        "| 40.0 | 160.0 | 190.0 | 0 | 2.5 | 312 |"
     )
 
 
