@@ -55,7 +55,7 @@ def test_broken_edge_is_refused_and_the_old_one_serves_on(tmp_path: Path) -> Non
     assert [lab.predict(machine)["class"] for machine in lab.fleet()] == ["7", "7"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("own_edge_again")
 def test_edge_of_mms_conf_serves(tmp_path: Path) -> None:
     code, output = update(tmp_path, GOOD + EDGE, "--extra-vars=mms_verify_port=8080")
