@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import importlib.metadata
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from typing import Any
 from mms_server import cores
 from mms_server.inference_engines import names
 from mms_server.release import DEFAULT_BATCH
-from tests.bench import edge, figures, measure, models, report
+from tests.bench import figures, measure, models, report
 from tests.bench.figures import Row
 from tests.bench.peers import contest, environments
 from tests.bench.peers.systems import PEERS
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT
-from tests.ports import free_port
 
 _LEAST_RUNS = 3
 
@@ -33,7 +31,6 @@ _LEAST_RUNS = 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write; return 1 if an answer was wrong or missing."""
     options = _parser().parse_args(argv)
-    found = edge.programs(BUILD)
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", options.image_kb)
     if options.peers:
         # Of an exporter whose files all of them read.
@@ -50,26 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     opened: list[dict[str, Any]] = []
     updated: list[contest.Updated] = []
-    # Short: a Unix socket's path has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
-        place, port = Path(name), free_port()
-        with edge.nginx(place, port, found) as nginx:
-            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
-            for subject in chosen:
-                say(subject.name)
-                workers = cores.of_this_host()
-                with (
-                    bench.serving(subject) as one,
-                    contest.serving(
-                        options.peers, subject, place / subject.name, workers, found
-                    ) as peers,
-                ):
-                    others = contest.contestants(peers, one.target.top, say)
-                    rows += one.closed(others)
-                    opened += one.opened()
-                    for peer in peers:
-                        say(f"  update of {peer.name}")
-                        updated.append(contest.update(peer))
+    with measure.behind_nginx(effort, say) as bench:
+        for subject in chosen:
+            say(subject.name)
+            workers, place = cores.of_this_host(), bench.place / subject.name
+            with (
+                bench.serving(subject) as one,
+                contest.serving(options.peers, subject, place, workers, bench.found) as peers,
+            ):
+                others = contest.contestants(peers, one.target.top, say)
+                rows += one.closed(others)
+                opened += one.opened()
+                for peer in peers:
+                    say(f"  update of {peer.name}")
+                    updated.append(contest.update(peer))
     tables = [figures.table(rows)]
     tables += [figures.open_table(opened)] if opened else []
     tables += [contest.table(updated)] if updated else []

@@ -14,18 +14,16 @@ import asyncio
 import math
 import random
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from mms_server import cores
 from mms_server.inference_engines import names
-from tests.bench import edge, figures, measure, models, report
+from tests.bench import figures, measure, models, report
 from tests.bench.load import Sent, coming_first, open_loop
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT
-from tests.ports import free_port
 
 _TIMES: Final = (3.0, 5.0, 10.0)
 _LEAST_S: Final = 0.05
@@ -42,19 +40,14 @@ Meets = Callable[[float], bool]
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a table and write it as JSON."""
     options = _parser().parse_args(argv)
-    found = edge.programs(BUILD)
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", image_kb=10)
     effort = measure.Effort([1], 3, 4.0, options.seed, engine=options.engine)
     rows: list[dict[str, Any]] = []
-    # Short: a Unix socket's path has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
-        place, port = Path(name), free_port()
-        with edge.nginx(place, port, found) as nginx:
-            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
-            for subject in subjects:
-                if subject.name in options.models:
-                    with bench.serving(subject) as one:
-                        rows += _rows(one, options)
+    with measure.behind_nginx(effort, say) as bench:
+        for subject in subjects:
+            if subject.name in options.models:
+                with bench.serving(subject) as one:
+                    rows += _rows(one, options)
     print(_table(rows))  # noqa: T201 - a program's output
     report.write({"rows": rows}, options.output)
     return 0

@@ -8,6 +8,7 @@ import dataclasses
 import random
 import resource
 import statistics
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from mms_server import cores
 from mms_server.inference_engines import names
 from mms_server.layout import Layout
 from mms_server.release import DEFAULT_BATCH
-from tests.bench import figures, models
+from tests.bench import edge, figures, models
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
 from tests.bench.limit import ANY_DIFFERENCE, Limit, Shape
@@ -25,11 +26,9 @@ from tests.bench.load import Sent, Target, closed_loop, coming_first, open_loop
 from tests.bench.models import Subject
 from tests.bench.processes import processor_s, pss_mib
 from tests.bench.releases import put_sample, started
-from tests.http.servers import (
-    multipart,
-    write_generation,
-    write_release,
-)
+from tests.bench.report import BUILD
+from tests.http.servers import multipart, write_generation, write_release
+from tests.ports import free_port
 
 SYSTEM: Final = "mms-hosts"
 
@@ -110,6 +109,17 @@ class Bench:
     def _engine_of(self, subject: Subject) -> str:
         """Return what computes a model; one without a network is there to be compared with."""
         return self.effort.engine if subject.name in models.WITH_NETWORK else names.MXNET
+
+
+@contextlib.contextmanager
+def behind_nginx(effort: Effort, say: Callable[[str], None]) -> Iterator[Bench]:
+    """Run nginx on loopback, with a directory that stands for a host's root."""
+    found = edge.programs(BUILD)
+    # Short: a Unix socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
+        place, port = Path(name), free_port()
+        with edge.nginx(place, port, found) as nginx:
+            yield Bench(place, port, found, nginx.pid, effort, say)
 
 
 @dataclass(frozen=True)

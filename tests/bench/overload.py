@@ -14,16 +14,14 @@ import asyncio
 import json
 import random
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import edge, figures, measure, models, report
+from tests.bench import figures, measure, models, report
 from tests.bench.load import Sent, Target, coming_first, exchange, open_loop
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT, control_server
-from tests.ports import free_port
 
 # Enough that no worker is ever idle, and few enough for the queue of a model with a time limit.
 _CONNECTIONS: Final = 8
@@ -36,23 +34,21 @@ _PING: Final = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write; return 1 if an answer was wrong or missing."""
     options = _parser().parse_args(argv)
-    found = edge.programs(BUILD)
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", options.image_kb)
     subject = next(one for one in subjects if one.name == options.model)
     effort = measure.Effort([_CONNECTIONS], 1, options.seconds, options.seed)
-    # Short: a Unix socket's path has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
-        place, port = Path(name), free_port()
-        with edge.nginx(place, port, found) as nginx, control_server(place):
-            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
-            with bench.serving(subject, request_timeout_ms=options.timeout_ms) as one:
-                capacity = one.rate(_CONNECTIONS, options.capacity_s)
-                say(f"{subject.name}: {capacity:.1f} requests a second at most")
-                rows = []
-                for times in options.times:
-                    rng = random.Random(options.seed)
-                    rows.append(_row(one, times, capacity, options, rng))
-                    say(json.dumps(rows[-1]))
+    with (
+        measure.behind_nginx(effort, say) as bench,
+        control_server(bench.place),
+        bench.serving(subject, request_timeout_ms=options.timeout_ms) as one,
+    ):
+        capacity = one.rate(_CONNECTIONS, options.capacity_s)
+        say(f"{subject.name}: {capacity:.1f} requests a second at most")
+        rows = []
+        for times in options.times:
+            rng = random.Random(options.seed)
+            rows.append(_row(one, times, capacity, options, rng))
+            say(json.dumps(rows[-1]))
     peak = max(row["good_per_s"] for row in rows)
     print(_table(rows, peak))  # noqa: T201 - a program's output
     found_out = {"model": subject.name, "capacity_per_s": capacity, "rows": rows}

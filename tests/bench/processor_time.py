@@ -10,17 +10,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from mms_server import cores
 from mms_server.inference_engines import names
-from tests.bench import edge, measure, models
+from tests.bench import measure, models
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT
-from tests.ports import free_port
 
 _WHO: Final = ("workers", "nginx", "client")
 _HEAD: Final = (
@@ -38,20 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--window-s", type=float, default=10.0, metavar="S")
     parser.add_argument("--engine", choices=names.TOLERANCES, default=names.MXNET)
     options = parser.parse_args(argv)
-    found, count = edge.programs(BUILD), cores.of_this_host()
+    count = cores.of_this_host()
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", image_kb=10)
     effort = measure.Effort(
         options.connections, options.runs, options.window_s, seed=1, engine=options.engine
     )
     rows = [_HEAD, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
-        place, port = Path(name), free_port()
-        with edge.nginx(place, port, found) as nginx:
-            bench = measure.Bench(place, port, found, nginx.pid, effort, say)
-            for subject in subjects:
-                if subject.name in options.models:
-                    with bench.serving(subject) as one:
-                        rows += _rows(one, subject.name, effort, count)
+    with measure.behind_nginx(effort, say) as bench:
+        for subject in subjects:
+            if subject.name in options.models:
+                with bench.serving(subject) as one:
+                    rows += _rows(one, subject.name, effort, count)
     print("\n".join(rows))  # noqa: T201 - a program's output
     return 0
 
