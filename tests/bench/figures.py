@@ -11,6 +11,7 @@ from typing import Any, Final
 
 LATE_SEND_S: Final = 0.005
 LATE_SENDS_ALLOWED: Final = 0.01
+LEAST_BOUND_S: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ def is_void(late_s: Sequence[float]) -> bool:
     """Tell whether so many requests were sent late that a run measures its own client."""
     late = sum(one > LATE_SEND_S for one in late_s)
     return late > LATE_SENDS_ALLOWED * len(late_s)
+
+
+def bound_s(times: float, unloaded_s: float) -> float:
+    """Return the bound that a client is taken to ask for: so many unloaded answers."""
+    return max(times * unloaded_s, LEAST_BOUND_S)
 
 
 def queueing_p99(

@@ -1,33 +1,28 @@
 """Find the highest rate that is answered in time: ``python -m tests.bench.goodput``.
 
 Poisson arrivals through nginx, latency from the planned time. A rate is answered in time if the
-99th percentile of all its requests is within the bound: three times an unloaded answer, at least
-50 ms. Refusals, errors and wrong answers count as late. The highest such rate is looked for by
-bisection, and so is that of an ideal queue: as many workers as ours, each as fast as the raw
-limit, first come, first served, one picture at a time.
+99th percentile of all its requests is within the bound: so many unloaded answers, at least 50 ms.
+Refusals, errors and wrong answers count as late. The highest such rate is looked for by bisection,
+and so is that of an ideal queue: as many workers as ours, each as fast as the raw limit, first
+come, first served, one picture at a time.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import math
-import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server import cores
 from mms_server.inference_engines import names
 from tests.bench import figures, measure, models, report
-from tests.bench.load import Sent, coming_first, open_loop
+from tests.bench.load import Sent
 from tests.bench.report import BUILD, say
 from tests.http.servers import ROOT
 
 _TIMES: Final = (3.0, 5.0, 10.0)
-_LEAST_S: Final = 0.05
-_ARRIVALS: Final = 60_000
 _TRIES: Final = 3
 _HEAD: Final = (
     "| model | engine | limit L | bound ms | goodput/s | of L | an ideal queue's, of L "
@@ -47,39 +42,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         for subject in subjects:
             if subject.name in options.models:
                 with bench.serving(subject) as one:
-                    rows += _rows(one, options)
+                    (unloaded,) = one.closed()
+                    rows += [_row(one, unloaded, times, options) for times in options.times]
     print(_table(rows))  # noqa: T201 - a program's output
     report.write({"rows": rows}, options.output)
     return 0
 
 
-def _rows(one: measure.Measured, options: argparse.Namespace) -> list[dict[str, Any]]:
-    (unloaded,) = one.closed()
-    rows = []
-    for times in options.times:
-        bound_s = max(times * unloaded.p50_ms / 1000, _LEAST_S)
-        limit = unloaded.limit_per_s
+def _row(
+    one: measure.Measured, unloaded: figures.Row, times: float, options: argparse.Namespace
+) -> dict[str, Any]:
+    bound_s, limit = figures.bound_s(times, unloaded.p50_ms / 1000), unloaded.limit_per_s
 
-        def answered_in_time(rate: float, bound_s: float = bound_s) -> bool:
-            seconds = _p99(one, rate, options)
-            say(f"  {rate:.1f}/s: p99 {1000 * seconds:.0f} of {1000 * bound_s:.0f} ms")
-            return seconds <= bound_s
+    def answered_in_time(rate: float) -> bool:
+        seconds = _p99(one, rate, options)
+        say(f"  {rate:.1f}/s: p99 {1000 * seconds:.0f} of {1000 * bound_s:.0f} ms")
+        return seconds <= bound_s
 
-        def by_the_ideal(rate: float, bound_s: float = bound_s, limit: float = limit) -> bool:
-            count, rng = cores.of_this_host(), random.Random(options.seed)
-            return figures.queueing_p99(count, count / limit, rate, _ARRIVALS, rng) <= bound_s
+    def by_the_ideal(rate: float) -> bool:
+        return one.ideal_p99_s(rate) <= bound_s
 
-        rows.append(
-            {
-                "model": unloaded.model,
-                "engine": unloaded.engine,
-                "limit_per_s": limit,
-                "bound_ms": 1000 * bound_s,
-                "goodput_per_s": highest(answered_in_time, limit, options.steps),
-                "ideal_per_s": highest(by_the_ideal, limit, options.steps),
-            }
-        )
-    return rows
+    return {
+        "model": unloaded.model,
+        "engine": unloaded.engine,
+        "limit_per_s": limit,
+        "bound_ms": 1000 * bound_s,
+        "goodput_per_s": highest(answered_in_time, limit, options.steps),
+        "ideal_per_s": highest(by_the_ideal, limit, options.steps),
+    }
 
 
 def highest(meets: Meets, most: float, steps: int) -> float:
@@ -106,10 +96,7 @@ def _p99(one: measure.Measured, rate: float, options: argparse.Namespace) -> flo
         RuntimeError: the client could not send in time.
     """
     for number in range(_TRIES):
-        rng = random.Random(options.seed + number)
-        schedule = figures.poisson_schedule(rate, options.seconds, rng)
-        with coming_first():
-            sent = asyncio.run(open_loop(one.target, schedule))
+        sent = one.arrivals(rate, options.seconds, options.seed + number)
         if not figures.is_void([each.late_s for each in sent]):
             return p99_s(sent)
     raise RuntimeError(f"the client could not send {rate:.1f} requests a second in time")

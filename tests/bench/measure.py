@@ -32,9 +32,7 @@ from tests.ports import free_port
 
 SYSTEM: Final = "mms-hosts"
 
-# The bound that a client is taken to ask for: three times an unloaded answer, at least 50 ms.
 _BOUND_TIMES: Final = 3
-_BOUND_LEAST_S: Final = 0.05
 _OPEN_SHARE: Final = 0.7
 _BOUND_ARRIVALS: Final = 60_000
 # Python as the client of an open loop is no match for the small models.
@@ -189,31 +187,32 @@ class Measured:
         offered = _OPEN_SHARE * self._limit_per_s
         if offered > _OPEN_MOST_PER_S:
             return []
-        runs = []
-        for number in range(effort.runs):
-            rng = random.Random(effort.seed + number)
-            schedule = figures.poisson_schedule(offered, effort.window_s, rng)
-            with coming_first():
-                runs.append(asyncio.run(open_loop(self.target, schedule)))
+        seeds = range(effort.seed, effort.seed + effort.runs)
+        runs = [self.arrivals(offered, effort.window_s, seed) for seed in seeds]
         whole = [run for run in runs if not figures.is_void([one.late_s for one in run])]
         if not whole:
             self._bench.say(f"  open loop at {offered:.1f} req/s: void, the client sent late")
             return []
         return [self._open_row(offered, whole, len(runs))]
 
+    def arrivals(self, rate_per_s: float, seconds: float, seed: int) -> list[Sent]:
+        """Return what became of the requests of an open loop of so many a second."""
+        schedule = figures.poisson_schedule(rate_per_s, seconds, random.Random(seed))
+        with coming_first():
+            return asyncio.run(open_loop(self.target, schedule))
+
+    def ideal_p99_s(self, rate_per_s: float) -> float:
+        """Return the 99th percentile of an ideal queue whose workers are as fast as the limit."""
+        count, rng = self._workers, random.Random(self._bench.effort.seed)
+        service_s = count / self._limit_per_s
+        return figures.queueing_p99(count, service_s, rate_per_s, _BOUND_ARRIVALS, rng)
+
     def _open_row(self, offered: float, whole: Sequence[list[Sent]], runs: int) -> dict[str, Any]:
         effort = self._bench.effort
         window_s = effort.window_s
-        bound_s = max(_BOUND_TIMES * self._least_s, _BOUND_LEAST_S)
+        bound_s = figures.bound_s(_BOUND_TIMES, self._least_s)
         good = [sum(one.right and one.seconds <= bound_s for one in run) for run in whole]
         answered = [one.seconds for run in whole for one in run]
-        best = figures.queueing_p99(
-            self._workers,
-            self._workers / self._limit_per_s,
-            offered,
-            _BOUND_ARRIVALS,
-            random.Random(effort.seed),
-        )
         return {
             "system": SYSTEM,
             "model": self._subject.name,
@@ -224,7 +223,7 @@ class Measured:
             "within_ms": 1000 * bound_s,
             "p50_ms": 1000 * figures.percentile(answered, 0.5),
             "p99_ms": 1000 * figures.percentile(answered, 0.99),
-            "bound_p99_ms": 1000 * best,
+            "bound_p99_ms": 1000 * self.ideal_p99_s(offered),
             "void": runs - len(whole),
             "runs": runs,
         }
