@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mms_server import gunicorn_args, mms_flags, model_settings
+from mms_server import gunicorn_args, mms_flags, model_settings_section
 from mms_server.errors import ConfError
 from mms_server.gunicorn_args import GunicornArg
 from mms_server.mms_flags import ModelSpec
@@ -124,7 +124,7 @@ def parse(text: str, file: Path) -> MmsConf:
         nginx_lines=tuple(number for number, _line in edge),
         all_gpus=mms.all_gpus,
         environment=_environment(_significant(sections["mxnet"]), file),
-        model_settings=model_settings.read_section(
+        model_settings=model_settings_section.read_section(
             _significant(sections["model settings"]), [spec.name for spec in mms.models], file
         ),
         warnings=mms.warnings + gunicorn.warnings,

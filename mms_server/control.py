@@ -35,6 +35,7 @@ from mms_server.host_routes import host_routes
 from mms_server.layout import Layout
 from mms_server.metrics_files import HOST, MetricsFiles
 from mms_server.queue_note import Noted
+from mms_server.request_id import request_id
 from mms_server.release import Release
 from mms_server.signature import Signature
 
@@ -211,7 +212,7 @@ def _word_error_of_proxy(lookup: Lookup, expected: door.Expected) -> None:
     if code not in _PROXY_ERRORS:
         return
     text = _PROXY_ERRORS[code]
-    certificate = lookup.certificate(replies.request_id()) if code == _ENDED else ""
+    certificate = lookup.certificate(request_id()) if code == _ENDED else ""
     if certificate:
         text += f" Certificate: {certificate}."
     raise bottle.HTTPError(int(code), text)

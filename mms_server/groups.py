@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mms_server.errors import ConfError
 from mms_server.inference_engines.names import MXNET
-
-if TYPE_CHECKING:
-    from mms_server.model_settings import ModelSettings
-    from mms_server.release import Release
+from mms_server.model_settings import ModelSettings
 
 SHARED: Final = (
     "workers",
@@ -99,30 +96,3 @@ def _require_simple(own: ModelSettings, lines: Lines, model: str, file: Path) ->
     if own.engine not in {None, MXNET}:
         cause = f"{model}.engine={own.engine}, {what} models are computed by {MXNET}."
         raise ConfError(file, lines[model, "engine"], cause, fix=f"remove it, or {model}.group.")
-
-
-def joined(releases: Mapping[str, Release], groups: Mapping[str, str]) -> dict[str, Release]:
-    """Return the releases with one for each group in place of those of its models.
-
-    ``groups`` is by model; what is not in it keeps its own.
-    """
-    members: dict[str, list[str]] = {}
-    for model, group in groups.items():
-        members.setdefault(group, []).append(model)
-    made = {
-        group: replace(
-            releases[names[0]],
-            model=group,
-            archive_sha256="",
-            golden="",
-            request_timeout_ms=0,
-            max_batch_size=1,
-            max_batch_delay_ms=0,
-            group={name: releases[name].parts[name] for name in sorted(names)},
-        )
-        for group, names in members.items()
-    }
-    return {
-        model: made[groups[model]] if model in groups else release
-        for model, release in releases.items()
-    }

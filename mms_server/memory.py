@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mms_server.cgroup import Cgroup
-
-DERIVED: Final = -1
-"""The setting's value for a share of what the control group may use."""
+from mms_server.settings import DERIVED
 
 _RESERVED: Final = 0.1
 _LEAST_SHARE: Final = 64 * 1024 * 1024

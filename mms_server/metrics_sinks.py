@@ -115,15 +115,3 @@ def together(records: Sequence[Record]) -> list[Record]:
             before = total.get(row.metric)
             total[row.metric] = before + row.seen if before else row.seen
     return [Record(metric, "", seen) for metric, seen in total.items()]
-
-
-def sink_for(write_to: str, csv_directory: Path) -> Sink:
-    """Return the sink that a value of ``--metrics-write-to`` names."""
-    if write_to == "csv":
-        return CsvSink(csv_directory)
-    if write_to == "cloudwatch":
-        # Only who writes there pays for the import of AWS' client.
-        from mms_server.cloudwatch import CloudWatchSink, client  # noqa: PLC0415
-
-        return CloudWatchSink(client)
-    return LogSink()

@@ -19,6 +19,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if problem:
             sys.stderr.write(f"mms: {problem}\n")
     # To read the modules of all commands takes a second of a small host's processor.
-    from mms_server import cli  # noqa: PLC0415
+    from mms_server.cli import main as run  # noqa: PLC0415
 
-    return cli.main(words)
+    return run(words)

@@ -162,9 +162,9 @@ def _clients(pid: int) -> frozenset[Connection]:
         master = psutil.Process(pid) if pid else None
     except psutil.NoSuchProcess:
         return frozenset()
-    for process in [master, *master.children()] if master else ():
+    for running in [master, *master.children()] if master else ():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            found += process.net_connections(kind="tcp")
+            found += running.net_connections(kind="tcp")
     ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
     return frozenset(
         (*each.laddr, *each.raddr)

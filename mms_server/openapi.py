@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import mms_server
-from mms_server import openapi_schemas
-from mms_server.openapi_schemas import ref
+from mms_server.openapi_schemas import SCHEMAS, ref
 from mms_server.signature import IMAGE, Signature
 
 _JSON: Final = "application/json"
@@ -44,7 +43,7 @@ def openapi(models: Mapping[str, Signature | None], server_url: str) -> dict[str
         "servers": [{"url": server_url}],
         "tags": [{"name": name} for name in ("host", "0.4", "1.x", "oip")],
         "paths": paths,
-        "components": {"schemas": openapi_schemas.SCHEMAS},
+        "components": {"schemas": SCHEMAS},
     }
 
 
@@ -177,13 +176,13 @@ def _get(
     operation: str,
     tag: str,
     summary: str,
-    schema: dict[str, Any],
+    answer_schema: dict[str, Any],
     *,
     parameters: list[dict[str, Any]] | None = None,
     unhealthy: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     kind = {"oip": _OIP, "1.x": _MMS1}.get(tag, _CONTRACT)
-    responses = {"200": _response("OK", {_JSON: {"schema": schema}}), **_errors(kind, _FOR_GET)}
+    responses = {"200": _response("OK", {_JSON: {"schema": answer_schema}}), **_errors(kind, _FOR_GET)}
     responses["503"] = _response(_ERRORS["503"], _error_content(kind, unhealthy))
     about = {"operationId": operation, "tags": [tag], "summary": summary, "responses": responses}
     return {"get": {**about, "parameters": parameters} if parameters else about}

@@ -1,4 +1,4 @@
-"""What workers count of predictions, and masters of workers."""
+"""What workers count of predictions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from mms_server import contract_metrics, counters, stages
-from mms_server.deaths.certificate import Cause
+from mms_server import contract_metrics, stages
 from mms_server.minutes import Minutes
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms' buckets: a tiny model's forward up to the usual time limit."""
-
-MASTER_CAUSE: Final = "master"
-"""What the death of a master counts as: who counts it does not know why it died."""
 
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -151,51 +147,3 @@ class MemoryMetrics:
         """Count a worker that is replaced."""
         for model in self._models:
             self._replaced.labels(model).inc()
-
-
-class WorkerFiles:
-    """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
-
-    def __init__(self, directory: Path, models: Sequence[str]) -> None:
-        counters.use(directory)
-        self._directory = directory
-        restarts = Counter(
-            "mms_worker_restarts",
-            "Workers that were started in place of others.",
-            ["model"],
-            registry=CollectorRegistry(),
-        )
-        self._restarts = [restarts.labels(model) for model in models]
-        self._models = list(models)
-        self._deaths = Counter(
-            "mms_deaths",
-            "Processes that ended unexpectedly, by cause; `master` is one of a master.",
-            ["model", "cause"],
-            registry=CollectorRegistry(),
-        )
-        for cause in (*Cause, MASTER_CAUSE):
-            for model in models:
-                self._deaths.labels(model, cause)
-
-    def pre_fork(self, server: Any, worker: Any) -> None:
-        """Count a worker beyond the first ones."""
-        if worker.age > server.num_workers:
-            for restarts in self._restarts:
-                restarts.inc()
-
-    def died(self, cause: str) -> None:
-        """Count the death of a worker."""
-        for model in self._models:
-            self._deaths.labels(model, cause).inc()
-
-    def master_died(self) -> None:
-        """Count the death of the master before this one."""
-        self.died(MASTER_CAUSE)
-
-    def post_fork(self, worker: Any) -> None:
-        """Count as this worker from now on."""
-        counters.become(str(worker.slot))
-
-    def child_exit(self, worker: Any) -> None:
-        """Forget what the worker had in flight when it ended."""
-        counters.forget_gauges(self._directory, str(worker.slot))

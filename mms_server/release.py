@@ -19,17 +19,7 @@ from mms_server.confinement import Confinement
 from mms_server.errors import MMSError
 from mms_server.inference_engines.names import MXNET, TOLERANCES
 from mms_server.logs import Log
-
-# What it gains: docs/performance.md.
-DEFAULT_BATCH: Final = 8
-"""On a processor most of what a batch saves is saved by then, and no request waits for many."""
-
-MAX_BATCH: Final = 64
-"""Most requests that are computed together: so many are noted of a worker, in case it dies."""
-
-DEFAULT_QUEUE: Final = 512
-"""Half a minute's requests of a slow model, and none that a fast one's clients would notice."""
-
+from mms_server.model_settings import DEFAULT_BATCH, DEFAULT_QUEUE
 
 @dataclass(frozen=True)
 class Part:

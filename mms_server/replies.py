@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,21 +19,8 @@ import bottle
 from mms_server import errors, stages
 from mms_server.body import drain
 from mms_server.error_replies import Failure, render
-
-NewId = Callable[[], str]
-
-ERROR_STATUS: dict[type[errors.MMSError], int] = {
-    errors.BadInputError: 400,
-    errors.NotFoundError: 404,
-    errors.RequestTimeoutError: 408,
-    errors.LengthRequiredError: 411,
-    errors.BodyTooLargeError: 413,
-    errors.QuarantinedError: 422,
-    errors.ClientGoneError: 499,
-    errors.PredictionError: 500,
-    errors.UnavailableError: 503,
-    errors.PredictionTimeoutError: 504,
-}
+from mms_server.error_status import SERVER_ERROR, status_of
+from mms_server.request_id import NewId, request_id, take_request_id
 
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 """Largest answer: beyond, what makes it would take the worker's memory several times over."""
@@ -44,10 +30,7 @@ _INTERNAL = (
     "  Either the server is overloaded or there is an error in the application."
 )
 _CORS_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_ID_KEY = "mms.request_id"
 _METHOD_NOT_ALLOWED = 405
-_SERVER_ERROR = 500
 
 _log = logging.getLogger(__name__)
 
@@ -71,14 +54,9 @@ def contract_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
     app.config["json.enable"] = False
     app.install(_answer)
     app.default_error_handler = _error_page
-    app.add_hook("before_request", functools.partial(_take_request_id, new_id))
+    app.add_hook("before_request", functools.partial(take_request_id, new_id))
     app.add_hook("after_request", _finish)
     return app
-
-
-def request_id() -> str:
-    """Return the id of the request that is being answered: the client's, or a new one."""
-    return str(bottle.request.environ.get(_ID_KEY, ""))
 
 
 def json_body(answer: object) -> bytes:
@@ -124,12 +102,6 @@ def _too_large() -> errors.PredictionError:
     )
 
 
-def status_of(error: Exception) -> int:
-    """Return the HTTP status that an error becomes; 500 for any that is not in the table."""
-    found = [ERROR_STATUS[kind] for kind in type(error).__mro__ if kind in ERROR_STATUS]
-    return found[0] if found else _SERVER_ERROR
-
-
 def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
     """Turn what a route returns or raises into an answer: one path for all errors.
 
@@ -149,7 +121,7 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
             status, text, retry_after_s = status_of(error), str(error), error.retry_after_s
         except Exception:  # noqa: BLE001 - logged; the client gets the page for any error
             _log.exception("request %s failed", request_id())
-            status, text, retry_after_s = _SERVER_ERROR, _INTERNAL, 0
+            status, text, retry_after_s = SERVER_ERROR, _INTERNAL, 0
         else:
             if isinstance(answer, Raw):
                 for name, value in answer.headers.items():
@@ -162,11 +134,6 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
         return page
 
     return answered
-
-
-def _take_request_id(new_id: NewId) -> None:
-    given = bottle.request.environ.get("HTTP_X_REQUEST_ID", "")
-    bottle.request.environ[_ID_KEY] = given if _REQUEST_ID.fullmatch(given) else new_id()
 
 
 def _finish() -> None:

@@ -19,9 +19,10 @@ from mms_server.batching.joint import Joint
 from mms_server.deadline import Pace
 from mms_server.deaths.guard import Guard, NoGuard
 from mms_server.engine import Engine
+from mms_server.error_status import status_of
 from mms_server.errors import MMSError, PredictionError
 from mms_server.line import Line, Ticket, Work, require_wanted
-from mms_server.replies import request_id, status_of
+from mms_server.request_id import request_id
 from mms_server.service_loader import LoadedModel
 from mms_server.services.model_service import forward
 from mms_server.stages import Stages

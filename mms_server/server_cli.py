@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
+
+from mms_server.ending import run_and_end
 
 USAGE: Final = """\
 usage: mxnet-model-server [start | stop | restart | status | help] [--mms-config FILE]
@@ -99,3 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mms_server import server_acts  # noqa: PLC0415 - the standalone server needs none of it
 
     return server_acts.control(order.word, order.conf)
+
+
+def command() -> NoReturn:
+    """Run ``mxnet-model-server`` and end the process."""
+    run_and_end(main)

@@ -13,11 +13,15 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server import logs, memory
+from mms_server import logs
 from mms_server.errors import ConfError
 from mms_server.fetching.rules import parse_words
 
 FILE_NAME: Final = "mms.toml"
+
+DERIVED: Final = -1
+"""The value of ``worker_memory_max_bytes`` for a share of what the control group may use."""
+
 _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB
 
@@ -50,8 +54,8 @@ class Settings:
         "is replaced. `--timeout` of mms.conf wins for the engine.",
     )
     worker_memory_max_bytes: int = _row(
-        memory.DERIVED,
-        memory.DERIVED,
+        DERIVED,
+        DERIVED,
         1024 * _GIB,
         "bytes",
         "Memory of its own from which a worker is replaced after its request; 0 is off, -1 derives "

@@ -11,19 +11,18 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from mms_server import logs
 from mms_server.archive import check
 from mms_server.description import describe
 from mms_server.devices import count_gpus, require
-from mms_server.ending import run_and_end
 from mms_server.errors import MMSError
 from mms_server.gen_api import generate
 from mms_server.logs import Log, LogError
 from mms_server.mms_flags import METRICS, MODEL_NAME
+from mms_server.standalone_options import Options
 
 if TYPE_CHECKING:
     from mms_server.standalone_models import ModelDirectories
@@ -31,30 +30,6 @@ if TYPE_CHECKING:
 _LOG_FILE = "mms_app.log"
 _FAILED = 1
 _LAST_PORT = 65535
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the server is to do; ``models`` is endpoint name -> unpacked directory.
-
-    ``scratch`` is a directory that is removed when the server has ended.
-    """
-
-    models: dict[str, Path]
-    service: str
-    host: str
-    port: int
-    workers: int
-    log: Log
-    metrics_write_to: str
-    scratch: Path
-    gpu: int | None = None
-    num_gpu: int = 0
-
-    @property
-    def on_gpu(self) -> bool:
-        """Return whether the workers compute on GPUs."""
-        return self.gpu is not None or self.num_gpu > 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,13 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A forked worker comes by here as well when it ends.
         if os.getpid() == owner:
             directories.remove()
-
-
-def command() -> NoReturn:
-    """Run ``mxnet-model-server`` and end the process."""
-    from mms_server import server_cli  # noqa: PLC0415 - it knows this module as one of two programs
-
-    run_and_end(server_cli.main)
 
 
 def _generate(language: str, options: Options) -> int:

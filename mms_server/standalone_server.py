@@ -36,7 +36,7 @@ from mms_server.servable import Servable
 from mms_server.service_loader import load_model
 from mms_server.serving import Limits, make_ready
 from mms_server.slots import Slots
-from mms_server.standalone import Options
+from mms_server.standalone_options import Options
 
 _LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mms_server import cores, devices, groups, logs
+from mms_server import cores, devices, logs, release_groups
 from mms_server.archives import Archives, Found, unsafe
 from mms_server.conf import MmsConf, ModelSpec
 from mms_server.errors import ArchiveError, ConfError, FetchError, MMSError
@@ -118,7 +118,7 @@ def resolve(
         _check_engine(conf, spec, releases[spec.name], contents[spec.name])
     return Wanted(
         conf.file,
-        groups.joined(releases, _groups(conf, device)),
+        release_groups.joined(releases, _groups(conf, device)),
         conf.host,
         conf.port,
         (*conf.warnings, *warnings, *device.warnings),

@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mms_server import apply as engine
-from mms_server import groups, links, warm
+from mms_server import links, release_groups, warm
 from mms_server.errors import NoRoomError
 from mms_server.measured import need
 from mms_server.outcome import Outcome
@@ -98,7 +98,7 @@ class RandomHost:
         warm_s = dict.fromkeys([*conf, GROUP], self.fake.settings.keep_warm_s)
         wanted = Wanted(
             Path("/mms.conf"),
-            groups.joined(releases, grouped),
+            release_groups.joined(releases, grouped),
             "h",
             1,
             contents=contents,
