@@ -123,7 +123,7 @@ molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 	mkdir -p $(REPORTS)
 	$(BIN)/molecule destroy
 	$(BIN)/molecule test --no-command-borders --destroy=never
-	$(BIN)/pytest -v -m fleet --junitxml=$(REPORTS)/fleet.xml tests/situations tests/hosts
+	$(BIN)/pytest -v -m fleet --junitxml=$(REPORTS)/fleet.xml tests/integration tests/hosts
 	$(BIN)/molecule destroy
 
 .PHONY: soak
@@ -137,7 +137,7 @@ fleet: share model ## Rolling changes and failures of three hosts behind a balan
 	$(TESTHOSTS) create --group fleet_balancer
 	$(BIN)/ansible-playbook -i inventory/local site.yml -e mms_hosts=fleet
 	MMS_SOAK=1 MMS_TEST_GROUP=fleet MMS_TEST_BALANCER=fleet-lb \
-		$(BIN)/pytest -v --junitxml=$(REPORTS)/fleet.xml tests/situations/fleet
+		$(BIN)/pytest -v --junitxml=$(REPORTS)/fleet.xml tests/integration/fleet
 	$(TESTHOSTS) destroy fleet-1 fleet-2 fleet-3 fleet-lb
 
 .PHONY: bench

@@ -10,7 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from mms_server import stages
+from mms_server.metrics import stage_timing
 
 # By the contract's name (section 11): the unit, and the stage that it is the duration of.
 _OF_MODELS: Final = {
@@ -18,9 +18,9 @@ _OF_MODELS: Final = {
     "Prediction4XX": ("Count", ""),
     "Prediction5XX": ("Count", ""),
     "LatencyOverall": ("Milliseconds", ""),
-    "LatencyPreprocess": ("Milliseconds", stages.PREPROCESS),
-    "LatencyInference": ("Milliseconds", stages.INFERENCE),
-    "LatencyPostprocess": ("Milliseconds", stages.POSTPROCESS),
+    "LatencyPreprocess": ("Milliseconds", stage_timing.PREPROCESS),
+    "LatencyInference": ("Milliseconds", stage_timing.INFERENCE),
+    "LatencyPostprocess": ("Milliseconds", stage_timing.POSTPROCESS),
 }
 
 
@@ -44,7 +44,7 @@ class Metric:
         except (TypeError, ValueError):
             return
         if stage:
-            stages.record(stage, seconds)
+            stage_timing.record(stage, seconds)
 
 
 class _Metrics(MutableMapping[str, Any]):

@@ -1,8 +1,9 @@
 """Serve Apache MXNet models over HTTP on plain hosts.
 
-The package holds what runs on a host: the model worker (:mod:`mms_server.worker`), the host's
-control application (:mod:`mms_server.control`) and the engine that decides what a host serves
-(:mod:`mms_server.apply`).
+The subpackages are layers: each imports only from those before it in this list.
+
+``core``, ``config``, ``metrics``, ``host``, ``archives``, ``crashes``, ``fleet``, ``overload``,
+``inference``, ``rest``, ``server``, ``deploy``, ``export`` and ``tuning``, ``cli``.
 """
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mms_server.errors import MMSError
+from mms_server.core.errors import MMSError
 from testhosts import prerequisites
 from testhosts.errors import InputError
 from testhosts.host import BOOT_LIMIT_S, Host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mms_server.errors import ConfError, MMSError
+from mms_server.core.errors import ConfError, MMSError
 
 
 class TestHostError(MMSError):

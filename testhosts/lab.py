@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server.errors import MMSError
+from mms_server.core.errors import MMSError
 from testhosts import image, inventory, locks, network
 from testhosts.command import lacking, require_root
 from testhosts.host import Host

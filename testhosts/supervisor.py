@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server.errors import MMSError
+from mms_server.core.errors import MMSError
 from testhosts import machine, network
 from testhosts.inventory import PREFIX, HostSpec
 from testhosts.locks import claim

@@ -11,6 +11,7 @@ check() {
 
 check ruff format --check --quiet
 check ruff check --quiet
+check lint-imports --no-logo
 check yamllint --strict .
 mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run 'testhosts/guest/usr/local/sbin/*')
 check shellcheck "${scripts[@]}"

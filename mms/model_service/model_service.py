@@ -1,6 +1,6 @@
 """Service classes under their 0.4 names."""
 
-from mms_server.services.model_service import (
+from mms_server.inference.services.model_service import (
     URL_PREFIX,
     ModelService,
     MultiNodesService,

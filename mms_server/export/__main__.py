@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from mms_server.errors import ArchiveError, MMSError
-from mms_server.export import child
+from mms_server.core.errors import ArchiveError, MMSError
+from mms_server.export import child_process
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         answer = {"value": _steps()[step](*words)}
     except MMSError as error:
-        kind = child.ARCHIVE if isinstance(error, ArchiveError) else child.SERVICE
+        kind = child_process.ARCHIVE if isinstance(error, ArchiveError) else child_process.SERVICE
         answer = {"refused": [kind, error.where(), error.cause, error.fix]}
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump(answer, stream)
@@ -38,12 +38,12 @@ def main(argv: Sequence[str]) -> None:
 
 def _steps() -> dict[str, Callable[..., Any]]:
     # The engine prints when it is imported.
-    from mms_server.export import steps  # noqa: PLC0415
+    from mms_server.export import child_steps  # noqa: PLC0415
 
     return {
-        child.SERVICE: steps.service_kind,
-        child.ONNX: steps.convert_onnx,
-        child.SAMPLES: steps.answer_samples,
+        child_process.SERVICE: child_steps.service_kind,
+        child_process.ONNX: child_steps.convert_onnx,
+        child_process.SAMPLES: child_steps.answer_samples,
     }
 
 

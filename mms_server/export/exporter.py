@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mms_server import archived_services
-from mms_server.errors import ArchiveError
-from mms_server.export import child, pack, samples, signature_file
+from mms_server.archives.manifest import FILE_NAME, SYMBOLIC
+from mms_server.archives.signature import IMAGE, Signature, parse_object
+from mms_server.core.errors import ArchiveError
+from mms_server.export import child_process, packer, samples, signature_file
 from mms_server.export.model_files import (
     ONNX,
     PARAMETERS,
@@ -24,14 +25,13 @@ from mms_server.export.model_files import (
     list_files,
     model_files,
 )
-from mms_server.manifest import FILE_NAME, SYMBOLIC
-from mms_server.signature import IMAGE, Signature, parse_object
+from mms_server.inference.services import service_templates
 
 ARCHIVE_VERSION = 0.2
 SERVER_VERSION = 0.4
 GLUON = "Gluon-Imperative"
 
-_SERVICES = Path(archived_services.__file__).parent
+_SERVICES = Path(service_templates.__file__).parent
 _BAD_NAME = re.compile(r"[/\x00-\x1f\x7f]|^\.|^$")
 _IMPORT_TIMEOUT_S = 60.0
 _CONVERT_TIMEOUT_S = 600.0
@@ -72,19 +72,19 @@ def export_model(
         )
     target = Path(export_file).absolute() if export_file else Path.cwd() / (model_name + SUFFIX)
     if target.exists():
-        raise pack.already_exists(target)
+        raise packer.already_exists(target)
     directory = Path(model_path).expanduser()
     with tempfile.TemporaryDirectory(prefix="mxnet-model-export-") as name:
         scratch = Path(name)
         source = _collect(model_name, directory, service_file, scratch)
         manifest = {FILE_NAME: source.manifest}
-        pack.check_names(directory, [*source.members, *manifest])
+        packer.check_names(directory, [*source.members, *manifest])
         members = {**source.members, **manifest}
         if sample_files:
             files = [Path(file).expanduser() for file in sample_files]
             added = samples.record(files, source.signature, members, scratch / "unpacked")
             members = {**source.members, **added, **manifest}
-        pack.write(target, members)
+        packer.write(target, members)
     return target
 
 
@@ -128,8 +128,8 @@ def _converted(onnx_file: Path, scratch: Path) -> tuple[list[str], tuple[Path, P
     place.chmod(0o777)
     files = place / (prefix + SYMBOL), place / f"{prefix}-0000{PARAMETERS}"
     words = [str(path.absolute()) for path in (onnx_file, *files)]
-    inputs = child.run(
-        child.ONNX,
+    inputs = child_process.run(
+        child_process.ONNX,
         *words,
         where=onnx_file,
         timeout_s=_CONVERT_TIMEOUT_S,
@@ -153,14 +153,14 @@ def _given_service(directory: Path, service_file: str) -> Path:
 
 def _is_gluon(service: Path) -> bool:
     file = str(service.absolute())
-    kind = child.run(
-        child.SERVICE,
+    kind = child_process.run(
+        child_process.SERVICE,
         file,
         where=service,
         timeout_s=_IMPORT_TIMEOUT_S,
         readable=[service.absolute().parent],
     )
-    return bool(kind == child.GLUON)
+    return bool(kind == child_process.GLUON)
 
 
 def _default_service(signature: Signature) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import golden
-from mms_server.errors import ArchiveError
-from mms_server.manifest import FILE_NAME
+from mms_server.archives import golden_samples
+from mms_server.archives.manifest import FILE_NAME
+from mms_server.core.errors import ArchiveError
 
 SUFFIX = ".model"
 SYMBOL, PARAMETERS, ONNX = "-symbol.json", ".params", ".onnx"
@@ -50,7 +50,7 @@ def list_files(directory: Path) -> dict[str, Path]:
     return {
         name: found[name]
         for name in sorted(found)
-        if name != FILE_NAME and not found[name].name.startswith(golden.PREFIX)
+        if name != FILE_NAME and not found[name].name.startswith(golden_samples.PREFIX)
     }
 
 

@@ -8,17 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mms_server import golden
-from mms_server.errors import ArchiveError
-from mms_server.export import child
-from mms_server.export.pack import Members
-from mms_server.signature import IMAGE, Signature
+from mms_server.archives import golden_samples
+from mms_server.archives.signature import IMAGE, Signature
+from mms_server.core.errors import ArchiveError
+from mms_server.export import child_process
+from mms_server.export.packer import Members
 
 _TIMEOUT_S = 600.0
 _JSON_SIGN = b"["
 
 
-def read(file: Path, signature: Signature) -> golden.Sample:
+def read(file: Path, signature: Signature) -> golden_samples.Sample:
     """Return the inputs in ``file``: a picture, or a JSON list with one element per input.
 
     In the list a picture is base64 text, and any other input a list of its own.
@@ -28,20 +28,22 @@ def read(file: Path, signature: Signature) -> golden.Sample:
     """
     try:
         with file.open("rb") as stream:
-            data = stream.read(golden.MAX_INPUT_BYTES + 1)
+            data = stream.read(golden_samples.MAX_INPUT_BYTES + 1)
     except OSError as error:
         raise ArchiveError(
             file, f"this sample cannot be read: {error.strerror}.", fix="check the path."
         ) from error
-    if len(data) > golden.MAX_INPUT_BYTES:
+    if len(data) > golden_samples.MAX_INPUT_BYTES:
         raise ArchiveError(
-            file, f"it has more than {golden.MAX_INPUT_BYTES} bytes.", fix="take a smaller sample."
+            file,
+            f"it has more than {golden_samples.MAX_INPUT_BYTES} bytes.",
+            fix="take a smaller sample.",
         )
     image = signature.input_type == IMAGE
     if image and not data.lstrip().startswith(_JSON_SIGN):
-        return golden.Sample(_counted(file, [data], signature))
+        return golden_samples.Sample(_counted(file, [data], signature))
     rows = _counted(file, _list(file, data), signature)
-    return golden.Sample(tuple(_input(file, row, image=image) for row in rows))
+    return golden_samples.Sample(tuple(_input(file, row, image=image) for row in rows))
 
 
 def record(
@@ -57,23 +59,23 @@ def record(
     samples = [read(file, signature) for file in files]
     scratch.mkdir()
     readable = {scratch}
-    for name, content in {**members, **golden.encode(samples)}.items():
+    for name, content in {**members, **golden_samples.encode(samples)}.items():
         place = scratch / name.rpartition("/")[2]
         if isinstance(content, bytes):
             place.write_bytes(content)
         else:
             place.symlink_to(content.absolute())
             readable.add(content.absolute())
-    expected = child.run(
-        child.SAMPLES,
+    expected = child_process.run(
+        child_process.SAMPLES,
         str(scratch),
         where=files[0],
         timeout_s=_TIMEOUT_S,
         readable=sorted(readable),
     )
-    return golden.encode(
+    return golden_samples.encode(
         [
-            golden.Sample(sample.inputs, answer, sample.tolerance)
+            golden_samples.Sample(sample.inputs, answer, sample.tolerance)
             for sample, answer in zip(samples, expected, strict=True)
         ]
     )

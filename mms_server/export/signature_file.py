@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mms_server.errors import ArchiveError
-from mms_server.signature import TYPES, Signature, parse_object
+from mms_server.archives.signature import TYPES, Signature, parse_object
+from mms_server.core.errors import ArchiveError
 
 NAME = "signature.json"
 

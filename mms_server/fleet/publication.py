@@ -18,14 +18,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from mms_server import conf as parser
-from mms_server import golden, locations
-from mms_server.errors import MMSError
-from mms_server.fleet import contents
-from mms_server.fleet.share import Share
-from mms_server.patience import patiently
-from mms_server.release import write_atomically
-from mms_server.sources import local_path
+from mms_server.archives import golden_samples
+from mms_server.archives.locator import local_path
+from mms_server.config import mms_conf as parser
+from mms_server.config import model_uri
+from mms_server.core.errors import MMSError
+from mms_server.core.io_timeout import patiently
+from mms_server.fleet import content_store
+from mms_server.fleet.shared_paths import Share
+from mms_server.host.release import write_atomically
 
 KEPT: Final = 10
 """Publications that stay of those that the fleet served."""
@@ -138,10 +139,10 @@ def places_of(text: str, share: Share) -> list[str]:
     parsed = parser.parse(text, share.conf)
     found: list[str] = []
     for spec in parsed.models:
-        location = locations.parse(spec.location)
+        location = model_uri.parse(spec.location)
         if not location.remote:
             path = local_path(location, share.root)
-            found += _inside(path.with_name(path.name + golden.BESIDE), share)
+            found += _inside(path.with_name(path.name + golden_samples.BESIDE), share)
             found += _inside(path, share)
     if "--service" in parsed.arguments:
         found += _inside(share.root / parsed.arguments["--service"][0], share)
@@ -165,8 +166,8 @@ def publish(
     Raises:
         MMSError: a content or what mms.conf names is missing, or mms.conf is wrong.
     """
-    for digest in {conf_digest, *given.values()} - {contents.NOTHING}:
-        contents.require(share.contents, digest)
+    for digest in {conf_digest, *given.values()} - {content_store.NOTHING}:
+        content_store.require(share.contents, digest)
     conf_file = share.contents / conf_digest
     text = patiently(lambda: conf_file.read_text("utf-8-sig"), conf_file)
     known = numbers(share)
@@ -194,14 +195,14 @@ def switch(share: Share, publication: Publication) -> tuple[str, ...]:
     Raises:
         MMSError: a content is not there any more; nothing was changed.
     """
-    for digest in set(publication.places.values()) - {contents.NOTHING}:
-        contents.require(share.contents, digest)
+    for digest in set(publication.places.values()) - {content_store.NOTHING}:
+        content_store.require(share.contents, digest)
     rest = {name: each for name, each in publication.places.items() if name != share.conf.name}
     conf = {share.conf.name: publication.places[share.conf.name]}
     changed = [
         place
         for place, digest in {**rest, **conf}.items()
-        if contents.put(share.contents, digest, share.root / place)
+        if content_store.put(share.contents, digest, share.root / place)
     ]
     _point(share.current, publication.number)
     return tuple(changed)
@@ -253,17 +254,17 @@ def _inside(path: Path, share: Share) -> Iterator[str]:
 
 
 def _at(share: Share, place: str) -> str:
-    return contents.digest(share.root / place)
+    return content_store.digest(share.root / place)
 
 
 def _kept(share: Share, place: str) -> str:
     path = share.root / place
     if not patiently(path.exists, path):
-        if place.endswith(golden.BESIDE):
-            return contents.NOTHING
+        if place.endswith(golden_samples.BESIDE):
+            return content_store.NOTHING
         cause = f"mms.conf names {path}, which is not there and was not given."
         raise MMSError(cause, fix="put it there, or correct the location in mms.conf.")
-    return contents.keep(share.contents, path)
+    return content_store.keep(share.contents, path)
 
 
 def _adopt(share: Share, by: str, now: datetime) -> None:
@@ -271,7 +272,7 @@ def _adopt(share: Share, by: str, now: datetime) -> None:
     try:
         text = patiently(lambda: share.conf.read_text("utf-8-sig"), share.conf)
         places = {place: _kept(share, place) for place in places_of(text, share)}
-        places[share.conf.name] = contents.keep(share.contents, share.conf)
+        places[share.conf.name] = content_store.keep(share.contents, share.conf)
     except (MMSError, UnicodeDecodeError):
         return
     found = Publication(1, now.isoformat(timespec="seconds"), f"found by {by}", places)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
-from mms_server.release import DEFAULT_BATCH
+from mms_server.config.model_settings import DEFAULT_BATCH
 
 LARGE_BATCH: Final = 32
 """Beyond it, small networks gain next to nothing: docs/performance.md."""

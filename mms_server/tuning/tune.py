@@ -12,19 +12,22 @@ from typing import Any, Final
 
 from urllib3 import encode_multipart_formdata
 
-from mms_server import conf, cores, generations, golden, retire, unit_file
-from mms_server.archive import check
-from mms_server.errors import ConfError, MMSError, NoRoomError
-from mms_server.golden import Sample
-from mms_server.host import Host
-from mms_server.host_lock import locked
-from mms_server.outcome import expected
-from mms_server.release import Release, write_atomically
-from mms_server.signature import Signature
-from mms_server.texts import size
-from mms_server.tidy import tidy
-from mms_server.tuning import clients, conf_text, search
-from mms_server.tuning.clients import Question
+from mms_server.archives import golden_samples
+from mms_server.archives.extract import check
+from mms_server.archives.golden_samples import Sample
+from mms_server.archives.signature import Signature
+from mms_server.config import cpu_count, mms_conf
+from mms_server.core.errors import ConfError, MMSError, NoRoomError
+from mms_server.core.formatting import size
+from mms_server.deploy import retire
+from mms_server.deploy.change_report import expected
+from mms_server.deploy.host_context import Host
+from mms_server.deploy.prune import tidy
+from mms_server.host import generations, unit_dropin
+from mms_server.host.lock import locked
+from mms_server.host.release import Release, write_atomically
+from mms_server.tuning import conf_editor, load_generator, search
+from mms_server.tuning.load_generator import Question
 from mms_server.tuning.search import Candidate, Measured, Window
 
 WINDOW_S: Final = 2.0
@@ -60,8 +63,8 @@ def tune(
     p99_ms: float,
     file: Path | None,
     *,
-    count: Callable[[], int] = cores.of_this_host,
-    look: Look = clients.window,
+    count: Callable[[], int] = cpu_count.of_this_host,
+    look: Look = load_generator.window,
 ) -> Tuned:
     """Measure a model that this host serves; write the best settings to ``file`` if it is given.
 
@@ -157,7 +160,7 @@ def _questions(host: Host, release: Release) -> list[Question]:
     """Return requests that hold the release's golden samples: the real inputs that are known."""
     unpacked = host.store.entry(release.archive_sha256)
     _manifest, signature = check(unpacked)
-    samples = golden.read(host.store.entry(release.golden or release.archive_sha256))
+    samples = golden_samples.read(host.store.entry(release.golden or release.archive_sha256))
     if signature is None or not samples:
         raise MMSError(
             f"model {release.model} has no golden samples, which are what it would be asked.",
@@ -187,7 +190,7 @@ def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
     _require_room(host, live, trial)
     write_atomically(layout.release_file(trial.id), trial.to_json())
     try:
-        host.supervisor.configure({trial.id: unit_file.text(layout, trial)})
+        host.supervisor.configure({trial.id: unit_dropin.text(layout, trial)})
         host.supervisor.open_socket(trial.id)
         host.supervisor.start(trial.id, settings.start_timeout_s)
         host.probe(layout.socket(trial.id), trial.model, settings.probe_timeout_s)
@@ -219,7 +222,7 @@ def _require_writable(file: Path, model: str) -> None:
     Raises:
         ConfError: it is wrong, does not name the model, or cannot be written.
     """
-    names = [spec.name for spec in conf.read(file).models]
+    names = [spec.name for spec in mms_conf.read(file).models]
     if model not in names:
         cause = f"{model!r} is not a model of --models."
         fix = f"give the file that the host serves with --conf; this one has {', '.join(names)}."
@@ -242,6 +245,6 @@ def _write(host: Host, tuned: Tuned, file: Path) -> None:
     }
     if not best.candidate.max_batch_delay_ms:
         values["max_batch_delay_ms"] = None
-    text = conf_text.with_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
-    conf.parse(text, file)
+    text = conf_editor.with_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
+    mms_conf.parse(text, file)
     write_atomically(file, text)

@@ -33,6 +33,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible has no types
         if not context.CLIARGS.get("check") or isinstance(task, Handler):
             return
         if result.is_changed():
-            from mms_server.rollout import drift  # noqa: PLC0415 - only where it is needed
+            from mms_server.fleet.rollout import drift  # noqa: PLC0415 - only where it is needed
 
             drift.FOUND.add(result.host.name, task.action, task.name, result.result)

@@ -23,8 +23,8 @@ from tests.aws.account import REGION, ROOT, Account
 from tests.aws.instances import OUTPUT, Instances, followed, on
 from tests.aws.metadata import served
 from tests.aws.test_fleet import IMAGE, NAME, TEARDOWN
-from tests.situations import changes
-from tests.situations.load import Load, Request
+from tests.integration import changes
+from tests.integration.load import Load, Request
 
 pytestmark = pytest.mark.timeout(5400)
 

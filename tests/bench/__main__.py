@@ -15,15 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mms_server import cores
-from mms_server.inference_engines import names
-from mms_server.release import DEFAULT_BATCH
+from mms_server.config import backend_names, cpu_count
+from mms_server.config.model_settings import DEFAULT_BATCH
 from tests.bench import figures, measure, models, report
 from tests.bench.figures import Row
 from tests.bench.peers import contest, environments
 from tests.bench.peers.systems import PEERS
 from tests.bench.report import BUILD, say
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 _LEAST_RUNS = 3
 
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with measure.behind_nginx(effort, say) as bench:
         for subject in chosen:
             say(subject.name)
-            workers, place = cores.of_this_host(), bench.place / subject.name
+            workers, place = cpu_count.of_this_host(), bench.place / subject.name
             with (
                 bench.serving(subject) as one,
                 contest.serving(options.peers, subject, place, workers, bench.found) as peers,
@@ -96,7 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--image-kb", type=int, default=10, metavar="KB", help="size of the picture (%(default)s)")
     add("--seed", type=int, default=1, help="of the open loop's arrivals (%(default)s)")
     add("--max-batch-size", type=int, default=DEFAULT_BATCH, metavar="N", help="(%(default)s)")
-    add("--engine", choices=names.TOLERANCES, default=names.MXNET, help="(%(default)s)")
+    add(
+        "--engine",
+        choices=backend_names.TOLERANCES,
+        default=backend_names.MXNET,
+        help="(%(default)s)",
+    )
     about = "beside these, installed at the first run (%(choices)s)"
     add("--peers", nargs="*", choices=PEERS, default=[], metavar="PEER", help=about)
     add("--output", type=Path, default=ROOT / "build/bench.json", metavar="FILE")

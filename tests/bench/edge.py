@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mms_server import conf, edge
-from mms_server.layout import Layout
-from tests.http.servers import BIN, ROOT, until
+from mms_server.config import mms_conf
+from mms_server.core.paths import Layout
+from mms_server.deploy import nginx_config
+from tests.fixtures.servers import BIN, ROOT, until
 
 _PACKAGES = ("nginx", "nginx-common", "wrk", "libluajit-5.1-2")
 _DOWNLOAD_LIMIT_S = 120.0
@@ -85,8 +86,8 @@ def nginx(place: Path, port: int, found: Programs) -> Iterator[subprocess.Popen[
     for template in ("nginx.conf.frame", "closing.conf"):
         _template(template, layout.etc / template, port)
     frame = (layout.etc / "nginx.conf.frame").read_text()
-    router = conf.parse(_CONF.format(socket=place / "router.sock"), place / "mms.conf")
-    text = edge.compose(frame, router, {}).text
+    router = mms_conf.parse(_CONF.format(socket=place / "router.sock"), place / "mms.conf")
+    text = nginx_config.compose(frame, router, {}).text
     spools = "".join(f"    {name}_temp_path {state}/{name};\n" for name in _SPOOLS)
     here = (
         ("user www-data;", f"user {pwd.getpwuid(os.getuid()).pw_name};"),

@@ -28,8 +28,8 @@ from typing import Any, Final
 
 import yaml
 
-from mms_server.rollout import steps as stepping
-from mms_server.texts import duration, table
+from mms_server.core.formatting import duration, table
+from mms_server.fleet.rollout import rollout_batches as stepping
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENTRIES: Final = (("mms_service", "validate.yml"), ("mms_fleet", "update.yml"))

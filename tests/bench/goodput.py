@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.inference_engines import names
+from mms_server.config import backend_names
 from tests.bench import figures, measure, models, report
 from tests.bench.load import Sent
 from tests.bench.report import BUILD, say
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 _TIMES: Final = (3.0, 5.0, 10.0)
 _TRIES: Final = 3
@@ -118,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.goodput", description=__doc__)
     add: Callable[..., Any] = parser.add_argument
     add("--models", nargs="+", choices=models.NAMES, default=["resnet18_v1"], metavar="NAME")
-    add("--engine", choices=names.TOLERANCES, default=names.MXNET, help="(%(default)s)")
+    add(
+        "--engine",
+        choices=backend_names.TOLERANCES,
+        default=backend_names.MXNET,
+        help="(%(default)s)",
+    )
     about = "bounds, in unloaded answers (%(default)s)"
     add("--times", nargs="+", type=float, default=_TIMES, metavar="X", help=about)
     add("--seconds", type=float, default=30.0, metavar="S", help="of each rate (%(default)s)")

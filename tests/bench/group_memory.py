@@ -21,7 +21,7 @@ from tests.bench.edge import programs
 from tests.bench.peers.peer import Job
 from tests.bench.peers.systems import Original
 from tests.bench.report import BUILD
-from tests.http.servers import (
+from tests.fixtures.servers import (
     ROOT,
     Server,
     multipart,

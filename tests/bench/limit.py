@@ -135,7 +135,7 @@ def _single(service: Any, jpeg: bytes) -> Callable[[], object]:
 
 
 def _batched(service: Any, jpeg: bytes, batch: int) -> Callable[[], object]:
-    from mms_server.batching.joint import network_of  # noqa: PLC0415 - likewise
+    from mms_server.inference.batching.batch_compute import network_of  # noqa: PLC0415 - likewise
 
     network = network_of(service)
     if network is None:
@@ -152,13 +152,13 @@ def _batched(service: Any, jpeg: bytes, batch: int) -> Callable[[], object]:
 
 def main(directory: Path, picture: Path, engine: str) -> int:
     """Load, tell the class, and loop for each line that comes."""
-    from mms_server.golden import Sample  # noqa: PLC0415 - likewise
-    from mms_server.inference_engines import choice  # noqa: PLC0415 - likewise
-    from mms_server.service_loader import load_model  # noqa: PLC0415 - likewise
+    from mms_server.archives.golden_samples import Sample  # noqa: PLC0415 - likewise
+    from mms_server.inference.backends import selection  # noqa: PLC0415 - likewise
+    from mms_server.inference.model_loader import load_model  # noqa: PLC0415 - likewise
 
     model = load_model(directory.name, directory)
     service, jpeg = model.service, picture.read_bytes()
-    choice.give(model, choice.Chosen(engine, ANY_DIFFERENCE), [Sample((jpeg,))])
+    selection.give(model, selection.Chosen(engine, ANY_DIFFERENCE), [Sample((jpeg,))])
     print(json.dumps({"top": service.inference([jpeg])[0][0]["class"]}), flush=True)  # noqa: T201
     made: dict[int, Callable[[], object]] = {1: _single(service, jpeg)}
     for line in sys.stdin:

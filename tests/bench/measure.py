@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server import cores
-from mms_server.inference_engines import names
-from mms_server.layout import Layout
-from mms_server.release import DEFAULT_BATCH
+from mms_server.config import backend_names, cpu_count
+from mms_server.config.model_settings import DEFAULT_BATCH
+from mms_server.core.paths import Layout
 from tests.bench import edge, figures, models
 from tests.bench.edge import Programs
 from tests.bench.figures import Row, Window
@@ -27,7 +26,7 @@ from tests.bench.models import Subject
 from tests.bench.processes import processor_s, pss_mib
 from tests.bench.releases import put_sample, started
 from tests.bench.report import BUILD
-from tests.http.servers import multipart, write_generation, write_release
+from tests.fixtures.servers import multipart, write_generation, write_release
 from tests.ports import free_port
 
 SYSTEM: Final = "mms-hosts"
@@ -52,7 +51,7 @@ class Effort:
     window_s: float
     seed: int
     max_batch_size: int = DEFAULT_BATCH
-    engine: str = names.MXNET
+    engine: str = backend_names.MXNET
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Bench:
 
         ``settings`` are those of the release besides.
         """
-        count, layout = cores.of_this_host(), Layout.under(self.place)
+        count, layout = cpu_count.of_this_host(), Layout.under(self.place)
         engine = self._engine_of(subject)
         release = write_release(
             self.place,
@@ -106,7 +105,7 @@ class Bench:
 
     def _engine_of(self, subject: Subject) -> str:
         """Return what computes a model; one without a network is there to be compared with."""
-        return self.effort.engine if subject.name in models.WITH_NETWORK else names.MXNET
+        return self.effort.engine if subject.name in models.WITH_NETWORK else backend_names.MXNET
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import Any, Final
 from tests.bench import figures, measure, models, report
 from tests.bench.load import Sent, Target, coming_first, exchange, open_loop
 from tests.bench.report import BUILD, say
-from tests.http.servers import ROOT, control_server
+from tests.fixtures.servers import ROOT, control_server
 
 # Enough that no worker is ever idle, and few enough for the queue of a model with a time limit.
 _CONNECTIONS: Final = 8

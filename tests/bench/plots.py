@@ -18,7 +18,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from tests.bench.report import say
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 _SIZE: Final = (7.2, 4.0)
 _GRID: Final = {"color": "#dddddd", "linewidth": 0.6}

@@ -13,11 +13,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from mms_server import cores
-from mms_server.inference_engines import names
+from mms_server.config import backend_names, cpu_count
 from tests.bench import measure, models
 from tests.bench.report import BUILD, say
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 _WHO: Final = ("workers", "nginx", "client")
 _HEAD: Final = (
@@ -33,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--connections", nargs="+", type=int, default=[8, 32], metavar="N")
     parser.add_argument("--runs", type=int, default=3, metavar="N")
     parser.add_argument("--window-s", type=float, default=10.0, metavar="S")
-    parser.add_argument("--engine", choices=names.TOLERANCES, default=names.MXNET)
+    parser.add_argument("--engine", choices=backend_names.TOLERANCES, default=backend_names.MXNET)
     options = parser.parse_args(argv)
-    count = cores.of_this_host()
+    count = cpu_count.of_this_host()
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", image_kb=10)
     effort = measure.Effort(
         options.connections, options.runs, options.window_s, seed=1, engine=options.engine

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mms_server import golden
-from mms_server.golden import Sample
-from mms_server.release import Release
-from mms_server.service_loader import load_model
+from mms_server.archives import golden_samples
+from mms_server.archives.golden_samples import Sample
+from mms_server.host.release import Release
+from mms_server.inference.model_loader import load_model
 from tests.bench.load import OK
-from tests.http.servers import Server, release_server, until
+from tests.fixtures.servers import Server, release_server, until
 
 START_LIMIT_S: Final = 120.0
 
@@ -41,8 +41,8 @@ def put_sample(unpacked: Path, picture: bytes) -> None:
     """Let the archive bring the picture as its golden sample, which engines are calibrated with."""
     service = load_model(unpacked.name, unpacked).service
     asked = Sample((picture,))
-    told = dataclasses.replace(asked, expected=golden.answer_of(service, asked))
-    for name, content in golden.encode([told]).items():
+    told = dataclasses.replace(asked, expected=golden_samples.answer_of(service, asked))
+    for name, content in golden_samples.encode([told]).items():
         (unpacked / name).write_bytes(content)
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import psutil
 
-from mms_server import cores
-from tests.http.servers import ROOT
+from mms_server.config import cpu_count
+from tests.fixtures.servers import ROOT
 
 BUILD: Final = ROOT / "build/bench"
 
@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
     names = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.machine(),
-        "cores": cores.of_this_host(),
+        "cores": cpu_count.of_this_host(),
         "memory_mib": psutil.virtual_memory().total // 1024**2,
         "kernel": platform.release(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

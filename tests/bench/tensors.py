@@ -25,7 +25,7 @@ import psutil
 
 from mms_server.export import export_model
 from tests.bench.report import say, write
-from tests.http.servers import ROOT, Server, release_server, write_release
+from tests.fixtures.servers import ROOT, Server, release_server, write_release
 
 NUMBERS: Final = 150_000
 MODEL: Final = "last"

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mms_server.release import DEFAULT_BATCH
+from mms_server.config.model_settings import DEFAULT_BATCH
 from tests.bench import models, processes, releases
-from tests.http.servers import ROOT, multipart, release_server, until, write_release
+from tests.fixtures.servers import ROOT, multipart, release_server, until, write_release
 
 _WORKERS = (1, 2, 3)
 _REQUESTS_EACH = 24

@@ -10,7 +10,7 @@ import pytest
 
 from tests.compat.rows import Ground, Recording
 from tests.compat.table import MODELS
-from tests.http import servers
+from tests.fixtures import servers
 
 HERE = Path(__file__).parent
 

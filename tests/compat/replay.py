@@ -14,7 +14,7 @@ import pytest
 
 from tests.compat.request_table import REQUESTS
 from tests.compat.rows import Ground
-from tests.http.servers import Answer
+from tests.fixtures.servers import Answer
 
 Check = Callable[[Ground], None]
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tests.http.servers import Server
+from tests.fixtures.servers import Server
 
 Recording = Mapping[str, Mapping[str, Any]]
 

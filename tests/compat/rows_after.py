@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.compat.replay import assert_close, send
 from tests.compat.request_table import picture
 from tests.compat.rows import Ground, beyond, fixed
-from tests.http.servers import Answer
+from tests.fixtures.servers import Answer
 
 _JSON = {"Content-Type": "application/json"}
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from mms_server.archive import check, unpack
-from mms_server.errors import ArchiveError, MMSError
+from mms_server.archives.extract import check, unpack
+from mms_server.core.errors import ArchiveError, MMSError
 from mms_server.export import export_model
-from mms_server.service_loader import LoadedModel, load_model
+from mms_server.inference.model_loader import LoadedModel, load_model
 from tests.compat.replay import assert_close
 from tests.compat.rows import Ground, fixed, kept
-from tests.http import servers
+from tests.fixtures import servers
 
 _ANSWER = ["[[2.0600686073303223, -2.510288953781128]]"]
 

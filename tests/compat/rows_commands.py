@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mms.export_model import export_model
-from mms_server.archive import unpack
-from mms_server.service_loader import load_model
+from mms_server.archives.extract import unpack
+from mms_server.inference.model_loader import load_model
 from tests.compat.record.commands import prepare
 from tests.compat.rows import Ground, beyond, fixed, kept
-from tests.http import servers
+from tests.fixtures import servers
 
 _BIN = Path(sys.executable).parent
 _ARCHIVES = Path(__file__).parent / "archives"

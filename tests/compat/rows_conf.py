@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mms_server.conf import MmsConf, parse
-from mms_server.errors import ConfError
+from mms_server.config.mms_conf import MmsConf, parse
+from mms_server.core.errors import ConfError
 from tests.compat.rows import Ground, fixed, kept
 
 FILE = Path("mms.conf")

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from mms_server import contract_metrics as metrics
-from mms_server import logs
-from mms_server.devices import device_of
-from mms_server.metrics_sinks import CsvSink
-from mms_server.minutes import Statistic
+from mms_server.config.devices import device_of
+from mms_server.core import log_setup
+from mms_server.metrics import mms04_metrics as metrics
+from mms_server.metrics.minute_stats import Statistic
+from mms_server.metrics.sinks import CsvSink
 from tests.compat.rows import Ground, Row, beyond, fixed, kept
 
 _COMMAND = Path(sys.executable).parent / "mxnet-model-server"
@@ -89,7 +89,7 @@ def _rotation(_ground: Ground) -> None:
         "midnight": (1, "MIDNIGHT"),
         "2 W6": (2, "W6"),
     }.items():
-        assert logs.rotation(text) == wanted
+        assert log_setup.rotation(text) == wanted
 
 
 def _line(ground: Ground) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mms.model_service.mxnet_model_service import check_input_shape
-from mms_server.archive import unpack
-from mms_server.service_loader import LoadedModel, load_model
+from mms_server.archives.extract import unpack
+from mms_server.inference.model_loader import LoadedModel, load_model
 from tests.compat.request_table import picture
 from tests.compat.rows import Ground, kept
 

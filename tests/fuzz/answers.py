@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 
-from tests.http.servers import Answer
+from tests.fixtures.servers import Answer
 
 _CLIENT = {400, 404, 405, 408, 411, 413, 414, 417, 431}
 _MODELS_OWN = "Error occurs while inference was executed on server."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.http import models, servers
+from tests.fixtures import models, servers
 
 _EVERY = {
     "deadline": None,

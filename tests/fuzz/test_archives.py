@@ -15,8 +15,8 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from mms_server.archive import UnpackLimits, check, unpack
-from mms_server.errors import ArchiveError
+from mms_server.archives.extract import UnpackLimits, check, unpack
+from mms_server.core.errors import ArchiveError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 

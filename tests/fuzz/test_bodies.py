@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures import models
+from tests.fixtures.servers import Server
 from tests.fuzz.answers import honest
-from tests.http import models
-from tests.http.servers import Server
 
 WAIT_S = 10.0
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from mms_server import conf
-from mms_server.errors import ConfError
-from mms_server.mms_flags import MODEL_NAME
+from mms_server.config import mms_conf
+from mms_server.config.mms_args import MODEL_NAME
+from mms_server.core.errors import ConfError
 
 FILE = Path("mms.conf")
 _HEADERS = (
@@ -68,7 +68,7 @@ _GOOD = "[MMS Arguments]\n--models\nm=/a.model\n"
 @given(st.one_of(_TEXTS, _TEXTS.map(_GOOD.__add__), st.text()))
 def test_any_text(text: str) -> None:
     try:
-        found = conf.parse(text, FILE)
+        found = mms_conf.parse(text, FILE)
     except ConfError as error:
         event("refused")
         assert 0 <= error.line <= text.count("\n") + 1
@@ -90,8 +90,10 @@ def test_any_bytes(place: Path, data: bytes) -> None:
     file = place / "mms.conf"
     file.write_bytes(data)
     try:
-        found = conf.read(file)
+        found = mms_conf.read(file)
     except ConfError as error:
         assert error.file == str(file)
     else:
-        assert dataclasses.replace(found, file=FILE) == conf.parse(data.decode("utf-8-sig"), FILE)
+        assert dataclasses.replace(found, file=FILE) == mms_conf.parse(
+            data.decode("utf-8-sig"), FILE
+        )

@@ -10,8 +10,8 @@ from hypothesis import event, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
+from tests.fixtures.servers import Server
 from tests.fuzz.answers import require_honest
-from tests.http.servers import Server
 
 WAIT_S = 10.0
 # The answer is one that the document describes. Whether a body is wrong is the model's to say, and

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from mms_server import api_keys
+from mms_server.server import auth
 from tests import lab
 
-OLD, NEW = api_keys.new_key(), api_keys.new_key()
+OLD, NEW = auth.new_key(), auth.new_key()
 BODY_LIMIT = 4096
 KEYS = [
-    {"name": "old", "sha256": api_keys.digest(OLD)},
-    {"name": "new", "sha256": api_keys.digest(NEW)},
+    {"name": "old", "sha256": auth.digest(OLD)},
+    {"name": "new", "sha256": auth.digest(NEW)},
 ]
 VARIABLES = {
     "nginx_proxy_tls": "self_signed",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mms_server import archive
+from mms_server.archives import extract
 from tests import lab
 
 IMAGES = lab.MODELS / "test_images.npz"
@@ -47,7 +47,7 @@ def outside(directory: Path) -> bytes:
 def test_outputs_are_equal_bit_for_bit(
     host: Any, machine: lab.Machine, tmp_path: Path, release: str
 ) -> None:
-    archive.unpack(lab.MODELS / "digits.model", tmp_path / "digits")
+    extract.unpack(lab.MODELS / "digits.model", tmp_path / "digits")
     for file in (IMAGES, PROGRAM):
         lab.copy(machine, file, file.name)
     described = json.loads(host.file(f"/var/lib/mms/releases/{release}/release.json").content)

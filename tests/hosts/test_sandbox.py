@@ -19,7 +19,7 @@ import requests
 
 from testhosts.inventory import read
 from tests import lab
-from tests.http import models
+from tests.fixtures import models
 
 pytestmark = pytest.mark.one_host
 
@@ -182,7 +182,7 @@ def test_it_writes_to_its_own_places_only(served: Served) -> None:
 
 def test_processes_of_others_are_not_there(served: Served) -> None:
     for command in served.confined["processes"]:
-        assert "mms_server.ending" in command, served.confined["processes"]
+        assert "mms_server.server.process_exit" in command, served.confined["processes"]
     assert served.confined["reach"]["kill 1"] == "EPERM"
     assert served.confined["uid"] != served.free["uid"], "each release has a user of its own"
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import models
-import servers
+from tests.fixtures import models, servers
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import models
 import pytest
-from servers import Answer, Server, multipart, release_server, until, write_release
 
-from mms_server.deaths.certificate import Certificate
-from mms_server.deaths.places import Places
-from mms_server.layout import Layout
-from mms_server.liveness import holders
+from mms_server.core.paths import Layout
+from mms_server.crashes.report import Certificate
+from mms_server.host.instance_files import Places
+from mms_server.host.process_liveness import holders
+from tests.fixtures import models
+from tests.fixtures.servers import Answer, Server, multipart, release_server, until, write_release
 
 BUSY_S = 0.5
 MOST = 4

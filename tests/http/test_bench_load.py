@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import models
-import servers
-
 from tests.bench.load import Sent, Target, open_loop, steady_clients
+from tests.fixtures import models, servers
 
 
 def _target(server: servers.Server, top: str, port: int | None = None) -> Target:

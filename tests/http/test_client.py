@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import pytest
-from servers import BIN, Server
 
-from mms_server.client import AnswerError, Client, Input, ModelNotFoundError
+from mms_server.cli.client import AnswerError, Client, Input, ModelNotFoundError
+from tests.fixtures import models
+from tests.fixtures.servers import BIN, Server
 
 RED = models.picture()
 
@@ -60,7 +60,7 @@ def run(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
 def test_the_command(server: Server, tmp_path: Path) -> None:
     (tmp_path / "red.jpg").write_bytes(RED)
     url = f"http://127.0.0.1:{server.place}"
-    command = (sys.executable, "-m", "mms_server.predict_cli", url)
+    command = (sys.executable, "-m", "mms_server.cli.predict_cmd", url)
     done = run(*command, "colors", "red.jpg", directory=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"class": "red"' in done.stdout

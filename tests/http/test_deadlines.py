@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from servers import Answer, Server, multipart, release_server, until, write_release
+
+from tests.fixtures.servers import Answer, Server, multipart, release_server, until, write_release
 
 BUSY_S = 0.6
 STAGES = r"queue;dur=[\d.]+, preprocess;dur=[\d.]+, inference;dur=[\d.]+, postprocess;dur=[\d.]+"

@@ -13,14 +13,15 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from servers import release_server, write_release
 
-from mms_server import golden, holds, start_steps
-from mms_server.answers import Tolerance
-from mms_server.golden import Sample
-from mms_server.layout import Layout
-from mms_server.release import Release, write_atomically
-from mms_server.start_steps import StartFailure
+from mms_server.archives import golden_samples
+from mms_server.archives.comparison import Tolerance
+from mms_server.archives.golden_samples import Sample
+from mms_server.core.paths import Layout
+from mms_server.host import start_barrier, start_failure
+from mms_server.host.release import Release, write_atomically
+from mms_server.host.start_failure import StartFailure
+from tests.fixtures.servers import release_server, write_release
 
 # It answers twice the sum of its two inputs.
 INPUTS = ([[1, 2, 3]], [[1, 1, 1]])
@@ -36,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def put(directory: Path, *samples: Sample) -> None:
     directory.mkdir(exist_ok=True)
-    for name, content in golden.encode(samples).items():
+    for name, content in golden_samples.encode(samples).items():
         (directory / name).write_bytes(content)
 
 
@@ -70,7 +71,7 @@ def failure(root: Path, release: Release) -> StartFailure:
         assert not any(b"READY=1" in message for message in messages(told))
     text = server.log.read_text()
     assert "Traceback" not in text
-    found = start_steps.last_in(text)
+    found = start_failure.last_in(text)
     assert found is not None, text
     return found
 
@@ -120,17 +121,20 @@ def test_a_model_that_computes_no_numbers(archives: dict[str, Path], root: Path)
 
 def test_samples_that_are_damaged(archives: dict[str, Path], root: Path) -> None:
     release = write_release(root, archives["pair"])
-    (entry(root, release) / golden.FILE_NAME).write_text(json.dumps({"format": 7}))
+    (entry(root, release) / golden_samples.FILE_NAME).write_text(json.dumps({"format": 7}))
     assert "its format is not 1" in failure(root, release).cause
 
 
 def test_a_release_that_is_held_loads_nothing(archives: dict[str, Path], root: Path) -> None:
     release, layout = write_release(root, archives["pair"]), Layout.under(root)
-    holds.place(layout, release.id, time.monotonic() + 60)
+    start_barrier.place(layout, release.id, time.monotonic() + 60)
     with release_server(root, release, wait=False) as server, server.connect() as waiting:
         waiting.sendall(b"GET /pair/ping HTTP/1.0\r\n\r\n")
         time.sleep(2)
         # Its command line is still the launcher's: it has not become gunicorn.
-        assert b"mms_server.worker" in Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
-        holds.lift(layout, release.id)
+        assert (
+            b"mms_server.server.release_launcher"
+            in Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        )
+        start_barrier.lift(layout, release.id)
         assert waiting.recv(4096).startswith(b"HTTP/1.0 200")

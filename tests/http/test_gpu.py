@@ -10,9 +10,10 @@ import os
 import signal
 from pathlib import Path
 
-import models
 import pytest
-from servers import Server, release_server, until, write_release
+
+from tests.fixtures import models
+from tests.fixtures.servers import Server, release_server, until, write_release
 
 SERVICE = """
 import os
@@ -75,6 +76,6 @@ def test_a_gpu_that_is_not_there_ends_the_release(
     with release_server(releases, release, wait=False) as server:
         assert server.process.wait(30) == 3
         text = server.log.read_text()
-        assert "mms_server.wsgi: " in text
+        assert "mms_server.server.application: " in text
         assert "USE_CUDA" in text
         assert "Traceback" not in text

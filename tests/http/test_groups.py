@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Server, control_server, release_server, write_generation, write_group
 
-from mms_server import start_steps
-from mms_server.layout import Layout
-from mms_server.release import Part, Release
+from mms_server.core.paths import Layout
+from mms_server.host import start_failure
+from mms_server.host.release import Part, Release
+from tests.fixtures.servers import (
+    Server,
+    control_server,
+    release_server,
+    write_generation,
+    write_group,
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +85,7 @@ def test_a_model_that_does_not_load_is_named(
     try:
         with release_server(releases, lost, wait=False) as server:
             assert server.process.wait(60)
-            said = start_steps.last_in(server.log.read_text())
+            said = start_failure.last_in(server.log.read_text())
     finally:
         hidden.rename(entry)
     assert said is not None

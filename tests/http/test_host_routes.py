@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from openapi_spec_validator import validate
-from servers import Server
+
+from tests.fixtures.servers import Server
 
 
 def test_the_models(server: Server) -> None:

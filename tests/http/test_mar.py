@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import mars
 import pytest
-from servers import Server, release_server, standalone, write_release
+
+from tests.fixtures import mars
+from tests.fixtures.servers import Server, release_server, standalone, write_release
 
 JSON = {"Content-Type": "application/json"}
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from servers import Server, release_server, standalone, until, write_release
 
-from mms_server import contract_metrics, control, minutes
-from mms_server.layout import Layout
-from mms_server.metrics_files import MetricsFiles
-from mms_server.minutes import Statistic, minute_of
+from mms_server.core.paths import Layout
+from mms_server.metrics import minute_stats, mms04_metrics
+from mms_server.metrics.minute_stats import Statistic, minute_of
+from mms_server.metrics.multiprocess_files import MetricsFiles
+from mms_server.server import control_app
+from tests.fixtures.servers import Server, release_server, standalone, until, write_release
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -128,8 +129,8 @@ def test_the_host_s_first_record_is_written_at_the_start(two: tuple[Server, Path
     files = sorted(path.name for path in (directory / "metrics").iterdir())
     of_host = {
         f"mms_{name}.csv"
-        for name in contract_metrics.OF_HOST
-        if contract_metrics.UNITS[name] != "Count" and name != contract_metrics.DESCRIPTIONS
+        for name in mms04_metrics.OF_HOST
+        if mms04_metrics.UNITS[name] != "Count" and name != mms04_metrics.DESCRIPTIONS
     }
     assert of_host <= set(files)
     line = (directory / "metrics/mms_MemoryUsed.csv").read_text().splitlines()[0]
@@ -144,7 +145,7 @@ def test_a_release_s_counters_go_on_over_a_restart_and_an_update(
     layout = Layout.under(root)
     old = write_release(root, archives["pair"], workers=2)
     new = write_release(root, archives["pair"], workers=1)
-    app = control.create_app(str(root))
+    app = control_app.create_app(str(root))
     files = MetricsFiles(layout, lambda _name: True)
     started = minute_of(time.time())
     ask = {"left": b"[[1,2,3]]", "right": b"[[1,2,3]]"}
@@ -166,7 +167,7 @@ def test_a_release_s_counters_go_on_over_a_restart_and_an_update(
     assert counted() == seen == 15
     files.add_to_past([new.id])
     assert counted() == seen
-    assert minute_of(time.time()) - started < minutes.RING
+    assert minute_of(time.time()) - started < minute_stats.RING
 
 
 def _get(app: object, path: str) -> str:

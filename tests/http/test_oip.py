@@ -6,10 +6,11 @@ import base64
 import json
 from typing import Any
 
-import models
 import numpy as np
 import pytest
-from servers import Answer, Server
+
+from tests.fixtures import models
+from tests.fixtures.servers import Answer, Server
 
 HEADER = "Inference-Header-Content-Length"
 LEFT = {"name": "left", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}

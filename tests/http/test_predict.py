@@ -9,12 +9,12 @@ import time
 import urllib.parse
 from pathlib import Path
 
-import models
 import pytest
-from servers import Server
 
-from mms_server.archive import check, unpack
-from mms_server.service_loader import load_model
+from mms_server.archives.extract import check, unpack
+from mms_server.inference.model_loader import load_model
+from tests.fixtures import models
+from tests.fixtures.servers import Server
 
 JPEG = "image/jpeg"
 

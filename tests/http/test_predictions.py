@@ -6,9 +6,10 @@ import base64
 import json
 import urllib.parse
 
-import models
 import pytest
-from servers import Server
+
+from tests.fixtures import models
+from tests.fixtures.servers import Server
 
 PAIR = b'{"left": [[1, 2, 3]], "right": [[1, 1, 1]]}'
 JSON = {"Content-Type": "application/json"}

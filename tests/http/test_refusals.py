@@ -7,9 +7,10 @@ import time
 import zlib
 from collections.abc import Iterator
 
-import models
 import pytest
-from servers import Answer, Fields, Server, multipart
+
+from tests.fixtures import models
+from tests.fixtures.servers import Answer, Fields, Server, multipart
 
 JPEG = "image/jpeg"
 FAILED = "Error occurs while inference was executed on server."

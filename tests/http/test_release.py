@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Answer, Server, release_server, until, write_release
 
-from mms_server.liveness import holders
-from mms_server.logs import Log
+from mms_server.core.log_setup import Log
+from mms_server.host.process_liveness import holders
+from tests.fixtures.servers import Answer, Server, release_server, until, write_release
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +169,14 @@ def test_a_broken_model_is_never_ready(
 def test_it_refuses_to_run_without_its_socket(archives: dict[str, Path], tmp_path: Path) -> None:
     release = write_release(tmp_path, archives["pair"])
     for name in (release.id, "pair.00000000"):
-        command = [sys.executable, "-m", "mms_server.worker", name, "--layout-root", str(tmp_path)]
+        command = [
+            sys.executable,
+            "-m",
+            "mms_server.server.release_launcher",
+            name,
+            "--layout-root",
+            str(tmp_path),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 2
         assert "Fix:" in done.stderr

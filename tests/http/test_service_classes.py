@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import models
 import pytest
-import service_models
 from PIL import Image
-from servers import Answer, Server, release_server, standalone, write_release
+
+from tests.fixtures import models, service_models
+from tests.fixtures.servers import Answer, Server, release_server, standalone, write_release
 
 MAKERS = (
     service_models.detector,

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from servers import BIN, Server, standalone, until
+
+from tests.fixtures.servers import BIN, Server, standalone, until
 
 
 def run(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 """Picture functions under their 0.4 names."""
 
-from mms_server.services.image import (
+from mms_server.inference.services.image import (
     color_normalize,
     fixed_crop,
     read,

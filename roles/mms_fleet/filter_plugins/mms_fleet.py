@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 def _decided(act: Callable[[], Any]) -> Any:
     # Imported late: Ansible loads all filters, also where the project is not installed.
-    from mms_server.errors import MMSError  # noqa: PLC0415
+    from mms_server.core.errors import MMSError  # noqa: PLC0415
 
     try:
         return act()
@@ -21,16 +21,16 @@ def _decided(act: Callable[[], Any]) -> Any:
 
 def run(_value: object) -> dict[str, str]:
     """Return who this run is; the value is not looked at."""
-    from mms_server.rollout import controller  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import run_identity  # noqa: PLC0415 - see above
 
-    return asdict(controller.this_run())
+    return asdict(run_identity.this_run())
 
 
 def run_is_gone(lease: Mapping[str, str] | None) -> bool:
     """Return whether the run that holds a lease has ended without giving it back."""
-    from mms_server.rollout import controller  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import run_identity  # noqa: PLC0415 - see above
 
-    return lease is not None and controller.is_gone(lease["controller"], lease["process"])
+    return lease is not None and run_identity.is_gone(lease["controller"], lease["process"])
 
 
 def steps(
@@ -41,7 +41,7 @@ def steps(
     passing: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the steps that a change goes in."""
-    from mms_server.rollout import steps as deciding  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import rollout_batches as deciding  # noqa: PLC0415 - see above
 
     # `-e mms_serial=1,25%` is a text, 50 a number.
     sizes = serial if isinstance(serial, list) else str(serial).split(",")
@@ -53,7 +53,7 @@ def steps(
 
 def step_failure(step: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return why the steps end after this one, or an empty string."""
-    from mms_server.rollout import steps as deciding  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import rollout_batches as deciding  # noqa: PLC0415 - see above
 
     judged = deciding.Step(step["number"], step["of"], tuple(step["hosts"]), step["soaks"])
     errors = {host: str(row.get("error") or "") for host, row in outcomes.items() if row}
@@ -71,7 +71,7 @@ def gate(
     ``looks`` has `past`, `start`, `last` and `now`, each host -> metrics and status; ``suspects``
     are those of the verdict before.
     """
-    from mms_server.rollout import gate as deciding  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import canary_analysis as deciding  # noqa: PLC0415 - see above
 
     def read(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         return {
@@ -91,7 +91,7 @@ def brought_to(
     outcome: Mapping[str, Any] | None, cause: str, published: Mapping[str, Any], restored: Any
 ) -> int:
     """Return the publication that a host was brought to by a run, 0 if to none."""
-    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
 
     return wording.brought_to(outcome or {}, cause, published.get("number"), restored)
 
@@ -104,7 +104,7 @@ def summary(
     restored: Any,
 ) -> dict[str, Any]:
     """Return the result of a run in words."""
-    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
 
     known = {host: row or {} for host, row in outcomes.items()}
     return wording.after_update(
@@ -114,7 +114,7 @@ def summary(
 
 def states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what hosts said of themselves, by their names; `rows` are their variables."""
-    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
 
     found = {}
     for row in rows:
@@ -128,14 +128,14 @@ def states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """Return the table of what each host serves."""
-    from mms_server.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
 
     return wording.fleet_table(list(hosts), states)
 
 
 def drift(hosts: Sequence[str], data: bool) -> Any:  # noqa: FBT001 - filters have no keywords
     """Return what this run found, as data by host or as lines."""
-    from mms_server.rollout import drift as collected  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import drift as collected  # noqa: PLC0415 - see above
 
     found = collected.FOUND.found()
     words = collected.as_data if data else collected.as_lines

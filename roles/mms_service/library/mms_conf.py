@@ -107,8 +107,8 @@ def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, 
         MMSError: the location is malformed, or the archive here is bad.
     """
     # The module must load without the project.
-    from mms_server.archives import check_beside  # noqa: PLC0415
-    from mms_server.errors import ArchiveError, ConfError  # noqa: PLC0415
+    from mms_server.archives.resolver import check_beside  # noqa: PLC0415
+    from mms_server.core.errors import ArchiveError, ConfError  # noqa: PLC0415
 
     try:
         beside = check_beside(model.location, archives)
@@ -168,14 +168,14 @@ def examine(
     Raises:
         MMSError: the file or an archive is wrong.
     """
-    from mms_server import conf as parser  # noqa: PLC0415 - see above
-    from mms_server import conf_of_models  # noqa: PLC0415 - likewise
-    from mms_server.layout import Layout  # noqa: PLC0415 - likewise
-    from mms_server.settings import Settings  # noqa: PLC0415 - likewise
-    from mms_server.wanted import log_of  # noqa: PLC0415 - likewise
+    from mms_server.config import mms_conf as parser  # noqa: PLC0415 - see above
+    from mms_server.config import mms_conf_writer  # noqa: PLC0415 - likewise
+    from mms_server.config.settings import Settings  # noqa: PLC0415 - likewise
+    from mms_server.core.paths import Layout  # noqa: PLC0415 - likewise
+    from mms_server.deploy.desired_state import log_of  # noqa: PLC0415 - likewise
 
     if models:
-        text = conf_of_models.render(models, rest)
+        text = mms_conf_writer.render(models, rest)
         parsed = parser.parse(text, Path("mms_service_models"))
         digest = hashlib.sha256(text.encode()).hexdigest()
     else:
@@ -207,7 +207,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        from mms_server.errors import MMSError  # noqa: PLC0415 - its absence gets a message
+        from mms_server.core.errors import MMSError  # noqa: PLC0415 - its absence gets a message
     except ImportError as error:
         module.fail_json(
             msg=f"The project is not installed where Ansible runs ({error}). "

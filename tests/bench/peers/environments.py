@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 _INSTALL_LIMIT_S: Final = 900.0
 _ORIGINAL: Final = ROOT / "build/compat/original"

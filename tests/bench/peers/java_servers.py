@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mms_server.archive import unpack
+from mms_server.archives.extract import unpack
 from tests.bench.load import OK
 from tests.bench.peers import environments
 from tests.bench.peers.environments import MULTI_MODEL_SERVER, TORCHSERVE
 from tests.bench.peers.peer import APPS, Peer, low_port, request
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 
 @dataclass

@@ -20,7 +20,7 @@ import psutil
 from tests.bench.edge import Programs
 from tests.bench.load import FIRST_CLASS, OK, Target
 from tests.bench.models import ZOO
-from tests.http.servers import multipart
+from tests.fixtures.servers import multipart
 
 APPS: Final = Path(__file__).parent / "apps"
 _READY_LIMIT_S: Final = 180.0

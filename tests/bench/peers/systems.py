@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from mms_server.archive import unpack
+from mms_server.archives.extract import unpack
 from tests.bench.peers import environments
 from tests.bench.peers.environments import LITSERVE
 from tests.bench.peers.java_servers import MultiModelServer, MultiModelServerBatches, TorchServe
 from tests.bench.peers.peer import APPS, Peer
 from tests.compat.record import record
-from tests.http.servers import ROOT
+from tests.fixtures.servers import ROOT
 
 _UNPACK: Final = (
     "import sys; from mms.model_loader import ModelLoader; "

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mms_server.errors import MMSError
+from mms_server.core.errors import MMSError
 from mms_server.fleet import lease
 from mms_server.fleet.lease import Claim, FleetBusyError, LeaseLostError
-from mms_server.fleet.share import Share
+from mms_server.fleet.shared_paths import Share
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VALID_S = 600.0

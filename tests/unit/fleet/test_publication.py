@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mms_server.errors import MMSError
-from mms_server.fleet import contents, publication
-from mms_server.fleet.share import Share
+from mms_server.core.errors import MMSError
+from mms_server.fleet import content_store, publication
+from mms_server.fleet.shared_paths import Share
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONF = "[MMS Arguments]\n--models\na=a.model b=b.model\n"
@@ -83,11 +83,11 @@ def test_samples_come_and_go_with_their_archive(share: Share) -> None:
     samples = share.root.parent / f"{share.root.name}-samples"
     samples.mkdir()
     (samples / "golden.json").write_text("[]")
-    digest = contents.keep(share.contents, samples)
+    digest = content_store.keep(share.contents, samples)
     places = {"a.model": given(share, "a1"), "a.model.golden": digest, "b.model": given(share, "b")}
     publication.publish(share, given(share, CONF), places, "me", NOW)
     assert (share.root / "a.model.golden" / "golden.json").read_text() == "[]"
-    places["a.model.golden"] = contents.NOTHING
+    places["a.model.golden"] = content_store.NOTHING
     done = publication.publish(share, given(share, CONF), places, "me", NOW)
     assert done.changed == ("a.model.golden",)
     assert not (share.root / "a.model.golden").exists()

@@ -37,9 +37,11 @@ def test_what_is_checked_before_anything_is_there_needs_no_more() -> None:
     names = re.findall(r"^([A-Za-z0-9._-]+)==", locked, re.MULTILINE)
     allowed = {CALLED.get(name, name).replace("-", "_") for name in names}
     allowed |= {"mms_server", "_cffi_backend", "_yaml"}
-    assert "mms_server.wanted" in modules
-    assert "mms_server.conf" not in modules, "it is imported from the package"
-    text = GUARD.format(allowed=allowed, root=str(ROOT), modules=[*modules, "mms_server.conf"])
+    assert "mms_server.deploy.desired_state" in modules
+    assert "mms_server.config.mms_conf" not in modules, "it is imported from the package"
+    text = GUARD.format(
+        allowed=allowed, root=str(ROOT), modules=[*modules, "mms_server.config.mms_conf"]
+    )
     done = subprocess.run(
         [sys.executable, "-I", "-c", text], capture_output=True, text=True, timeout=60, check=False
     )

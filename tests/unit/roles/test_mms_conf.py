@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from mms_server import conf, golden
-from mms_server.errors import ConfError, MMSError
-from tests.unit.deciding.fakehost import write_archive
+from mms_server.archives import golden_samples
+from mms_server.config import mms_conf
+from mms_server.core.errors import ConfError, MMSError
+from tests.fixtures.fake_host import write_archive
 from tests.unit.roles.modules import load
 
 module: Any = load("mms_service", "mms_conf")
@@ -54,7 +55,7 @@ def test_samples_beside_an_archive_are_published_with_it(tmp_path: Path) -> None
     with pytest.raises(ConfError, match="holds no golden samples") as caught:
         examine(tmp_path, CONF)
     assert caught.value.line == 3
-    for name, content in golden.encode([golden.Sample(([1],), [2])]).items():
+    for name, content in golden_samples.encode([golden_samples.Sample(([1],), [2])]).items():
         (beside / name).write_bytes(content)
     (model, _other) = examine(tmp_path, CONF)["models"]
     assert model["samples"] == str(beside)
@@ -91,7 +92,7 @@ def test_an_mms_conf_is_made_of_variables(tmp_path: Path) -> None:
     }
     result = module.examine(Path(), tmp_path, SHARED, models, "[Gunicorn Arguments]\n--workers\n2")
     assert [row["name"] for row in result["models"]] == ["a", "b"]
-    parsed = conf.parse(result["text"], Path("x"))
+    parsed = mms_conf.parse(result["text"], Path("x"))
     assert parsed.workers == 2
     assert parsed.model_settings["b"].keep_warm_s == 9
 

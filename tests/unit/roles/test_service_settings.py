@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mms_server import settings
+from mms_server.config import settings
 from tests.unit.roles.modules import ROOT
 from tests.unit.roles.test_roles import options, read
 

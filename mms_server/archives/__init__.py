@@ -1,0 +1,1 @@
+"""``.model`` and ``.mar`` archives: found, downloaded, checked, unpacked into the store."""

@@ -1,0 +1,136 @@
+"""Archives of models, wherever they are, on their way into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mms_server.archives import golden_samples
+from mms_server.archives.content_store import Store
+from mms_server.archives.fetching.downloader import Fetcher
+from mms_server.config import model_uri
+from mms_server.config.model_uri import Location
+from mms_server.config.settings import Settings
+from mms_server.core.errors import ArchiveError
+from mms_server.core.io_timeout import patiently
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a model's archive is: ``path`` on this host's file systems, None if remote."""
+
+    location: Location
+    path: Path | None
+
+    @property
+    def samples(self) -> Path | None:
+        """Return the directory of golden samples beside the archive, if there is one."""
+        if self.path is None:
+            return None
+        beside = self.path.with_name(self.path.name + golden_samples.BESIDE)
+        return beside if patiently(beside.is_dir, beside) else None
+
+    def __str__(self) -> str:
+        """Return the place as messages name it."""
+        return str(self.path or self.location.shown)
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The store, and how what is not on this host gets here."""
+
+    store: Store
+    fetcher: Fetcher
+
+    def take(self, found: Found) -> str:
+        """Put an archive into the store, if its content is not there yet; return its digest.
+
+        Raises:
+            ArchiveError: it is bad, or not what its pin says; nothing is left in the store.
+            FetchError: it could not be fetched.
+        """
+        pin = found.location.pin
+        if pin and self.store.has(pin):
+            return pin
+        if found.path is not None:
+            _check_pin(found, self.store.digest(found.path))
+            digest = self.store.add_archive(found.path)
+            _check_pin(found, digest)
+            return digest
+        digest = self._fetched(found, self.store.add_archive)
+        self.fetcher.discard(found.location)
+        return digest
+
+    def check(self, found: Found) -> str:
+        """Return the digest of an archive after the checks of :meth:`take`; store nothing.
+
+        A remote archive is fetched for that; its file stays for a :meth:`take` that follows.
+
+        Raises:
+            ArchiveError: as for :meth:`take`.
+            FetchError: likewise.
+        """
+        if found.path is not None:
+            digest = self.store.check_archive(found.path)
+            _check_pin(found, digest)
+            return digest
+        return self._fetched(found, self.store.check_archive)
+
+    def _fetched(self, found: Found, look: Callable[[Path], str]) -> str:
+        fetched = self.fetcher.fetch(found.location, self.store.has)
+        if fetched.file is None:
+            return fetched.sha256
+        try:
+            digest = look(fetched.file)
+        except ArchiveError as error:
+            raise ArchiveError(str(found), error.cause, fix=error.fix) from error
+        # What is in the file counts: it may have lain there since an earlier run.
+        _check_pin(found, digest)
+        return digest
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is in a directory for a location: digests are empty for what is not there."""
+
+    found: Found
+    sha256: str = ""
+    samples_sha256: str = ""
+
+
+def check_beside(text: str, directory: Path) -> Beside:
+    """Return the archive of a location if it is in ``directory`` by its base name, once checked.
+
+    Golden samples beside it are checked as well.
+
+    Raises:
+        ArchiveError: the location is malformed, or the archive is bad or not what the pin says.
+    """
+    location = model_uri.parse(text)
+    path = directory / location.name
+    if not location.name or not path.exists():
+        return Beside(Found(location, None))
+    # The store is empty: nothing is taken, and nothing is known to be sound.
+    store = Store(directory / "no-store", Settings().max_archive_bytes)
+    found = Found(location, path)
+    digest = store.check_archive(path)
+    _check_pin(found, digest)
+    samples = store.check_samples(found.samples) if found.samples else ""
+    return Beside(found, digest, samples)
+
+
+def unsafe(found: Found, where: str, digest: str) -> list[str]:
+    """Return what an operator should know of the way an archive came."""
+    if found.path is not None or found.location.scheme != "http" or found.location.pin:
+        return []
+    danger = "anybody on the way can change what plain http brings"
+    return [f"{where}: {danger}: use https, or pin it by adding #sha256={digest}."]
+
+
+def _check_pin(found: Found, digest: str) -> None:
+    pin = found.location.pin
+    if pin and digest != pin:
+        cause = f"its SHA-256 is {digest}, not the pinned {pin}."
+        fix = "find out who changed it; then correct the pin or the archive."
+        raise ArchiveError(str(found), cause, fix=fix)

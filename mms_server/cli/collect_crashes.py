@@ -1,0 +1,70 @@
+"""What systemd runs as root: ``python -m mms_server.crashes RELEASE [--ended]``.
+
+Without ``--ended`` it collects the certificates that a release's masters have left; with it, it
+also certifies the end of the master, which the environment of ``ExecStopPost=`` describes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mms_server.core import process
+from mms_server.core.paths import Layout
+from mms_server.crashes.collector import Collector
+from mms_server.host.cgroup import Cgroup
+
+_RELEASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.[0-9a-f]{8}")
+_JOURNAL_S: Final = 10.0
+_LINES: Final = 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mms_server.crashes", description=__doc__)
+    parser.add_argument("release", type=_release, help="id of the release: <model>.<8 hex>")
+    parser.add_argument("--ended", action="store_true", help="the release's master has ended")
+    parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
+    options = parser.parse_args(argv)
+    collector = Collector(Layout.under(options.layout_root), journal, _report, time.time)
+    try:
+        if options.ended:
+            collector.ended(options.release, os.environ, Cgroup.own())
+        else:
+            collector.collect(options.release)
+    except OSError as error:
+        _report(f"{error.filename or ''}: {error.strerror}. Fix: make room below /var/lib/mms.")
+        return 4
+    return 0
+
+
+def journal(release_id: str) -> tuple[str, ...]:
+    """Return the last lines that a release has logged, none if the journal cannot be read."""
+    unit = f"mms@{release_id}.service"
+    command = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--unit", unit]
+    try:
+        found = process.run([*command, "--lines", str(_LINES)], _JOURNAL_S).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(found.splitlines()[-_LINES:])
+
+
+def _release(text: str) -> str:
+    if not _RELEASE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no release: <model>.<8 hex>")
+    return text
+
+
+def _report(text: str) -> None:
+    print(f"mms_server.crashes: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

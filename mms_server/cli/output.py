@@ -1,0 +1,268 @@
+"""What the commands print: JSON for programs, short text for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple
+from typing import Any
+
+from mms_server.config.backend_names import MXNET
+from mms_server.core.errors import MMSError
+from mms_server.core.formatting import duration, size, table
+from mms_server.deploy.change_report import Outcome
+from mms_server.deploy.operate import ModelStatus
+from mms_server.deploy.prune import Rubbish
+from mms_server.host.generations import Generation
+from mms_server.host.release import Release, model_of
+from mms_server.tuning.tune import Tuned
+from mms_server.tuning.tune import line as tuned_line
+
+_WORDS = {"keep": "keeps", "load": "loads", "replace": "replaces", "unload": "unloads"}
+
+
+def error_json(error: MMSError) -> dict[str, Any]:
+    """Return an error as the commands' JSON."""
+    about = {"cause": error.cause, "fix": error.fix, "where": error.where(), "text": str(error)}
+    return {"error": about}
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """Return the result of plan, apply and rollback."""
+    costs = outcome.forecast
+    return {
+        "changed": outcome.changed,
+        "generation": outcome.generation,
+        "models": [
+            {
+                **asdict(action),
+                "changes": [asdict(row) for row in outcome.changes.get(action.model, ())],
+                "gap_s": outcome.gap_s.get(action.model),
+            }
+            for action in outcome.actions
+        ],
+        "leftovers": list(outcome.leftovers),
+        "keep_warm": dict(outcome.keep_warm),
+        "memory": asdict(costs.memory) if costs else None,
+        "seconds": costs.seconds if costs else 0.0,
+        "gap": list(costs.gap) if costs else [],
+        "evicted": list(costs.evicted) if costs else [],
+        "risks": list(outcome.risks),
+        "before": outcome.before,
+        "after": outcome.after,
+        "warnings": list(outcome.warnings),
+        "plan": outcome_text(outcome, done=False),
+    }
+
+
+def outcome_text(outcome: Outcome, *, done: bool) -> str:
+    """Return the result of plan (not ``done``), or of apply and rollback, in words."""
+    lines = [table([("ACTION", "MODEL", "RELEASE", "NOTE"), *_actions(outcome, done=done)])]
+    lines += [
+        f"{model}: {row.name}: {row.before or 'none'} -> {row.after or 'none'}"
+        for model, rows in outcome.changes.items()
+        for row in rows
+    ]
+    lines += _costs(outcome, done=done)
+    number = outcome.generation
+    if not outcome.changed:
+        lines.append(f"Nothing to do: generation {number} is what is wanted.")
+    elif done:
+        lines.append(f"Done: generation {number} is live.")
+    elif not outcome.refusal:
+        lines.append(f"Nothing was changed; `{outcome.command}` does this.")
+    lines += [f"warning: {text}" for text in outcome.warnings]
+    return "\n".join(lines)
+
+
+def _actions(outcome: Outcome, *, done: bool) -> list[tuple[str, ...]]:
+    cells: list[tuple[str, ...]] = []
+    gap = outcome.forecast.gap if outcome.forecast else ()
+    for row in outcome.actions:
+        change = " -> ".join(name for name in (row.previous, row.release) if name)
+        notes = [f"repairs: {', '.join(row.repairs)}"] if row.repairs else []
+        if row.model in outcome.gap_s:
+            notes.append(f"gap of {outcome.gap_s[row.model]:.1f} s")
+        elif row.release and model_of(row.release) in gap and not done:
+            notes.append("with a gap")
+        release = str(row.release) if row.action == "keep" else change
+        cells.append((_WORDS[row.action], row.model, release, "; ".join(notes)))
+    replaced = {row.previous for row in outcome.actions}
+    for name in outcome.leftovers:
+        seconds = outcome.keep_warm.get(name)
+        if seconds:
+            note = f"stays loaded for {duration(seconds)}"
+            cells.append(("keeps warm", model_of(name), name, note))
+        elif name not in replaced:
+            cells.append(("stops", model_of(name), name, ""))
+    return cells
+
+
+def _costs(outcome: Outcome, *, done: bool) -> list[str]:
+    costs = outcome.forecast
+    if costs is None or done:
+        return []
+    memory = costs.memory
+    levels = f"at most {size(memory.during)} during the change, {size(memory.after)} afterwards"
+    free = f"of {size(memory.total)}, {size(memory.reserve)} stay free"
+    lines = [f"memory: {size(memory.before)} in use, {levels} ({free})"]
+    models = {row.model for row in outcome.actions}
+    for name, needs in costs.starts.items():
+        how = "measured" if needs.measured else "estimated"
+        needed = f"{size(needs.memory_bytes)}, ready in {duration(needs.ready_s)} ({how})"
+        lines.append(f"{'model' if name in models else 'group'} {name}: needs {needed}")
+    lines.append(f"expected: {duration(costs.seconds)}")
+    return lines + [f"risk: {text}" for text in outcome.risks]
+
+
+def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[str, Any]:
+    """Return the result of status."""
+    return {
+        "healthy": bool(rows) and all(row.health.ready for row in rows),
+        "generation": generation.number if generation else None,
+        "made_at": generation.made_at if generation else None,
+        "by": generation.by if generation else None,
+        "conf": generation.conf if generation else None,
+        "restores": generation.restores if generation else None,
+        "models": [
+            {
+                "model": row.model,
+                "release": row.release,
+                "state": row.units.service,
+                "socket_state": row.units.socket,
+                "enabled": row.units.enabled,
+                "master": row.health.master,
+                "workers": row.health.workers,
+                "linked": row.health.linked,
+                "serving": row.health.serving,
+                "ready": row.health.ready,
+                "reason": row.health.reason,
+                "socket": row.socket,
+                "memory_bytes": row.memory_bytes,
+                "up_s": row.up_s,
+                "restarts": row.restarts,
+                "warm": dict(row.warm),
+                "unconfined": row.unconfined,
+                "engine": row.engine,
+                "group": row.group,
+            }
+            for row in rows
+        ],
+    }
+
+
+def tuned_text(tuned: Tuned) -> str:
+    """Return what `mms tune` found as a table, and what is best."""
+    head = "WORKERS BATCH DELAY_MS CONNECTIONS REQUESTS/S P50_MS P99_MS FAILED STABLE"
+    cells: list[tuple[str, ...]] = [tuple(head.split())]
+    for row in tuned.found:
+        candidate, seen = row.candidate, row.window
+        settings = (*astuple(candidate), row.connections)
+        rates = (seen.requests_per_s, seen.p50_ms, seen.p99_ms)
+        stable = "yes" if row.stable else "no"
+        cells.append(
+            (*map(str, settings), *(f"{one:.1f}" for one in rates), str(seen.failed), stable)
+        )
+    best = f"Best for a p99 of {tuned.p99_ms:g} ms: {tuned_line(tuned.best)}."
+    what = "as it serves now" if not tuned.changed else "other settings than it serves with now"
+    lines = [table(cells), f"{best} That is {what}."]
+    if tuned.written:
+        lines.append(f"{tuned.written} says so; `mms apply` or an update makes it serve so.")
+    return "\n".join(lines)
+
+
+def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
+    """Return the result of status as a table."""
+    if generation is None:
+        return "This host has never served a model. `mms apply --conf FILE` starts."
+    head = f"Generation {generation.number}, made {generation.made_at} by {generation.by}"
+    cells = [("MODEL", "RELEASE", "STATE", "READY", "WORKERS", "MEMORY", "UP", "RESTARTS", "WARM")]
+    for row in rows:
+        warm = ", ".join(f"{name} ({duration(left)})" for name, left in row.warm.items())
+        cells.append(
+            (
+                row.model,
+                row.release,
+                row.units.service,
+                "yes" if row.health.ready else "no",
+                str(row.health.workers),
+                "-" if row.memory_bytes is None else size(row.memory_bytes),
+                "-" if row.up_s is None else duration(row.up_s),
+                str(row.restarts),
+                warm or "-",
+            )
+        )
+    lines = [f"{head}{_origin(generation)}", table(cells)]
+    lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
+    lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
+    lines += [f"{row.model} is computed by {row.engine}" for row in rows if row.engine != MXNET]
+    groups = Counter(row.group for row in rows if row.group)
+    lines += [
+        f"group {name}: its {count} models share processes and memory"
+        for name, count in groups.items()
+    ]
+    return "\n".join(lines)
+
+
+def _origin(generation: Generation) -> str:
+    if generation.restores is not None:
+        return f", back to generation {generation.restores}"
+    return f" from {generation.conf}"
+
+
+def releases_json(
+    kept: list[Generation],
+    on_disk: list[tuple[str, Release | None]],
+    warm: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the result of releases; ``on_disk`` holds their ids and what is known of them."""
+    rows = []
+    for name, release in on_disk:
+        parts = release.parts if release else {}
+        numbers = [g.number for g in kept if name in g.models.values()]
+        live = bool(kept) and name in kept[0].models.values()
+        rows.append(
+            {
+                "release": name,
+                "archives": {model: part.archive_sha256 for model, part in parts.items()},
+                "generations": numbers,
+                "live": live,
+                "warm_s": warm.get(name),
+            }
+        )
+    return {"generations": [asdict(g) for g in kept], "releases": rows}
+
+
+def releases_text(answer: dict[str, Any]) -> str:
+    """Return the result of releases as two tables."""
+    if not answer["releases"]:
+        return "There are no releases on this host."
+    rows = [("GENERATION", "MADE", "BY", "FROM", "RELEASES")]
+    for made in answer["generations"]:
+        back = made["restores"]
+        origin = made["conf"] if back is None else f"generation {back}"
+        names = ", ".join(made["models"].values())
+        rows.append((str(made["number"]), made["made_at"], made["by"], origin, names))
+    cells = [("RELEASE", "STATE", "GENERATIONS", "ARCHIVE")]
+    for row in answer["releases"]:
+        numbers = ", ".join(str(number) for number in row["generations"])
+        warm = row["warm_s"]
+        state = (
+            "live" if row["live"] else "kept" if warm is None else f"warm, {duration(warm)} left"
+        )
+        archives = ", ".join(digest[:12] for digest in dict.fromkeys(row["archives"].values()))
+        cells.append((row["release"], state, numbers, archives or "unknown"))
+    return f"{table(rows)}\n\n{table(cells)}"
+
+
+def gc_text(ended: Sequence[str], found: Rubbish, *, done: bool) -> str:
+    """Return what was removed, or would be, in words."""
+    cells = [("end", name) for name in ended]
+    cells += [("generation", str(number)) for number in found.generations]
+    cells += [("release", name) for name in found.releases]
+    cells += [("store entry", name[:12]) for name in found.entries]
+    cells += [("download", name) for name in found.downloads]
+    if not cells:
+        return "Nothing to do: all that is here is needed."
+    words = "Removed" if done else "Nothing was changed; `mms gc` removes"
+    return f"{table(cells)}\n{words} {size(found.size_bytes)}."

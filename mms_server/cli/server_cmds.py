@@ -1,0 +1,112 @@
+"""What the words of ``mxnet-model-server`` do on a host and print (contract, section 4)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from mms_server.cli import main
+from mms_server.config import settings
+from mms_server.core.errors import MMSError
+from mms_server.core.paths import Layout
+from mms_server.deploy import service_control
+from mms_server.deploy.host_context import Host
+from mms_server.deploy.service_control import State
+from mms_server.host.systemd import Systemd
+
+_FAILED: Final = 1
+
+
+def control(
+    word: str,
+    conf: Path | None,
+    *,
+    make_host: Callable[[], Host] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Do what the word says; return the exit code: 0 or 1, for ``status`` see :class:`State`.
+
+    ``conf`` is None for the file in use.
+    """
+    unknown = State.UNKNOWN if word == "status" else _FAILED
+    # Workers and the control application have other users, and read what is written here.
+    os.umask(0o022)
+    try:
+        return _ACTS[word]((make_host or _this_host)(), conf, environ)
+    except MMSError as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"ERROR: {place}{error.strerror or error}. Fix: run it as root.\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("ERROR: interrupted; what was begun was put back.\n")
+        return 130
+    return int(unknown)
+
+
+def _start(host: Host, conf: Path | None, environ: Mapping[str, str]) -> int:
+    found = service_control.condition(host)
+    if found.state is State.RUNNING:
+        sys.stderr.write(
+            f"[{host.now():%a %b %d %H:%M:%S %Z %Y}] : mxnet-model-server : Process is already "
+            f"running with PID {found.pid}, run mxnet-model-server stop or mxnet-model-server "
+            "restart --mms-config=/path/to/config\n"
+        )
+        return _FAILED
+    return _serve(host, conf, environ, service_control.serve)
+
+
+def _restart(host: Host, conf: Path | None, environ: Mapping[str, str]) -> int:
+    return _serve(host, conf, environ, service_control.restart)
+
+
+def _serve(host: Host, conf: Path | None, environ: Mapping[str, str], act: _Serve) -> int:
+    file = conf or service_control.default_conf(host, main.DEFAULT_CONF)
+    sys.stdout.write(f"INFO: Reading file {file}\n")
+    sys.stdout.flush()
+    if not file.is_file() or not file.stat().st_size:
+        sys.stderr.write(f"ERROR: No configuration file given... {file}\n")
+        return _FAILED
+    for warning in act(host, file, environ):
+        sys.stderr.write(f"WARNING: {warning}\n")
+    sys.stdout.write("INFO: Service started successfully.\n")
+    return 0
+
+
+def _stop(host: Host, _conf: Path | None, _environ: Mapping[str, str]) -> int:
+    sys.stdout.write("Stopping MMS\n")
+    sys.stdout.flush()
+    service_control.stop(host)
+    return 0
+
+
+def _status(host: Host, _conf: Path | None, _environ: Mapping[str, str]) -> int:
+    found = service_control.condition(host)
+    lines = [f"mxnet-model-server is {found.state.name.lower()}"]
+    lines += [f"nginx: {f'process {found.pid}' if found.pid else 'stopped'}"]
+    lines += [f"{name}: {'stopped' if name in found.missing else 'up'}" for name in found.models]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(found.state)
+
+
+def _this_host() -> Host:
+    layout = Layout()
+    values = settings.read(layout.etc / settings.FILE_NAME)
+    return Host(layout, values, Systemd(), main.who(), _report)
+
+
+def _report(text: str) -> None:
+    sys.stderr.write(f"INFO: {text}\n")
+    sys.stderr.flush()
+
+
+_Serve = Callable[[Host, Path, Mapping[str, str]], tuple[str, ...]]
+_ACTS: Final[Mapping[str, Callable[[Host, Path | None, Mapping[str, str]], int]]] = {
+    "start": _start,
+    "stop": _stop,
+    "restart": _restart,
+    "status": _status,
+}

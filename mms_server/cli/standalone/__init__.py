@@ -1,0 +1,1 @@
+"""``mxnet-model-server --models``: several models on one port, without systemd or nginx."""

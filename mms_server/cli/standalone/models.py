@@ -1,0 +1,67 @@
+"""Models for the standalone server: unpacked into a directory of its own, or used in place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from mms_server.archives.content_store import Store
+from mms_server.archives.fetching.downloader import Fetcher, Limits
+from mms_server.archives.locator import path_of
+from mms_server.archives.resolver import Archives, Found, unsafe
+from mms_server.config import model_uri
+from mms_server.config.model_uri import Location
+from mms_server.config.settings import Settings
+from mms_server.config.url_policy import PUBLIC, Rules
+from mms_server.core.errors import ArchiveError
+
+
+class ModelDirectories:
+    """Archives, below ``scratch``, for as long as the server runs."""
+
+    def __init__(self, scratch: Path, report: Callable[[str], None]) -> None:
+        self._scratch = scratch
+        self._report = report
+        self._settings: Final = Settings()
+        self._store = Store(scratch / "store", self._settings.max_archive_bytes)
+
+    def take(self, locations_by_name: Mapping[str, str]) -> dict[str, Path]:
+        """Return endpoint name -> directory of the unpacked archive.
+
+        Raises:
+            ArchiveError: a location is malformed or leads nowhere, or its archive is bad.
+            FetchError: a remote archive could not be fetched.
+        """
+        return {name: self._directory(name, text) for name, text in locations_by_name.items()}
+
+    def remove(self) -> None:
+        """Remove what was unpacked; entries of a store are read-only."""
+        self._store.remove_all_but(())
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _directory(self, name: str, text: str) -> Path:
+        location = model_uri.parse(text)
+        found = Found(location, path_of(location, Path.cwd()))
+        if found.path is not None and found.path.is_dir() and not location.pin:
+            # The unpacked form is used in place (contract, section 8.5).
+            return found.path
+        digest = Archives(self._store, self._fetcher(location)).take(found)
+        for warning in unsafe(found, f"warning: model {name}", digest):
+            self._report(warning)
+        return self._store.entry(digest)
+
+    def _fetcher(self, location: Location) -> Fetcher:
+        # Who types a location means its host, also one in an own network.
+        words = [PUBLIC]
+        if location.scheme in ("http", "https"):
+            words.append(urlsplit(location.text).netloc.rpartition("@")[2])
+        try:
+            rules = Rules(words)
+        except ValueError as error:
+            fix = "write http(s)://host/path."
+            raise ArchiveError(location.shown, f"{error}.", fix=fix) from error
+        limits = Limits(self._settings.max_archive_bytes, self._settings.fetch_timeout_s)
+        return Fetcher(self._scratch / "fetched", rules, limits, self._report)

@@ -1,0 +1,1 @@
+"""Errors, paths on a host, and small tools that every other package uses."""

@@ -1,0 +1,137 @@
+"""The last deaths of a release, and the requests that it refuses because of them.
+
+One small file in the release's directory, written by its master: workers read it when its epoch
+changes, the control application when a client's request has failed. A digest that was in flight at
+one death is *suspect*, at two it is *refused*, unless it was answered in between. The file outlives
+a restart of the release, not the release.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mms_server.crashes.report import ID, Cause, Certificate
+from mms_server.host.instance_files import read_bounded, write_whole
+
+KEPT: Final = 16
+"""Deaths that stay in the file: a client is told of its own within a second or so."""
+
+MAX_DIGESTS: Final = 256
+"""Digests that are remembered; the oldest go first."""
+
+MAX_BYTES: Final = 256 * 1024
+_SIGNAL: Final = re.compile(r"SIG[A-Z0-9]{1,12}|signal [0-9]{1,3}|")
+_REFUSED_FROM: Final = 2
+# A worker that was ended from outside, or whose request was only slow, says nothing of the request.
+_BLAMES: Final = frozenset({Cause.MEMORY, Cause.HANG, Cause.SIGNAL, Cause.EXIT})
+
+
+@dataclass(frozen=True)
+class Death:
+    """What the file keeps of a certificate; ``at`` is in ISO 8601."""
+
+    id: str
+    at: str
+    cause: str
+    signal: str
+    request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The file's content; ``digests`` maps each to the certificates of its deaths.
+
+    ``paused_until`` is when workers are started again, in seconds since the epoch, 0 if they are.
+    ``ooms`` is how many ends for want of memory the kernel had counted, all of which are certified.
+    """
+
+    deaths: tuple[Death, ...] = ()
+    digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    paused_until: float = 0.0
+    ooms: int = 0
+
+    def suspects(self, digest: str) -> bool:
+        """Return whether a process has died on it."""
+        return bool(self.digests.get(digest))
+
+    def refuses(self, digest: str) -> str:
+        """Return the certificate for whose sake it is refused, an empty text if it is not."""
+        found = self.digests.get(digest, ())
+        return found[-1] if len(found) >= _REFUSED_FROM else ""
+
+    def of_request(self, request_id: str) -> str:
+        """Return the newest certificate that names a request, an empty text if none does."""
+        for death in reversed(self.deaths):
+            if request_id in death.request_ids:
+                return death.id
+        return ""
+
+    def without(self, digests: Collection[str]) -> Recent:
+        """Return what is known when these digests are no suspects any more."""
+        kept = {key: ids for key, ids in self.digests.items() if key not in digests}
+        return replace(self, digests=kept)
+
+    def after(self, certificate: Certificate) -> Recent:
+        """Return what is known after one more death."""
+        ids = tuple(row.id for row in certificate.requests)
+        death = Death(certificate.id, certificate.at, certificate.cause, certificate.signal, ids)
+        digests = dict(self.digests)
+        if certificate.cause in _BLAMES:
+            # Once, also if several in flight had the same input: it is one death.
+            for digest in dict.fromkeys(row.digest for row in certificate.requests if row.digest):
+                # The newest last: of an ordered mapping, the first go first.
+                known = digests.pop(digest, ())
+                digests[digest] = (*known, certificate.id)[-_REFUSED_FROM:]
+        kept = dict(list(digests.items())[-MAX_DIGESTS:])
+        return replace(self, deaths=(*self.deaths, death)[-KEPT:], digests=kept)
+
+
+def write(path: Path, recent: Recent) -> None:
+    """Write the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    about = {
+        "deaths": [vars(death) for death in recent.deaths],
+        "digests": recent.digests,
+        "paused_until": recent.paused_until,
+        "ooms": recent.ooms,
+    }
+    write_whole(path, json.dumps(about).encode())
+
+
+def read(path: Path) -> Recent:
+    """Return the file's content; an empty one if there is none, or it is not one of ours."""
+    data = read_bounded(path, MAX_BYTES)
+    try:
+        return _parse(json.loads(data)) if data else Recent()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Recent()
+
+
+def _parse(found: Any) -> Recent:
+    deaths = tuple(_death(row) for row in found["deaths"])
+    digests = {str(key): tuple(str(one) for one in ids) for key, ids in found["digests"].items()}
+    return Recent(deaths[-KEPT:], digests, float(found["paused_until"]), int(found["ooms"]))
+
+
+def _death(row: Any) -> Death:
+    """Return a death; its words are shown to clients, and a model's code may have written them."""
+    ids = tuple(str(one) for one in row["request_ids"])
+    death = Death(
+        _matching(row["id"], ID), str(row["at"]), Cause(row["cause"]), str(row["signal"]), ids
+    )
+    _matching(death.signal, _SIGNAL)
+    return death
+
+
+def _matching(text: Any, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(str(text)):
+        raise ValueError(text)
+    return str(text)

@@ -1,0 +1,104 @@
+"""``mms why``: the certificates about a model, a release, a request or of an id, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mms_server.core.errors import MMSError
+from mms_server.core.paths import Layout
+from mms_server.crashes.report import Cause, Certificate, RecordError
+from mms_server.host import generations
+from mms_server.host.release import model_of
+
+_SHOWN: Final = 5
+_INDENT: Final = "\n            "
+_MIB: Final = 1024 * 1024
+_WORDS: Final = {
+    Cause.MEMORY: "the kernel ended it: the release's memory was out",
+    Cause.HANG: "it showed no life for the time limit of the watchdog, and was ended",
+    Cause.TIMEOUT: "what it did took longer than its time limit, and it was replaced",
+    Cause.SIGNAL: "a signal ended it",
+    Cause.EXIT: "its code ended it",
+    Cause.STOP: "it was told to stop and did not, and was ended",
+}
+
+
+def find(layout: Layout, name: str) -> list[Certificate]:
+    """Return the certificates about ``name``, the newest first; of a model also those of its group.
+
+    Raises:
+        OSError: they may not be read.
+    """
+    found = [row for file in _files(layout.deaths) if (row := _read(file)) is not None]
+    # A death of a group's process is one of each of its models.
+    meant = {name, _release_name(layout, name)} - {""}
+    about = [row for row in found if meant & _names(row)]
+    return sorted(about, key=lambda row: (row.at, row.id), reverse=True)
+
+
+def _release_name(layout: Layout, model: str) -> str:
+    """Return the name of the release that serves a model, empty if that is not known."""
+    try:
+        generation = generations.newest(layout)
+    except MMSError:
+        # Why something died is asked when much else is broken.
+        return ""
+    served = generation.models if generation else {}
+    return model_of(served.get(model, ""))
+
+
+def text(name: str, found: Sequence[Certificate]) -> str:
+    """Return the certificates in words; of many, the newest few."""
+    if not found:
+        return f"No process died under the name {name}, as far as this host remembers."
+    parts = [_one(row) for row in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        parts.append(f"{len(found) - _SHOWN} older ones: `mms why {name} --json` has them all.")
+    return "\n\n".join(parts)
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.glob("death-*.json"))
+    except FileNotFoundError:
+        return []
+
+
+def _read(file: Path) -> Certificate | None:
+    try:
+        return Certificate.from_json(file.read_bytes())
+    except (FileNotFoundError, RecordError):
+        return None
+
+
+def _names(row: Certificate) -> set[str]:
+    return {row.id, row.release, row.model, *(request.id for request in row.requests)}
+
+
+def _one(row: Certificate) -> str:
+    how = row.signal or (f"exit code {row.exit_code}" if row.exit_code is not None else "")
+    why = _WORDS.get(Cause(row.cause), "")
+    lines = [
+        f"{row.id}  {row.at}",
+        f"  process   {row.role} {row.pid or ''} of {row.release}, after {row.lived_s:g} s",
+        f"  cause     {row.cause}: {why}{f' ({how})' if how else ''}",
+    ]
+    for request in row.requests:
+        what = f"{request.id or 'without an id'}, computed for {request.seconds:g} s"
+        lines.append(f"  request   {what}; SHA-256 of its input {request.digest}")
+    memory = f"  memory    {row.peak_bytes / _MIB:.0f} MiB at most"
+    begun = f", {row.resident_bytes / _MIB:.0f} MiB when the request began"
+    lines.append(memory + (begun if row.resident_bytes else ""))
+    if row.refused:
+        where = f"its body is {row.replay}" if row.replay else "its body was too large to keep"
+        lines.append(f"  refused   this input gets 422 from now on; {where}")
+    lines += _block("log", row.log) + _block("stack", row.stack.splitlines())
+    return "\n".join(lines)
+
+
+def _block(title: str, rows: Sequence[str]) -> list[str]:
+    # A terminal must not obey what a model has printed.
+    clean = ["".join(char if char.isprintable() else "?" for char in row) for row in rows]
+    return [f"  {title:10}{_INDENT.join(clean)}"] if clean else []

@@ -1,0 +1,180 @@
+"""The master's part: certify each unexpected end of a worker, and judge its request."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mms_server.crashes import crash_history as recent_file
+from mms_server.crashes.in_flight_log import Flights, Trace
+from mms_server.crashes.report import MAX_STACK, Cause, Certificate, Request, Role, moment, new_id
+from mms_server.host.cgroup import Cgroup
+from mms_server.host.instance_files import Places, read_bounded, write_whole
+from mms_server.host.release import model_of
+
+_MAX_WAITING = 64
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended: ``status`` as ``wait`` gives it, ``slot`` of the worker.
+
+    ``aborted``: the master ended it because its heartbeat had stopped. ``stopping``: it was told to
+    end, and had to be killed in the end.
+    """
+
+    pid: int
+    slot: int
+    status: int
+    peak_bytes: int
+    lived_s: float
+    aborted: bool = False
+    stopping: bool = False
+
+
+class Registrar:
+    """Writes the certificates of one release's workers; lives in the master."""
+
+    def __init__(
+        self,
+        places: Places,
+        release_id: str,
+        flights: Flights,
+        cgroup: Cgroup,
+        clock: Callable[[], float],
+    ) -> None:
+        self._places = places
+        self._release = release_id
+        self._flights = flights
+        self._cgroup = cgroup
+        self._clock = clock
+        known = recent_file.read(places.recent)
+        self._recent = replace(known, paused_until=0.0, ooms=cgroup.oom_kills())
+        self._publish()
+
+    def died(self, end: End) -> Certificate | None:
+        """Return the certificate of a worker that has ended, None if it ended as it should."""
+        trace = self._flights.take(end.slot)
+        cause = self._cause(end, trace)
+        if cause is None:
+            return None
+        certificate = self._certificate(end, trace, cause)
+        self._recent = self._recent.without(self._acquitted()).after(certificate)
+        digests = [flight.digest for flight in trace.flights if flight.digest]
+        refused = [one for one in digests if self._recent.refuses(one) == certificate.id]
+        if refused:
+            # Which is one: what a process has died on before is computed by itself.
+            certificate = replace(certificate, refused=refused[0])
+        self._publish()
+        self._hand_over(certificate)
+        _log.error("%s", _words(certificate))
+        return certificate
+
+    def _acquitted(self) -> set[str]:
+        """Take the suspects that workers have answered since the last death."""
+        found: set[str] = set()
+        try:
+            for path in self._places.answered.iterdir():
+                found.add(path.name)
+                path.unlink()
+        except OSError as error:
+            _log.warning("who was answered cannot be read: %s", error)
+        return found
+
+    def pause_until(self, time: float) -> None:
+        """Let all know until when no worker is started, in seconds since the epoch; 0 for now."""
+        if self._recent.paused_until != time:
+            self._recent = replace(self._recent, paused_until=time)
+            self._publish()
+
+    def _cause(self, end: End, trace: Trace) -> Cause | None:
+        killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
+        code = os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None
+        cause: Cause | None = Cause.SIGNAL if killed else Cause.EXIT
+        if killed == signal.SIGKILL and self._cgroup.oom_kills() > self._recent.ooms:
+            self._recent = replace(self._recent, ooms=self._recent.ooms + 1)
+            cause = Cause.MEMORY
+        elif end.aborted:
+            cause = Cause.HANG
+        elif trace.stuck:
+            cause = Cause.TIMEOUT
+        elif end.stopping and killed == signal.SIGKILL:
+            cause = Cause.STOP
+        elif trace.ended and (code == 0 or killed == signal.SIGTERM):
+            cause = None
+        elif killed == signal.SIGTERM and end.lived_s < 1:
+            # It was told to end before it could know how to.
+            cause = None
+        return cause
+
+    def _certificate(self, end: End, trace: Trace, cause: Cause) -> Certificate:
+        now = self._clock()
+        killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
+        requests = tuple(
+            Request(flight.request_id, flight.digest, round(max(now - flight.started, 0), 3))
+            for flight in trace.flights
+        )
+        return Certificate(
+            id=new_id(now),
+            at=moment(now),
+            release=self._release,
+            model=model_of(self._release),
+            role=Role.WORKER,
+            pid=end.pid,
+            cause=cause,
+            signal=signal_name(killed),
+            exit_code=os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None,
+            peak_bytes=end.peak_bytes,
+            resident_bytes=max((flight.resident_bytes for flight in trace.flights), default=0),
+            lived_s=round(end.lived_s, 3),
+            requests=requests,
+            stack=stack_of(self._places, str(end.slot)),
+        )
+
+    def _publish(self) -> None:
+        try:
+            recent_file.write(self._places.recent, self._recent)
+        except OSError as error:
+            _log.error("the release's last deaths cannot be written: %s", error)
+        self._flights.next_epoch()
+
+    def _hand_over(self, certificate: Certificate) -> None:
+        """Leave the record for root; without one who collects, not for ever more of them."""
+        try:
+            waiting = sum(1 for _ in self._places.deaths.iterdir())
+            if waiting < _MAX_WAITING:
+                record = self._places.directory / f"{certificate.id}.json"
+                write_whole(record, certificate.to_json().encode())
+                record.replace(self._places.deaths / record.name)
+            else:
+                _log.error("%s is not kept: %d records wait", certificate.id, waiting)
+        except OSError as error:
+            _log.error("%s is not kept: %s", certificate.id, error)
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, an empty text for 0."""
+    try:
+        return signal.Signals(number).name if number else ""
+    except ValueError:
+        return f"signal {number}"
+
+
+def stack_of(places: Places, name: str) -> str:
+    """Return what faulthandler wrote of a process, an empty text if nothing."""
+    return read_bounded(places.stack(name), MAX_STACK).decode("utf-8", "replace")
+
+
+def _words(certificate: Certificate) -> str:
+    how = certificate.signal or f"exit code {certificate.exit_code}"
+    which = ", ".join(row.id for row in certificate.requests)
+    during = f" during request {which}" if which else ""
+    return (
+        f"worker {certificate.pid} died{during}: {certificate.cause}, {how}; "
+        f"`mms why {certificate.id}` tells more"
+    )

@@ -1,0 +1,94 @@
+"""How the starts of a release's master ended, and how long the next one waits for that.
+
+systemd 252 starts a service that fails again after the same time for ever. So who becomes the
+master counts here how often those before it failed, and waits first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from mms_server.crashes.backoff import wait_s
+from mms_server.host.instance_files import read_bounded, write_whole
+
+FORGET_S: Final = 600.0
+"""Failures older than this are forgotten: their cause may be gone."""
+
+STEADY_S: Final = 60.0
+"""A master that was ready for so long was a good one, however it ended."""
+
+_MAX_BYTES: Final = 4096
+
+
+@dataclass(frozen=True)
+class Starts:
+    """What the file says; times are in seconds since the epoch, 0 for never.
+
+    ``failures`` counts starts in a row that ended early and unasked; ``begun`` is the last start,
+    ``ready`` when it was ready, ``ended`` when it ended as it was told to; ``next`` is when one
+    that waits goes on.
+    """
+
+    failures: int = 0
+    begun: float = 0.0
+    ready: float = 0.0
+    ended: float = 0.0
+    next: float = 0.0
+
+    def again(self, now: float) -> Starts:
+        """Return the file for a start at ``now``; ``next`` says how long it has to wait."""
+        failures = self._failures(now)
+        wait = wait_s(failures - 1, 1.0) if failures else 0.0
+        return Starts(failures, now, next=now + wait)
+
+    def unasked(self) -> bool:
+        """Return whether the last start ended without having been told to."""
+        return bool(self.begun) and not self.ended
+
+    def _failures(self, now: float) -> int:
+        if not self.unasked() or not 0 <= now - self.begun <= FORGET_S:
+            return 0
+        # How long it lived is not known if it was killed; when it was started again is.
+        steady = self.ready and now - self.ready >= STEADY_S
+        return 1 if steady else self.failures + 1
+
+
+def read(path: Path) -> Starts:
+    """Return the file's content; an empty one if there is none, or it is not one of ours."""
+    try:
+        found = json.loads(read_bounded(path, _MAX_BYTES) or b"{}")
+        failures = int(found.pop("failures", 0))
+        return Starts(failures, **{name: float(value) for name, value in found.items()})
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return Starts()
+
+
+def write(path: Path, starts: Starts) -> None:
+    """Write the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(path, json.dumps(vars(starts)).encode())
+
+
+def note_ready(path: Path) -> None:
+    """Note that the master is ready.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write(path, replace(read(path), ready=time.time()))
+
+
+def note_end(path: Path) -> None:
+    """Note that the master ends as it was told to.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write(path, replace(read(path), ended=time.time()))

@@ -1,0 +1,1 @@
+"""Plan and apply: what a host should serve, what it serves, and the change between the two."""

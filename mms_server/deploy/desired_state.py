@@ -1,0 +1,253 @@
+"""What a host should serve: ``mms.conf``, its archives and the settings, made into releases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mms_server.archives.content_store import Content, Store
+from mms_server.archives.locator import locate, locate_service
+from mms_server.archives.resolver import Archives, Found, unsafe
+from mms_server.config import backend_names, cpu_count, devices
+from mms_server.config.mms_args import METRICS
+from mms_server.config.mms_conf import MmsConf, ModelSpec
+from mms_server.config.model_settings import DEFAULT_BATCH, DEFAULT_QUEUE, ModelSettings
+from mms_server.config.settings import Settings
+from mms_server.core import log_setup
+from mms_server.core.errors import ArchiveError, ConfError, FetchError, MMSError
+from mms_server.core.log_setup import Log
+from mms_server.deploy import release_groups
+from mms_server.host.release import Release
+
+Report = Callable[[str], None]
+_LOG_FILE = "mms_app.log"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
+
+    Models of a group have one release. ``metrics_write_to`` is where 0.4's metrics go. By endpoint
+    name: ``contents`` is what is known of the archives, ``keep_warm_s`` (by group, too) how long
+    the release that is replaced stays loaded.
+    ``restores`` is the generation that is gone back to.
+    """
+
+    conf: Path
+    releases: Mapping[str, Release]
+    host: str
+    port: int
+    warnings: tuple[str, ...] = ()
+    metrics_write_to: str = METRICS[0]
+    contents: Mapping[str, Content] = field(default_factory=dict)
+    keep_warm_s: Mapping[str, int] = field(default_factory=dict)
+    restores: int | None = None
+
+    def ids(self) -> dict[str, str]:
+        """Return endpoint name -> release id."""
+        return {model: release.id for model, release in self.releases.items()}
+
+    @property
+    def named(self) -> dict[str, Release]:
+        """Return each release once, by its own name: that of its model, or of its group."""
+        return {release.model: release for release in self.releases.values()}
+
+    def archive_bytes(self, release: Release) -> int:
+        """Return the bytes of a release's unpacked archives."""
+        return sum(self.contents[model].size_bytes for model in release.parts)
+
+
+def resolve(
+    conf: MmsConf,
+    settings: Settings,
+    archives: Archives,
+    report: Report,
+    *,
+    log_root: Path,
+    take: bool,
+    count_gpus: devices.Count = devices.count_gpus,
+) -> Wanted:
+    """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
+
+    Raises:
+        ConfError: an archive is missing or bad, or there are too few GPUs; names the line.
+        FetchError: a remote archive could not be fetched; names the line.
+        MMSError: the runtime is not there.
+    """
+    log, warnings = log_of(conf, settings, log_root)
+    service = _service(conf, archives.store, take=take)
+    runtime = _runtime(settings)
+    device = devices.choose(conf, runtime / "bin/python", count_gpus)
+    releases: dict[str, Release] = {}
+    contents: dict[str, Content] = {}
+    for spec in conf.models:
+        own = conf.model_settings.get(spec.name, ModelSettings())
+        found = locate(conf, spec)
+        report(f"model {spec.name}: {'take' if take else 'check'} {found}")
+        with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
+            digest = archives.take(found) if take else archives.check(found)
+        warnings += unsafe(found, f"{conf.file}:{spec.line}: model {spec.name}", digest)
+        releases[spec.name] = Release(
+            model=spec.name,
+            archive_sha256=digest,
+            workers=own.workers or conf.workers or settings.workers or cpu_count.of_this_host(),
+            runtime=str(runtime),
+            environment=dict(conf.environment),
+            gunicorn_args=tuple(word for row in conf.gunicorn for word in row.argv()),
+            service=service,
+            gpu=device.gpu,
+            num_gpu=device.num_gpu,
+            predict_timeout_s=settings.predict_timeout_s,
+            max_body_bytes=settings.max_body_bytes,
+            max_pixels=settings.max_pixels,
+            log=log,
+            confinement=own.confinement(),
+            golden=_samples(conf, spec, found, archives.store, take=take),
+            watchdog_s=settings.watchdog_s,
+            worker_memory_max_bytes=settings.worker_memory_max_bytes,
+            request_timeout_ms=own.request_timeout_ms or 0,
+            max_batch_size=own.max_batch_size or DEFAULT_BATCH,
+            max_batch_delay_ms=own.max_batch_delay_ms or 0,
+            max_queue=own.max_queue or DEFAULT_QUEUE,
+            engine=own.engine or backend_names.MXNET,
+            engine_tolerance=own.tolerance(),
+        )
+        contents[spec.name] = archives.store.content(digest)
+        _check_engine(conf, spec, releases[spec.name], contents[spec.name])
+    return Wanted(
+        conf.file,
+        release_groups.joined(releases, _groups(conf, device)),
+        conf.host,
+        conf.port,
+        (*conf.warnings, *warnings, *device.warnings),
+        conf.metrics_write_to,
+        contents,
+        keep_warm_of(conf, settings),
+    )
+
+
+def _groups(conf: MmsConf, device: devices.Devices) -> dict[str, str]:
+    """Return model -> group.
+
+    Raises:
+        ConfError: a model of a group would compute on a GPU; names its line.
+    """
+    found: dict[str, str] = {}
+    for spec in conf.models:
+        group = conf.model_settings.get(spec.name, ModelSettings()).group
+        if group and (device.gpu is not None or device.num_gpu):
+            cause = f"model {spec.name}: models of a group ({group}) compute on the processor."
+            fix = f"remove {spec.name}.group, or --gpu and --num-gpu."
+            raise ConfError(conf.file, spec.line, cause, fix=fix)
+        if group:
+            found[spec.name] = group
+    return found
+
+
+def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Content) -> None:
+    """Refuse an engine that could not compute here, or could not be calibrated.
+
+    Raises:
+        ConfError: so it is; names the model's line.
+    """
+    what = f"model {spec.name}: engine={release.engine}"
+    if release.engine != backend_names.MXNET and release.on_gpu:
+        cause = f"{what} computes on the processor, but the model gets a GPU (--gpu, --num-gpu)."
+        fix = f"remove {spec.name}.engine, or --gpu and --num-gpu."
+        raise ConfError(conf.file, spec.line, cause, fix=fix)
+    if release.engine == backend_names.INT8 and not (release.golden or content.golden):
+        cause = f"{what} is calibrated with golden samples, and there are none."
+        fix = "export the model with --sample, or put samples beside the archive."
+        raise ConfError(conf.file, spec.line, cause, fix=fix)
+
+
+def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
+    """Return by model, and by group, how many seconds a release that it replaces stays loaded."""
+    own = dict.fromkeys((spec.name for spec in conf.models), settings.keep_warm_s)
+    for model, row in conf.model_settings.items():
+        for name in filter(None, (model, row.group)):
+            own[name] = settings.keep_warm_s if row.keep_warm_s is None else row.keep_warm_s
+    return own
+
+
+def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:
+    """Return where the releases log to, and warnings (contract, section 12).
+
+    A file's path counts from ``root``. One that is elsewhere is moved there, since units can write
+    nowhere else: a release's code comes from elsewhere.
+    """
+    level = conf.arguments.get("--log-level", (log_setup.DEFAULT_LEVEL, 0))[0].upper()
+    if "--log-file" not in conf.arguments:
+        return Log(level), []
+    text, line = conf.arguments["--log-file"]
+    file, warnings = Path(os.path.normpath(root / text)), list[str]()
+    if root not in file.parents:
+        file = root / (file.name or _LOG_FILE)
+        warnings = [f"{conf.file}:{line}: --log-file {text} is not below {root}: it is {file}."]
+    turns = conf.arguments.get("--log-rotation-time", (log_setup.DEFAULT_ROTATION, 0))[0]
+    return Log(level, str(file), turns, settings.log_files_kept), warnings
+
+
+def check(
+    conf: MmsConf, archives: Archives, beside: Path | None
+) -> Iterator[tuple[str, Found, str]]:
+    """Yield model, place and digest of each archive after checking it; nothing is stored.
+
+    ``beside`` is a directory that is looked in first.
+
+    Raises:
+        ConfError: an archive or the service file is missing or bad; names the line.
+        FetchError: a remote archive could not be fetched; names the line.
+    """
+    locate_service(conf, beside)
+    for spec in conf.models:
+        found = locate(conf, spec, beside)
+        with _at_line(conf, spec.line, f"model {spec.name}: archive {found}"):
+            digest = archives.check(found)
+        _samples(conf, spec, found, archives.store, take=False)
+        yield spec.name, found, digest
+
+
+def _samples(conf: MmsConf, spec: ModelSpec, found: Found, store: Store, *, take: bool) -> str:
+    """Return the store's entry of the golden samples beside an archive, or an empty string."""
+    directory = found.samples
+    if directory is None:
+        return ""
+    with _at_line(conf, spec.line, f"model {spec.name}: golden samples {directory}"):
+        return store.add_samples(directory) if take else store.check_samples(directory)
+
+
+def _service(conf: MmsConf, store: Store, *, take: bool) -> str:
+    """Return the path of the overriding service file in the store, or an empty string.
+
+    The store has a copy because serving must not read the shared file system.
+    """
+    source = locate_service(conf)
+    if source is None:
+        return ""
+    with _at_line(conf, conf.arguments["--service"][1], f"service file {source}"):
+        digest = store.add_file(source) if take else store.digest(source)
+    return str(store.entry(digest) / source.name)
+
+
+@contextmanager
+def _at_line(conf: MmsConf, line: int, what: str) -> Iterator[None]:
+    try:
+        yield
+    except ArchiveError as error:
+        raise ConfError(conf.file, line, f"{what}: {error.cause}", fix=error.fix) from error
+    except FetchError as error:
+        place = f"{conf.file}:{line}"
+        raise FetchError(error.location, error.cause, fix=error.fix, place=place) from error
+
+
+def _runtime(settings: Settings) -> Path:
+    """Follow the link: a release keeps the runtime it was checked with when the link moves."""
+    try:
+        return Path(settings.runtime).resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        cause = f"the runtime {settings.runtime} does not exist."
+        raise MMSError(cause, fix="run the role mms_runtime, or set `runtime`.") from error

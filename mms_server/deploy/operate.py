@@ -1,0 +1,173 @@
+"""What keeps a host serving what it serves: relink after a boot, restart, and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from mms_server.config.backend_names import MXNET
+from mms_server.core.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
+from mms_server.deploy.host_context import Host
+from mms_server.deploy.plan import Observed
+from mms_server.host import generations, live_links, unit_dropin
+from mms_server.host.generations import Generation
+from mms_server.host.lock import locked
+from mms_server.host.release import model_of
+from mms_server.host.systemd import UnitState
+from mms_server.server import health
+from mms_server.server.health import ModelHealth
+
+_LOCK_WAIT_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model of the newest generation, and the ``engine`` that computes it.
+
+    ``unconfined`` is what it runs without, and why.
+
+    ``memory_bytes``, ``up_s`` (seconds since it got ready) and ``restarts`` (by systemd) are its
+    service's. ``warm`` are the releases of the model that are still loaded after their replacement,
+    with the seconds that they have left. ``group`` is the name of those that share its release.
+    """
+
+    model: str
+    release: str
+    socket: str
+    units: UnitState
+    health: ModelHealth
+    memory_bytes: int | None = None
+    up_s: float | None = None
+    restarts: int = 0
+    warm: Mapping[str, float] = field(default_factory=dict)
+    unconfined: str = ""
+    engine: str = MXNET
+    group: str = ""
+
+
+def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
+    """Return the newest generation and how its models are.
+
+    Raises:
+        MMSError: the generation cannot be read, or systemd cannot be asked.
+    """
+    generation = generations.newest(host.layout)
+    if generation is None:
+        return None, []
+    observed = host.observe(generation.models)
+    usage = host.supervisor.usage(list(generation.models.values()))
+    found = health.of_models(host.layout, generation.models)
+    left = warm_releases(observed)
+    rows = []
+    for model, name in generation.models.items():
+        used, units, release = usage[name], observed.state(name), host.release(name)
+        since = used.active_since_s if units.service == "active" else None
+        rows.append(
+            ModelStatus(
+                model,
+                name,
+                str(host.layout.socket(name)),
+                units,
+                found[model],
+                used.memory_bytes,
+                None if since is None else max(0.0, observed.uptime_s - since),
+                used.restarts,
+                {
+                    each: seconds
+                    for each, seconds in left.items()
+                    if model_of(each) in (model, model_of(name))
+                },
+                release.confinement.lifted_text() if release else "",
+                release.engine if release else MXNET,
+                release.model if release and release.group else "",
+            )
+        )
+    return generation, rows
+
+
+def warm_releases(observed: Observed) -> dict[str, float]:
+    """Return the releases that are kept warm, with the seconds that they have left."""
+    live = observed.models.values()
+    return {
+        name: until - observed.uptime_s
+        for name, until in observed.warm.items()
+        if observed.is_warm(name) and name not in live
+    }
+
+
+def relink(host: Host) -> list[str]:
+    """Rebuild the live links from the newest generation and let systemd match it; return what.
+
+    For boot: it asks for releases to be started and does not wait. A link may come before its
+    release is ready: the socket keeps requests until it is.
+
+    Raises:
+        MMSError: the host is being changed, the generation cannot be read, or systemd refused.
+    """
+    done: list[str] = []
+    with locked(host.layout, "mms relink", host.now(), wait_s=_LOCK_WAIT_S):
+        generation = generations.newest(host.layout)
+        models = dict(generation.models) if generation else {}
+        observed = host.observe(models)
+        for model in sorted(observed.links.keys() - models.keys()):
+            live_links.remove(host.layout, model)
+            done.append(f"model {model}: link removed")
+        for model, release in models.items():
+            if observed.links.get(model) != release:
+                live_links.point(host.layout, model, release)
+                done.append(f"model {model}: link points at {release}")
+            if not observed.state(release).enabled:
+                host.supervisor.enable(release)
+                done.append(f"model {model}: {release} starts at boot")
+            if not observed.state(release).up:
+                host.supervisor.start_soon(release)
+                done.append(f"model {model}: {release} is asked to start")
+        live_links.follow_only(host.layout)
+        for release in observed.unwanted(models.values()):
+            host.supervisor.disable(release)
+            host.supervisor.stop(release, host.settings.stop_timeout_s)
+            done.append(f"release {release}: nobody wants it; stopped")
+    return done
+
+
+def restart(host: Host, models: Sequence[str]) -> list[str]:
+    """Restart the releases of ``models`` (all, if empty), one after the other; return them.
+
+    The socket keeps the requests that come meanwhile.
+
+    Raises:
+        MMSError: a model is not served here, or the host is being changed.
+        ReleaseFailedError: a release did not get ready again; those after it were not touched.
+    """
+    with locked(host.layout, "mms restart", host.now()):
+        generation = generations.newest(host.layout)
+        served = generation.models if generation else {}
+        unknown = [model for model in models if model not in served]
+        if unknown:
+            fix = f"use {', '.join(served)}." if served else "run `mms apply` first."
+            raise MMSError(f"{', '.join(unknown)}: not served by this host.", fix=fix)
+        chosen = [model for model in served if model in models or not models]
+        # Those of a group once: what is restarted are its processes.
+        for release in dict.fromkeys(served[model] for model in chosen):
+            _restart(host, release, next(each for each in chosen if served[each] == release))
+    return chosen
+
+
+def _restart(host: Host, release: str, model: str) -> None:
+    host.report(f"model {model}: restart {release}")
+    settings = host.settings
+    try:
+        described = host.release(release)
+        if described:
+            host.supervisor.configure({release: unit_dropin.text(host.layout, described)})
+        host.supervisor.open_socket(release)
+        host.supervisor.restart(release, settings.start_timeout_s + settings.stop_timeout_s)
+        on_gpu = described is not None and described.on_gpu
+        wait_s = settings.start_timeout_s if on_gpu else settings.probe_timeout_s
+        host.probe(host.layout.socket(release), model, wait_s)
+    except (SupervisorError, ProbeError) as error:
+        journal = error.journal if isinstance(error, SupervisorError) else ""
+        journal = journal or host.supervisor.journal(release)
+        cause = f"{error.cause} Its last lines:\n{journal}\n"
+        raise ReleaseFailedError(model, "restart", cause, fix=error.fix) from error

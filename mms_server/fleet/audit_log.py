@@ -1,0 +1,61 @@
+"""The journal: one line of JSON per change of the fleet, on the share and on each host."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from mms_server.core.io_timeout import patiently
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""From this size on a journal goes on in a new file; the old one is kept as `<name>.1`."""
+
+
+def append(file: Path, record: Mapping[str, Any], max_bytes: int = MAX_BYTES) -> None:
+    """Add a record, so that a power cut loses at most that one.
+
+    Raises:
+        OSError: it cannot be written.
+        SilentFileSystemError: the file system does not answer.
+    """
+    line = json.dumps(record, sort_keys=True) + "\n"
+    patiently(lambda: _append(file, line.encode(), max_bytes), file)
+
+
+def read(file: Path, most: int) -> list[dict[str, Any]]:
+    """Return the newest ``most`` records, oldest first; a torn line is left out.
+
+    Raises:
+        OSError: it cannot be read.
+        SilentFileSystemError: the file system does not answer.
+    """
+    try:
+        lines = patiently(lambda: file.read_text("utf-8", errors="replace"), file).splitlines()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in lines[-most:] if most else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def _append(file: Path, line: bytes, max_bytes: int) -> None:
+    if file.exists() and file.stat().st_size + len(line) > max_bytes:
+        file.replace(file.with_name(f"{file.name}.1"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(file, flags, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        # The line of a writer that was cut off must not swallow this one.
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, b"\n" + line if torn else line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,130 @@
+"""Files and directories by the SHA-256 of their content, and their copies under names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from mms_server.archives.content_store import Store
+from mms_server.config.settings import Settings
+from mms_server.core.errors import ArchiveError, MMSError
+from mms_server.core.io_timeout import chunks, patiently
+
+NOTHING: Final = ""
+"""The digest of what is not there."""
+
+_FILE_MODE: Final = 0o644
+_DIRECTORY_MODE: Final = 0o755
+
+
+def digest(path: Path) -> str:
+    """Return the digest of a file or directory, :data:`NOTHING` if there is none.
+
+    Raises:
+        ArchiveError: it cannot be read.
+        SilentFileSystemError: the file system does not answer.
+    """
+    if not patiently(path.exists, path):
+        return NOTHING
+    return Store(path, Settings().max_archive_bytes).digest(path)
+
+
+def require(contents: Path, wanted: str) -> None:
+    """Check that a content is there, and is what its name says; remove one that is not.
+
+    Raises:
+        MMSError: it is not.
+    """
+    path = contents / wanted
+    found = digest(path)
+    if found == wanted:
+        return
+    what = "is not there" if found == NOTHING else "was not copied whole"
+    patiently(lambda: _remove(path), path)
+    raise MMSError(f"{path} {what}.", fix="run the playbook again: it copies what is missing.")
+
+
+def keep(contents: Path, source: Path) -> str:
+    """Copy a file or directory to its place among the contents; return its digest.
+
+    Raises:
+        ArchiveError: it cannot be read, or changed while it was.
+    """
+    wanted = digest(source)
+    target = contents / wanted
+    if patiently(target.exists, target):
+        return wanted
+    contents.mkdir(parents=True, exist_ok=True)
+    # A copy is under its name only when it is whole.
+    _place(source, target)
+    if digest(target) != wanted:
+        patiently(lambda: _remove(target), target)
+        raise ArchiveError(source, "it changed while it was read.", fix="run it again.")
+    return wanted
+
+
+def put(contents: Path, wanted: str, path: Path) -> bool:
+    """Let ``path`` hold a content, or nothing; return whether it did not yet.
+
+    A copy: whoever writes onto the name in place must not change what is kept.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if digest(path) == wanted:
+        return False
+    if wanted == NOTHING:
+        patiently(lambda: _remove(path), path)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _place(contents / wanted, path)
+    return True
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy to a name of its own, then rename: readers see the old or the new, never a part."""
+    # One process writes at a time, so what bears these names was left by one that was killed.
+    temporary, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
+    _remove(temporary)
+    _remove(old)
+    try:
+        _each(source, temporary, _copy_file)
+        if target.exists() and (target.is_dir() or source.is_dir()):
+            target.rename(old)
+            temporary.rename(target)
+            _remove(old)
+        else:
+            temporary.replace(target)
+    finally:
+        _remove(temporary)
+
+
+def _each(source: Path, target: Path, copy: Callable[[Path, Path], None]) -> None:
+    if not source.is_dir():
+        copy(source, target)
+        return
+    target.mkdir(mode=_DIRECTORY_MODE)
+    for path in sorted(source.rglob("*")):
+        if not path.is_dir():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+            copy(path, place)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(target, flags, _FILE_MODE), "wb") as stream:
+        for chunk in chunks(source):
+            stream.write(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What is on one host: releases, generations, units, links, locks, control groups."""

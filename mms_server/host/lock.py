@@ -1,0 +1,72 @@
+"""One process at a time changes a host, and the others are told which."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from mms_server.core.errors import LockHeldError
+from mms_server.core.paths import Layout
+
+_PAUSE_S: Final = 0.2
+_OWNER_BYTES: Final = 1000
+_BRIEF: Final = ("`mms gc`", "`mms edge`")
+_BRIEF_WAIT_S: Final = 60.0
+
+
+@contextmanager
+def locked(
+    layout: Layout,
+    command: str,
+    started: datetime,
+    *,
+    wait_s: float = 0,
+    report: Callable[[str], None] = lambda _text: None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Hold the host's lock; the kernel frees it when the process ends, however it ends.
+
+    What only takes a moment, and comes by itself as `mms gc` does, is waited for in any case;
+    ``report`` is told.
+
+    Raises:
+        LockHeldError: another process still has it after ``wait_s`` seconds; names it.
+    """
+    layout.state.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(layout.state / "lock", flags, 0o644)
+    try:
+        began, told = clock(), False
+        while not _try(descriptor):
+            owner = _owner(descriptor)
+            brief = any(each in owner for each in _BRIEF)
+            if clock() - began >= (max(wait_s, _BRIEF_WAIT_S) if brief else wait_s):
+                raise LockHeldError(owner)
+            if not told:
+                report(f"waiting for {owner}")
+                told = True
+            sleep(_PAUSE_S)
+        owner = f"process {os.getpid()} (`{command}`, since {started.isoformat('T', 'seconds')})"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, owner.encode()[:_OWNER_BYTES], 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, _OWNER_BYTES, 0).decode("utf-8", "replace") or "another process"

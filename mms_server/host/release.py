@@ -1,0 +1,178 @@
+"""A release: one archive, by content, with one set of settings, under one endpoint name.
+
+Its id is ``<model>.<8 hex>``, the hex taken from the SHA-256 of everything that could change an
+answer, so equal ids mean equal releases, on every host. A group is a release of several archives,
+whose models share its processes; its id has the name of the group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mms_server.config.backend_names import MXNET, TOLERANCES
+from mms_server.config.model_settings import DEFAULT_BATCH, DEFAULT_QUEUE
+from mms_server.config.sandbox import Confinement
+from mms_server.core.errors import MMSError
+from mms_server.core.log_setup import Log
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model of a release: its archive, and golden samples that lay beside it, by content.
+
+    ``request_timeout_ms`` is how long a client waits that does not say, 0 for ever.
+    """
+
+    archive_sha256: str
+    golden: str = ""
+    request_timeout_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Release:
+    """What one systemd instance of a model, or of a group of models, serves.
+
+    ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
+    ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
+    environment that the release was checked with (an absolute path), and ``service`` overrides the
+    archive's service file (an absolute path, or empty). ``golden`` is the store's entry of samples
+    that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
+    workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
+    ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
+    client waits that does not say, 0 for ever. ``max_batch_size`` is the most requests that are
+    computed together, where that helps, ``max_batch_delay_ms`` how long one that is not full waits
+    for more, ``max_queue`` the most that wait for a worker. ``engine``
+    computes the network (:mod:`mms_server.config.backend_names`), no further from MXNet's
+    outputs than ``engine_tolerance``, a share of their largest number. The others are the settings
+    of their names (:mod:`mms_server.config.settings`).
+
+    ``group`` are the models that share the processes, by endpoint name. Then ``model`` is the
+    group's name, and what a :class:`Part` says is said there.
+    """
+
+    model: str
+    archive_sha256: str
+    workers: int
+    runtime: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gunicorn_args: tuple[str, ...] = ()
+    service: str = ""
+    golden: str = ""
+    gpu: int | None = None
+    num_gpu: int = 0
+    predict_timeout_s: float = 60.0
+    max_body_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 64_000_000
+    log: Log = field(default_factory=Log)
+    confinement: Confinement = field(default_factory=Confinement)
+    watchdog_s: int = 30
+    worker_memory_max_bytes: int = -1
+    request_timeout_ms: int = 0
+    max_batch_size: int = DEFAULT_BATCH
+    max_batch_delay_ms: int = 0
+    max_queue: int = DEFAULT_QUEUE
+    engine: str = MXNET
+    engine_tolerance: float = TOLERANCES[MXNET]
+    group: Mapping[str, Part] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Return ``<model>.<8 hex>``."""
+        return f"{self.model}.{self.version}"
+
+    @property
+    def version(self) -> str:
+        """Return the 8 hex."""
+        return self._digest()[:8]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Return whether the workers compute on GPUs."""
+        return self.gpu is not None or self.num_gpu > 0
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Return what is served by endpoint name: one model, or those of the group."""
+        own = Part(self.archive_sha256, self.golden, self.request_timeout_ms)
+        return self.group or {self.model: own}
+
+    @property
+    def queue_timeout_ms(self) -> int:
+        """Return how long a request may wait in the queue, 0 for ever: it holds those of all."""
+        limits = [part.request_timeout_ms for part in self.parts.values()]
+        return max(limits) if all(limits) else 0
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Return the entries of the store that the release reads."""
+        service = Path(self.service).parent.name if self.service else ""
+        parts = self.parts.values()
+        archives = [name for part in parts for name in (part.archive_sha256, part.golden)]
+        # Two models of a group may be of one archive.
+        return tuple(dict.fromkeys(filter(None, (*archives, service))))
+
+    @property
+    def conversion(self) -> str:
+        """Return the store's entry of the converted network, by all it is made of; empty for none.
+
+        Unlike the others it may be missing: then the network is converted.
+        """
+        if self.engine == MXNET:
+            return ""
+        made_of = [self.engine, self.archive_sha256, self.golden, self.service, self.runtime]
+        return hashlib.sha256(json.dumps(["conversion", *made_of]).encode()).hexdigest()
+
+    def _digest(self) -> str:
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the text of ``release.json``."""
+        return json.dumps(asdict(self), sort_keys=True, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Release:
+        """Return the release that ``to_json`` wrote.
+
+        Raises:
+            MMSError: the text is not a release of this version.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            data["gunicorn_args"] = tuple(data["gunicorn_args"])
+            data["log"] = Log(**data.get("log", {}))
+            data["confinement"] = Confinement.from_fields(data.get("confinement", {}))
+            data["group"] = {name: Part(**row) for name, row in data.get("group", {}).items()}
+            return cls(**data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MMSError(
+                f"not a release file: {error}.", fix="run `mms apply` to write it again."
+            ) from error
+
+
+def model_of(release: str) -> str:
+    """Return the name of a release: that of its model, or of its group."""
+    return release.rpartition(".")[0]
+
+
+def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write ``text`` so that ``path`` holds the old content or the new, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,214 @@
+"""A model that answers requests: the one way from any protocol to the engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import bottle
+
+from mms_server.core.error_status import status_of
+from mms_server.core.errors import MMSError, PredictionError
+from mms_server.core.request_id import request_id
+from mms_server.crashes.quarantine import Guard, NoGuard
+from mms_server.inference import tensor_codec
+from mms_server.inference.batching.batch_compute import Joint
+from mms_server.inference.batching.batch_delay import Gathered, at_once
+from mms_server.inference.batching.batcher import Batcher
+from mms_server.inference.executor import Engine
+from mms_server.inference.model_loader import LoadedModel
+from mms_server.inference.scheduler import Line, Ticket, Work, require_wanted
+from mms_server.inference.services.model_service import forward
+from mms_server.metrics import stage_timing
+from mms_server.metrics.stage_timing import Stages
+from mms_server.overload import deadline
+from mms_server.overload.deadline import Pace
+
+_OK = 200
+
+_log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Who is told about predictions; all times are in seconds."""
+
+    def in_flight(self, model: str) -> AbstractContextManager[None]:
+        """Return a context that lasts as long as one request."""
+
+    def computed(self, model: str, rows: int) -> None:
+        """Take note of a forward that succeeded, and how many rows it computed."""
+
+    def answered(
+        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
+    ) -> None:
+        """Record an answer; ``seconds`` is by stage (:mod:`mms_server.metrics.stage_timing`)."""
+
+
+class Silent:
+    """An observer that takes no notes."""
+
+    def in_flight(self, model: str) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        del model
+        return nullcontext()
+
+    def computed(self, model: str, rows: int) -> None:
+        """Do nothing."""
+
+    def answered(
+        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
+    ) -> None:
+        """Do nothing."""
+
+
+Queued = Callable[[float, float], None]
+"""Is told how long a request waited in the queue, and how long one takes, in seconds."""
+
+
+def not_told(_queue_s: float, _request_s: float) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Servable:
+    """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
+
+    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever. ``joint``
+    computes requests together, None if that is not done; ``in_hand`` says how many the worker has,
+    ``gathered`` returns when it takes no more for now.
+    """
+
+    model: LoadedModel
+    engine: Engine
+    max_body_bytes: int
+    max_pixels: int
+    observer: Observer = field(default_factory=Silent)
+    clock: stage_timing.Clock = time.perf_counter
+    guard: Guard = field(default_factory=NoGuard)
+    warm_up_s: float = 0.0
+    request_timeout_s: float = 0.0
+    pace: Pace = field(default_factory=Pace)
+    wall_clock: Callable[[], float] = time.time
+    joint: Joint | None = None
+    in_hand: Callable[[], int] = lambda: 0
+    gathered: Gathered = at_once
+    queued: Queued = not_told
+
+    def healthy(self) -> bool:
+        """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
+        if not self.engine.idle:
+            return not self.engine.stuck
+        try:
+            self.engine.run(self.model.service.ping)
+        except MMSError as error:
+            _log.error("ping of %s failed: %r", self.model.name, error.__cause__ or error)
+            return False
+        return True
+
+    def infer(self, inputs: Any) -> Any:
+        """Return what the service's ``inference`` returns for ``inputs``.
+
+        ``inputs`` is one element per input of the signature; for a model without a signature it
+        is a :class:`mms_server.inference.raw_request.WholeRequest`.
+
+        Raises:
+            PredictionError: the service raised; the log says what.
+            PredictionTimeoutError: it was not ready in time.
+            QuarantinedError: the model's server has died twice on this input.
+            LateError: the answer would come after the client's time.
+            ClientGoneError: nobody waits for the answer any more.
+        """
+        service = self.model.service
+        finish = self.joint.answer if self.joint else None
+        return self._run(Work(inputs, lambda: service.inference(inputs), finish))
+
+    def infer_arrays(self, inputs: Any) -> tuple[Any, bool]:
+        """Return the model's outputs as a list of numpy arrays and True.
+
+        A service whose outputs are no arrays, or that has its own ``inference``, gives what it
+        answers, and False.
+
+        Raises:
+            PredictionError: the service raised; the log says what.
+            PredictionTimeoutError: it was not ready in time.
+            QuarantinedError: the model's server has died twice on this input.
+            LateError: the answer would come after the client's time.
+            ClientGoneError: nobody waits for the answer any more.
+        """
+        service = self.model.service
+        finish = self.joint.arrays if self.joint else None
+        compute = partial(forward, service, inputs, tensor_codec.arrays_of)
+        result: tuple[Any, bool] = self._run(Work(inputs, compute, finish))
+        return result
+
+    def _run(self, work: Work) -> Any:
+        environ, taken = bottle.request.environ, Stages(self.clock)
+        environ[stage_timing.KEY] = taken
+        before = deadline.waited(environ, self.wall_clock())
+        taken.add(stage_timing.QUEUE, before.queue_s)
+        if deadline.TIMES_KEY in environ:
+            self.queued(before.queue_s, self.pace.request_s)
+        limit_s = deadline.timeout_s(environ, self.request_timeout_s)
+        require_wanted(environ, before, limit_s, self.pace)
+        given = self.guard.admit(environ)
+        ticket = Ticket(
+            work,
+            environ,
+            taken,
+            request_id(),
+            given,
+            before,
+            limit_s,
+            self.pace,
+            apart=self.guard.is_apart(environ, given),
+            clock=self.clock,
+        )
+        try:
+            return self._line.run(ticket)
+        except PredictionError as error:
+            _log.error(
+                "request %s: model %s failed",
+                ticket.request_id,
+                self.model.name,
+                exc_info=error.__cause__,
+            )
+            raise
+
+    @cached_property
+    def _line(self) -> Line:
+        told = partial(self.observer.computed, self.model.name)
+        line = Line(self.engine, self.guard, self.pace, told, self.clock)
+        return Batcher(line, self.joint, self.in_hand, self.gathered) if self.joint else line
+
+
+def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:
+    """Return a route callback that answers by ``route`` and tells the model's observer.
+
+    Every prediction of every protocol comes by here, so that each is counted once.
+    """
+
+    def callback() -> Any:
+        name, observer = servable.model.name, servable.observer
+        started, status = servable.clock(), _OK
+        with observer.in_flight(name):
+            try:
+                answer = route(servable)
+                status = int(bottle.response.status_code)
+            except bottle.HTTPResponse as response:
+                status = int(response.status_code)
+                raise
+            except Exception as error:
+                status = status_of(error)
+                raise
+            finally:
+                taken = bottle.request.environ.get(stage_timing.KEY)
+                seconds = taken.seconds if taken else {}
+                observer.answered(name, status, servable.clock() - started, seconds)
+        return answer
+
+    return callback

@@ -1,0 +1,149 @@
+"""What workers count of predictions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mms_server.metrics import mms04_metrics, stage_timing
+from mms_server.metrics.minute_stats import Minutes
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histograms' buckets: a tiny model's forward up to the usual time limit."""
+
+_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+_log = logging.getLogger(__name__)
+
+
+class PredictionMetrics:
+    """Counts predictions by endpoint name: an observer of servables, made before the fork.
+
+    A file that cannot be written, for instance on a full disk, is logged once and costs no answer.
+    """
+
+    def __init__(self, directory: Path, models: Sequence[str]) -> None:
+        registry = CollectorRegistry()
+        self._minutes = Minutes(directory, "predictions", mms04_metrics.keys_of(models))
+        self._told = False
+        self._answers = Counter(
+            "mms_predictions",
+            "Prediction requests that were answered, by HTTP status code.",
+            ["model", "code"],
+            registry=registry,
+        )
+        self._overall = Histogram(
+            "mms_prediction_seconds",
+            "Time from reading a prediction request to its answer.",
+            ["model"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "mms_prediction_stage_seconds",
+            "Time of one stage of a prediction.",
+            ["model", "stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._rows = Histogram(
+            "mms_prediction_batch_size",
+            "Rows that one forward computed.",
+            ["model"],
+            buckets=_ROWS,
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "mms_predictions_in_flight",
+            "Prediction requests that workers have taken and not answered yet.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._show(models)
+
+    def _show(self, models: Sequence[str]) -> None:
+        """Show all series from the start: else the first increase of each is not seen."""
+        for model in models:
+            self._answers.labels(model, "200")
+            for family in (self._overall, self._rows, self._in_flight):
+                family.labels(model)
+            for stage in stage_timing.STAGES:
+                self._stages.labels(model, stage)
+
+    @contextmanager
+    def in_flight(self, model: str) -> Iterator[None]:
+        """Count a request as long as the context lasts."""
+        gauge = self._in_flight.labels(model)
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+
+    def computed(self, model: str, rows: int) -> None:
+        """Count the rows of one forward."""
+        self._rows.labels(model).observe(rows)
+
+    def answered(
+        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
+    ) -> None:
+        """Count an answer."""
+        self._answers.labels(model, str(status)).inc()
+        self._overall.labels(model).observe(overall_s)
+        for stage, duration in seconds.items():
+            self._stages.labels(model, stage).observe(duration)
+        try:
+            for key, value in mms04_metrics.observed(model, status, overall_s, seconds):
+                self._minutes.add(key, value)
+        except OSError as error:
+            if not self._told:
+                _log.error("predictions are not counted by the minute: %s", error)
+            self._told = True
+
+
+class MemoryMetrics:
+    """What a worker tells of its own memory, by endpoint name; made before the fork."""
+
+    def __init__(self, models: Sequence[str]) -> None:
+        registry = CollectorRegistry()
+        self._own = Gauge(
+            "mms_worker_memory_bytes",
+            "Memory that a worker shares with no other, of the largest worker.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._growth = Gauge(
+            "mms_worker_memory_growth_bytes_per_second",
+            "Growth of that memory since the worker's first request, of the fastest worker.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._replaced = Counter(
+            "mms_worker_replacements",
+            "Workers that were replaced because they had outgrown their memory.",
+            ["model"],
+            registry=registry,
+        )
+        self._models = list(models)
+        for model in models:
+            self._replaced.labels(model)
+
+    def told(self, own_bytes: int, growth: float) -> None:
+        """Take note of a worker's own memory and of its growth in bytes per second."""
+        for model in self._models:
+            self._own.labels(model).set(own_bytes)
+            self._growth.labels(model).set(growth)
+
+    def replaced(self) -> None:
+        """Count a worker that is replaced."""
+        for model in self._models:
+            self._replaced.labels(model).inc()

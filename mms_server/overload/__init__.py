@@ -1,0 +1,1 @@
+"""Admission control, load shedding, backlog limits and deadlines."""

@@ -1,0 +1,84 @@
+"""How long requests wait for a release's workers: noted by them, read by the control application.
+
+The queue is the kernel's, of which nobody sees more than the time that a request spent in it. The
+worker that took the last one leaves that in a mapped file. The file is one that a model's code can
+write, so whoever reads it takes numbers from it and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mms_server.crashes.in_flight_log import MAX_SLOTS
+from mms_server.host.instance_files import Places, open_shared, read_bounded
+from mms_server.overload import worker_load
+
+_FORM: Final = struct.Struct("<ddd")
+_MOST_S: Final = 86_400.0
+RECENT_S: Final = 5.0
+"""What was noted longer ago says nothing about the queue of now."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A request was taken at ``at`` (Unix time) after ``queue_s`` in the queue.
+
+    ``request_s`` is the mean time of a worker's last predictions.
+    """
+
+    at: float
+    queue_s: float
+    request_s: float
+
+
+class QueueNote:
+    """The mapped file; workers write over each other: the newest counts."""
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        """Map the file; ``clock`` is Unix time.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        descriptor = open_shared(path, os.O_RDWR)
+        try:
+            # Now, or a full file system would end a process that writes.
+            os.posix_fallocate(descriptor, 0, _FORM.size)
+            self._map = mmap.mmap(descriptor, _FORM.size)
+        finally:
+            os.close(descriptor)
+        self._clock = clock
+
+    def took(self, queue_s: float, request_s: float) -> None:
+        """Note a request that was taken now."""
+        self._map[:] = _FORM.pack(self._clock(), queue_s, request_s)
+
+
+def noted(path: Path) -> Noted | None:
+    """Return what was noted last; None if that is nothing, or no possible numbers."""
+    raw = read_bounded(path, _FORM.size)
+    if len(raw) != _FORM.size:
+        return None
+    found = Noted(*_FORM.unpack(raw))
+    possible = all(math.isfinite(each) for each in (found.at, found.queue_s, found.request_s))
+    if not possible or not found.at or not 0 <= found.queue_s <= _MOST_S:
+        return None
+    return found if 0 <= found.request_s <= _MOST_S else None
+
+
+def expected_wait(places: Places, now: float) -> Noted | None:
+    """Return what a request that comes now has before it; None if that is not known, or nothing.
+
+    A worker that is idle would take it at once.
+    """
+    found = noted(places.queue)
+    if found is None or not 0 <= now - found.at <= RECENT_S:
+        return None
+    return None if worker_load.some_idle(read_bounded(places.hands, MAX_SLOTS)) else found

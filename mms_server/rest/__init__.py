@@ -1,0 +1,1 @@
+"""The HTTP interface: forms, answers, errors, and one package for each protocol."""

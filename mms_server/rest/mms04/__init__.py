@@ -1,0 +1,1 @@
+"""The routes of MXNet Model Server 0.4."""

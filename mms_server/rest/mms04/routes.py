@@ -1,0 +1,49 @@
+"""The routes of MMS 0.4 for a model: predict and ping (contract, sections 7.1 to 7.4)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import bottle
+
+from mms_server.core import request_body
+from mms_server.inference.servable import Servable, observed
+from mms_server.rest.form_parser import parse
+from mms_server.rest.handler_requests import handle
+from mms_server.rest.mms04.inputs import read_inputs
+
+HEALTHY = {"health": "healthy!"}
+UNHEALTHY = {"health": "unhealthy!"}
+
+
+def contract_routes(app: Any, models: Mapping[str, Servable]) -> None:
+    """Add ``POST /<name>/predict`` and ``GET /<name>/ping`` for each model."""
+    for name, servable in models.items():
+        app.post(f"/{name}/predict", callback=observed(servable, predict))
+        app.get(f"/{name}/ping", callback=functools.partial(ping, [servable]))
+
+
+def ping(servables: list[Servable]) -> dict[str, str]:
+    """Answer whether all of these models are well: 200, or 503."""
+    if all(servable.healthy() for servable in servables):
+        return HEALTHY
+    bottle.response.status = 503
+    return UNHEALTHY
+
+
+def predict(servable: Servable) -> Any:
+    """Answer the prediction request that Bottle is handling.
+
+    Raises:
+        RequestError: the request is not as the signature says, or the model failed on it.
+    """
+    signature = servable.model.signature
+    if signature is None:
+        return handle(servable, envelope=True)
+    environ = bottle.request.environ
+    data = request_body.read(environ, servable.max_body_bytes)
+    form = parse(environ.get("CONTENT_TYPE", ""), data)
+    inputs = read_inputs(signature, form, servable.max_pixels)
+    return {"prediction": servable.infer(inputs)}

@@ -1,0 +1,1 @@
+"""The processes that serve: the release server, its workers, the control application."""

@@ -1,0 +1,128 @@
+"""The application of a release; importing this module loads its models, runs and checks them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+
+from mms_server.archives import golden_samples
+from mms_server.config.devices import SLOT_VARIABLE, device_of
+from mms_server.core.errors import MMSError
+from mms_server.crashes.in_flight_log import Flights
+from mms_server.crashes.quarantine import ReleaseGuard
+from mms_server.host import start_failure
+from mms_server.host.cgroup import Cgroup
+from mms_server.host.instance_files import Places
+from mms_server.host.release import Release
+from mms_server.host.worker_memory import Memory, limit_of, resident_bytes
+from mms_server.inference.backends.converted_network import Kept
+from mms_server.inference.backends.selection import Chosen
+from mms_server.inference.batching import batch_decision
+from mms_server.inference.batching.batch_delay import Gathering
+from mms_server.inference.engine_heartbeat import Pulse
+from mms_server.inference.executor import Engine
+from mms_server.inference.model_loader import load_model
+from mms_server.inference.warmup import Batches, Limits, make_ready, replace_this_process, warm_up
+from mms_server.metrics.prediction_metrics import MemoryMetrics, PredictionMetrics
+from mms_server.overload.backlog_limit import Room
+from mms_server.overload.queue_delay import QueueNote
+from mms_server.overload.worker_load import Hands
+from mms_server.rest.responses import contract_app
+from mms_server.rest.routes import model_routes
+from mms_server.server.gevent_worker import LIFE
+from mms_server.server.release_launcher import RELEASE_VARIABLE, layout_of, read_release
+from mms_server.server.worker_lifecycle import Taking, WorkerLife
+
+
+def _application() -> Any:
+    layout = layout_of(os.environ)
+    release = read_release(layout, os.environ[RELEASE_VARIABLE])
+    slot = int(os.environ.get(SLOT_VARIABLE, "0"))
+    models = [
+        load_model(
+            name,
+            layout.store / part.archive_sha256,
+            service_file=release.service or None,
+            gpu=device_of(slot, gpu=release.gpu, num_gpu=release.num_gpu),
+            version=release.version,
+        )
+        for name, part in release.parts.items()
+    ]
+    limits = Limits(
+        release.predict_timeout_s,
+        release.max_body_bytes,
+        release.max_pixels,
+        {name: part.request_timeout_ms / 1000 for name, part in release.parts.items()},
+        release.workers,
+    )
+    app = contract_app()
+    observer = PredictionMetrics(layout.counts(release.id), [*release.parts])
+    samples = {
+        name: golden_samples.read(layout.store / (part.golden or part.archive_sha256))
+        for name, part in release.parts.items()
+    }
+    places = Places(layout.instance(release.id))
+    guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
+    engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
+    hands = Hands(places.hands, release.workers)
+    gathering = Gathering(release.max_batch_delay_ms / 1000)
+    batches = Batches(
+        release.max_batch_size,
+        lambda: hands.own,
+        partial(batch_decision.tell, places=places),
+        # What a GPU does costs the processor nothing.
+        time.perf_counter if release.on_gpu else None,
+        gathering.wait,
+    )
+    servables = make_ready(
+        models,
+        limits,
+        observer,
+        samples,
+        guard=guard,
+        engine=engine,
+        batches=batches,
+        chosen=Chosen(release.engine, release.engine_tolerance),
+        kept=Kept(
+            layout.store / release.conversion if release.conversion else None, places.conversion
+        ),
+        queued=QueueNote(places.queue, time.time).took,
+    )
+    model_routes(app, servables)
+    # One of a group's models says whether the engine works: they share it.
+    first = next((model for model in models if model.signature), models[0])
+    sample = partial(warm_up, first, finite=False)
+    pulse = Pulse(engine, sample, servables[first.name].warm_up_s)
+    told = MemoryMetrics([release.model])
+    memory = Memory(_memory_limit(release), told.told, time.monotonic)
+    joint = servables[first.name].joint
+    room = Room(release.max_queue, release.queue_timeout_ms / 1000, release.workers)
+    taking = Taking(hands, joint.most if joint else 1, room, gathering)
+    setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced, taking=taking))
+    return app
+
+
+def _memory_limit(release: Release) -> int:
+    # What is here before the fork is shared; a worker that loads by itself shares nothing.
+    shared = 0 if release.on_gpu else resident_bytes()
+    return limit_of(release.worker_memory_max_bytes, release.workers, shared, Cgroup.own())
+
+
+def _replace_stuck(guard: ReleaseGuard) -> None:
+    guard.stuck()
+    replace_this_process()
+
+
+try:
+    application = _application()
+except MMSError as error:
+    # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
+    print(start_failure.line(error), file=sys.stderr, flush=True)  # noqa: T201
+    # A worker that loads by itself has to end the master as well: it would only be made again.
+    in_worker = SLOT_VARIABLE in os.environ
+    sys.exit(Arbiter.WORKER_BOOT_ERROR if in_worker else error.exit_code)

@@ -1,0 +1,276 @@
+"""The control application of a host: health, model lists, metrics. Its command is ``mms-control``.
+
+It answers for all models without asking any of them, and imports no engine. The launcher becomes
+gunicorn and keeps its process id, so systemd's socket and readiness protocol hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import bottle
+
+from mms_server.archives import extract
+from mms_server.archives.signature import Signature
+from mms_server.config.mms_conf import DEFAULT_HOST, DEFAULT_PORT
+from mms_server.core.errors import MMSError
+from mms_server.core.paths import Layout
+from mms_server.core.request_id import request_id
+from mms_server.crashes.lookup import Lookup
+from mms_server.host import live_links
+from mms_server.host.generations import Generation
+from mms_server.host.instance_files import Places
+from mms_server.host.release import Release
+from mms_server.inference.batching.batch_decision import most_of
+from mms_server.metrics import multiprocess
+from mms_server.metrics.multiprocess_files import HOST, MetricsFiles
+from mms_server.overload import admission, queue_delay
+from mms_server.overload.load_shedding import DrainRates, Queue, answered, full_queue_route
+from mms_server.overload.queue_delay import Noted
+from mms_server.rest import responses
+from mms_server.rest.mms04.swagger import describe
+from mms_server.rest.model_registry import ModelFacts
+from mms_server.server import auth, health
+from mms_server.server.control_counters import HostCounts
+from mms_server.server.control_routes import host_routes
+from mms_server.server.exposition import metrics_route
+from mms_server.server.health import NewestGeneration
+
+_ARGUMENTS = (
+    "--workers=1",
+    "--worker-class=gevent",
+    "--no-control-socket",
+    "--graceful-timeout=10",
+    "--log-level=warning",
+)
+_ENDED = "502"
+_LATE = "late"
+_PROXY_ERRORS = {
+    "413": "The request body is larger than the limit.",
+    "502": "The server of the model ended before it answered.",
+    "504": "The prediction was not ready in time.",
+}
+
+
+class Control:
+    """The host's catalogue: made anew for every request, from a few small files."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._newest = NewestGeneration(layout)
+        self._releases: dict[tuple[str, str], tuple[Release, Signature | None]] = {}
+
+    def healthy(self) -> bool:
+        """Return whether every wanted model is ready; a host that wants none is not healthy."""
+        try:
+            generation = self._newest.get()
+            if generation is None or not generation.models:
+                return False
+            found = health.of_models(self._layout, generation.models)
+        except (MMSError, OSError) as error:
+            _log(f"the host's health cannot be read: {error}")
+            return False
+        return all(model.ready for model in found.values())
+
+    def troubles(self) -> dict[str, str]:
+        """Return why wanted models are not ready, by endpoint name."""
+        try:
+            generation = self._newest.get()
+            models = generation.models if generation else {}
+            found = health.of_models(self._layout, models)
+        except (MMSError, OSError) as error:
+            _log(f"the host's health cannot be read: {error}")
+            return {}
+        return {name: row.reason for name, row in found.items() if not row.ready}
+
+    def models(self) -> dict[str, ModelFacts]:
+        """Return the newest generation's models by endpoint name.
+
+        Raises:
+            MMSError: a release or its signature cannot be read.
+            OSError: the same.
+        """
+        generation = self._newest.get()
+        if generation is None:
+            return {}
+        found = health.of_models(self._layout, generation.models)
+        facts: dict[str, ModelFacts] = {}
+        for name, (release, signature) in self._known(generation).items():
+            state = found[name]
+            facts[name] = ModelFacts(
+                name,
+                release.version,
+                state.ready,
+                state.workers,
+                release.workers,
+                signature,
+                release.parts[name].archive_sha256,
+                generation.number,
+                state.reason,
+                most_of(Places(self._layout.instance(release.id)).batching),
+                release.engine,
+            )
+        return facts
+
+    def queue(self, name: str) -> Queue | None:
+        """Return the queue of a model, None if it is not served or not ready.
+
+        Raises:
+            MMSError: a release or its signature cannot be read.
+            OSError: the same.
+        """
+        found = self._meant(name)
+        if found is None:
+            return None
+        name, release = found
+        ready = health.of_models(self._layout, {name: release.id})[name].ready
+        limit_s = release.queue_timeout_ms / 1000
+        return Queue(name, release.id, release.max_queue, limit_s) if ready else None
+
+    def expected_wait(self, name: str) -> tuple[Noted, int] | None:
+        """Return what a request to a model waits for now, and how many workers work on that.
+
+        None if that is nothing, or cannot be known.
+        """
+        try:
+            meant = self._meant(name)
+        except (MMSError, OSError) as error:
+            _log(f"how long requests to {name!r} wait cannot be read: {error}")
+            return None
+        if meant is None:
+            return None
+        release = meant[1]
+        found = queue_delay.expected_wait(Places(self._layout.instance(release.id)), time.time())
+        return (found, release.workers) if found else None
+
+    def _meant(self, name: str) -> tuple[str, Release] | None:
+        """Return which model a request names, and its release; None if it is not served."""
+        generation = self._newest.get()
+        models = generation.models if generation else {}
+        if name == live_links.ONLY and len(models) == 1:
+            (name,) = models
+        if generation is None or name not in models:
+            return None
+        return name, self._known(generation)[name][0]
+
+    def description(self) -> dict[str, Any]:
+        """Return the API description of the newest generation's models.
+
+        Raises:
+            MMSError: a release or its signature cannot be read.
+            OSError: the same.
+        """
+        generation = self._newest.get()
+        if generation is None:
+            return describe(DEFAULT_HOST, DEFAULT_PORT, {})
+        signatures = {name: row[1] for name, row in self._known(generation).items()}
+        return describe(generation.host, generation.port, signatures)
+
+    def _known(self, generation: Generation) -> dict[str, tuple[Release, Signature | None]]:
+        # Releases and store entries never change, so what was read once stays right.
+        known = self._releases
+        self._releases = {
+            row: known.get(row) or self._read(*row) for row in generation.models.items()
+        }
+        return {row[0]: found for row, found in self._releases.items()}
+
+    def _read(self, model: str, release_id: str) -> tuple[Release, Signature | None]:
+        release = Release.from_json(self._layout.release_file(release_id).read_text("utf-8"))
+        part = release.parts.get(model)
+        if part is None:
+            cause = f"release {release_id} does not serve {model}."
+            raise MMSError(cause, fix="run `mms apply` again.")
+        return release, extract.check(self._layout.store / part.archive_sha256)[1]
+
+
+def create_app(root: str = "/") -> Any:
+    """Return the WSGI application for the host below ``root``."""
+    layout = Layout.under(Path(root))
+    app = responses.contract_app()
+    catalogue, directory = Control(layout), layout.metrics / HOST
+    worded = functools.partial(_word_error_of_proxy, Lookup(layout), catalogue.expected_wait)
+    app.add_hook("before_request", worded)
+    multiprocess.use(directory, HOST)
+    check_key = _key_route(app, auth.KeyRing(layout.etc / auth.FILE_NAME))
+    admission.door_route(app, catalogue.expected_wait, check_key)
+    full_queue_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
+    host_routes(app, catalogue, HostCounts(directory).count)
+    files = MetricsFiles(layout, partial(health.has_processes, layout))
+    metrics_route(app, catalogue, files.counted)
+    return app
+
+
+def _word_error_of_proxy(lookup: Lookup, expected: admission.Expected) -> None:
+    """Word an error that nginx found itself; nginx lets no client send this header."""
+    environ = bottle.request.environ
+    code = environ.get("HTTP_X_MMS_ERROR", "")
+    if code == _LATE:
+        admission.word(expected(environ.get(admission.MODEL_KEY, "")))
+    if code not in _PROXY_ERRORS:
+        return
+    text = _PROXY_ERRORS[code]
+    certificate = lookup.certificate(request_id()) if code == _ENDED else ""
+    if certificate:
+        text += f" Certificate: {certificate}."
+    raise bottle.HTTPError(int(code), text)
+
+
+def _key_route(app: Any, keys: auth.KeyRing) -> Callable[[], bytes]:
+    """Tell nginx whether a request's key counts, and whose it is: it asks before it serves."""
+
+    def check() -> bytes:
+        environ, response = bottle.request.environ, bottle.response
+        # A browser asks first whether it may ask, and brings no key: that is no prediction.
+        preflight = environ.get("HTTP_X_MMS_METHOD") == "OPTIONS"
+        owner = "-" if preflight else keys.owner(auth.presented(environ))
+        if owner is None:
+            response.status = 401
+        else:
+            response.set_header("X-Mms-Key", owner)
+        return b""
+
+    app.get("/@key", callback=check, skip=True)
+    return check
+
+
+def command(root: Path, bind: str | None) -> list[str]:
+    """Return gunicorn's command line; systemd passes the socket unless ``bind`` is given."""
+    address = [f"--bind={bind}"] if bind else []
+    app = f"mms_server.server.control_app:create_app({str(root)!r})"
+    return [sys.executable, "-m", "gunicorn", *_ARGUMENTS, *address, app]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Become gunicorn; return only with an exit code that is an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mms_server.server.control_app",
+        description="Answer for this host: health, description, metrics.",
+    )
+    parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
+    parser.add_argument("--bind", help="address to listen on, where systemd passes no socket")
+    options = parser.parse_args(argv)
+    passed = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if passed or options.bind:
+        _become(command(options.layout_root, options.bind))
+    _log("no socket was passed. Fix: start mms-control.socket, or give --bind.")
+    return 2
+
+
+def _become(words: list[str]) -> NoReturn:
+    os.execv(words[0], words)  # noqa: S606 - no shell
+
+
+def _log(text: str) -> None:
+    print(f"mms_server.server.control_app: {text}", file=sys.stderr)  # noqa: T201 - the journal reads it
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What is counted of requests that no model answers: pings and descriptions."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from mms_server.metrics import mms04_metrics
+from mms_server.metrics.minute_stats import Minutes
+
+_log = logging.getLogger(__name__)
+
+
+class HostCounts:
+    """Counts in the files that :func:`mms_server.metrics.multiprocess.use` chose."""
+
+    def __init__(self, directory: Path) -> None:
+        registry = CollectorRegistry()
+        names = (mms04_metrics.PINGS, mms04_metrics.DESCRIPTIONS)
+        self._minutes = Minutes(directory, "host", [("", name) for name in names])
+        self._told = False
+        self._counters: Final = {
+            mms04_metrics.PINGS: Counter(
+                "mms_pings", "Requests to / and /ping.", registry=registry
+            ),
+            mms04_metrics.DESCRIPTIONS: Counter(
+                "mms_api_descriptions", "Requests to /api-description.", registry=registry
+            ),
+        }
+
+    def count(self, name: str) -> None:
+        """Count one request; ``name`` is the metric of 0.4."""
+        self._counters[name].inc()
+        try:
+            self._minutes.add(("", name), 1.0)
+        except OSError as error:
+            if not self._told:
+                _log.error("%s is not counted by the minute: %s", name, error)
+            self._told = True

@@ -1,0 +1,177 @@
+"""Start the server of one release: ``python -m mms_server.server.release_launcher RELEASE_ID``.
+
+This process only reads ``release.json`` and then becomes gunicorn, in the runtime that the release
+was checked with: the process id stays, so systemd's socket and readiness protocol hold. When the
+servers before it failed, it waits first, longer each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from gunicorn.systemd import sd_notify
+
+from mms_server.core.errors import MMSError
+from mms_server.core.paths import Layout
+from mms_server.crashes import start_history
+from mms_server.host import start_barrier
+from mms_server.host.instance_files import Places
+from mms_server.host.release import Release
+
+RELEASE_VARIABLE = "MMS_RELEASE_ID"
+ROOT_VARIABLE = "MMS_LAYOUT_ROOT"
+START_TIMEOUT_VARIABLE = "MMS_START_TIMEOUT_S"
+
+_START_TIMEOUT_S = 300.0
+
+# A release's code comes from elsewhere: it sees these variables of ours and no others.
+_PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+)
+_FIXED_ARGUMENTS = (
+    "--worker-class=mms_server.server.gevent_worker.Worker",
+    # One round at a time: a request that an idle worker could start must wait in the kernel's
+    # queue, which all workers share, and not in a busy worker (mms_server.inference.batching).
+    "--worker-connections=1",
+    "--keep-alive=0",
+    "--graceful-timeout=60",
+    "--no-control-socket",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Become the release's server; return only with an exit code that is an error."""
+    options = _parser().parse_args(argv)
+    root = options.layout_root
+    layout = Layout.under(root) if root else Layout()
+    try:
+        release = read_release(layout, options.release)
+        check_socket(os.environ, os.getpid())
+        start_barrier.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
+        _wait_for_turn(Places(layout.instance(release.id)))
+        _become(arguments(release), environment(release, os.environ, root))
+    except MMSError as error:
+        print(f"mms_server.server.release_launcher: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
+        return error.exit_code
+
+
+def _wait_for_turn(places: Places) -> None:
+    """Wait as long as the failures of those before this one ask for, and tell systemd."""
+    places.prepare()
+    begun = start_history.read(places.starts).again(time.time())
+    wait_s = begun.next - begun.begun
+    start_history.write(places.starts, begun)
+    if wait_s:
+        text = f"{begun.failures} starts in a row failed: trying again in {wait_s:g} s."
+        print(f"mms_server.server.release_launcher: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the journal
+        extend = int((wait_s + _start_timeout_s(os.environ)) * 1e6)
+        sd_notify(f"STATUS={text}\nEXTEND_TIMEOUT_USEC={extend}", logging.getLogger(__name__))
+        time.sleep(wait_s)
+
+
+def _start_timeout_s(environ: Mapping[str, str]) -> float:
+    """Return how long the unit may take to start: a wait must not count against it."""
+    text = environ.get(START_TIMEOUT_VARIABLE, "")
+    return float(text) if text.isascii() and text.isdigit() else _START_TIMEOUT_S
+
+
+def _become(command: list[str], environ: dict[str, str]) -> NoReturn:
+    os.execve(command[0], command, environ)  # noqa: S606 - no shell
+
+
+def read_release(layout: Layout, release_id: str) -> Release:
+    """Return the release with this id.
+
+    Raises:
+        MMSError: there is none, or the file describes another one.
+    """
+    file = layout.release_file(release_id)
+    try:
+        release = Release.from_json(file.read_text("utf-8"))
+    except OSError as error:
+        raise MMSError(
+            f"{file} cannot be read: {error.strerror}.", fix="run `mms apply` to write it again."
+        ) from error
+    if release.id != release_id:
+        raise MMSError(
+            f"{file} describes {release.id}, not {release_id}.",
+            fix="run `mms apply` to write it again.",
+        )
+    return release
+
+
+def check_socket(environ: Mapping[str, str], pid: int) -> None:
+    """Refuse to run without the one socket that systemd holds for the release.
+
+    Raises:
+        MMSError: no socket was passed: gunicorn would open a port of its own.
+    """
+    if environ.get("LISTEN_PID") != str(pid) or environ.get("LISTEN_FDS") != "1":
+        raise MMSError(
+            "no listening socket was passed by systemd.",
+            fix="start it as a unit: systemctl start mms@<release>.service.",
+        )
+
+
+def arguments(release: Release) -> list[str]:
+    """Return the command line of a release's gunicorn: defaults first, so that its own win."""
+    return [
+        f"{release.runtime}/bin/python",
+        "-m",
+        "mms_server.server.process_exit",
+        "--config=python:mms_server.server.gunicorn_conf",
+        f"--workers={release.workers}",
+        # What CUDA has set up does not survive a fork: on a GPU each worker loads its own model.
+        *(() if release.on_gpu else ("--preload",)),
+        *_FIXED_ARGUMENTS,
+        f"--timeout={release.watchdog_s}",
+        *release.gunicorn_args,
+        "mms_server.server.application:application",
+    ]
+
+
+def environment(release: Release, environ: Mapping[str, str], root: Path | None) -> dict[str, str]:
+    """Return the environment of a release's server."""
+    passed = {name: environ[name] for name in _PASSED_ON if name in environ}
+    own = {RELEASE_VARIABLE: release.id, **({ROOT_VARIABLE: str(root)} if root else {})}
+    # One thread per worker is fastest when workers fill the machine; the release may say otherwise.
+    return {"OMP_NUM_THREADS": "1", **release.environment, **passed, **own}
+
+
+def layout_of(environ: Mapping[str, str]) -> Layout:
+    """Return the layout that the launcher passed on."""
+    root = environ.get(ROOT_VARIABLE)
+    return Layout.under(Path(root)) if root else Layout()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mms_server.server.release_launcher",
+        description="Become the server of one release.",
+    )
+    parser.add_argument("release", help="id of the release: <model>.<8 hex>")
+    parser.add_argument("--layout-root", type=Path, help="directory that stands for / (for tests)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

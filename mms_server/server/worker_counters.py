@@ -1,0 +1,63 @@
+"""What the master of a server counts of its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from mms_server.crashes.report import Cause
+from mms_server.metrics import multiprocess
+
+MASTER_CAUSE: Final = "master"
+"""What the death of a master counts as: who counts it does not know why it died."""
+
+
+class WorkerFiles:
+    """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
+
+    def __init__(self, directory: Path, models: Sequence[str]) -> None:
+        multiprocess.use(directory)
+        self._directory = directory
+        restarts = Counter(
+            "mms_worker_restarts",
+            "Workers that were started in place of others.",
+            ["model"],
+            registry=CollectorRegistry(),
+        )
+        self._restarts = [restarts.labels(model) for model in models]
+        self._models = list(models)
+        self._deaths = Counter(
+            "mms_deaths",
+            "Processes that ended unexpectedly, by cause; `master` is one of a master.",
+            ["model", "cause"],
+            registry=CollectorRegistry(),
+        )
+        for cause in (*Cause, MASTER_CAUSE):
+            for model in models:
+                self._deaths.labels(model, cause)
+
+    def pre_fork(self, server: Any, worker: Any) -> None:
+        """Count a worker beyond the first ones."""
+        if worker.age > server.num_workers:
+            for restarts in self._restarts:
+                restarts.inc()
+
+    def died(self, cause: str) -> None:
+        """Count the death of a worker."""
+        for model in self._models:
+            self._deaths.labels(model, cause).inc()
+
+    def master_died(self) -> None:
+        """Count the death of the master before this one."""
+        self.died(MASTER_CAUSE)
+
+    def post_fork(self, worker: Any) -> None:
+        """Count as this worker from now on."""
+        multiprocess.become(str(worker.slot))
+
+    def child_exit(self, worker: Any) -> None:
+        """Forget what the worker had in flight when it ended."""
+        multiprocess.forget_gauges(self._directory, str(worker.slot))

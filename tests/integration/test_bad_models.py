@@ -1,0 +1,180 @@
+"""Archives that misbehave, on a host that serves another model under load.
+
+What fails before the switch never gets a request; what fails later is contained, certified and
+named to the client; the other model's clients see nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests import lab
+from tests.fixtures import bad_models
+from tests.fixtures.bad_models import ANIMALS, BAD, GOOD, Outcome, Where
+from tests.integration import changes
+from tests.integration.load import Load, Request
+
+MEMORY_MAX = "400M"
+GATEWAY_TIMEOUT = 504
+EARLY = (Outcome.NEVER_READY, Outcome.NOT_IN_TIME)
+SAMPLE_EARLY = ("import-error", "load-segv", "load-eats-memory", "golden-digit")
+SAMPLE_LATE = ("segv", "eats-memory", "kills-master", "closes-descriptors")
+TOGETHER = 4
+"""Animals that are served at a time: more would not fit the host."""
+
+IMPATIENT = """\
+[Service]
+TimeoutStartSec=25
+"""
+
+
+def chosen(sample: Sequence[str], outcomes: Sequence[Outcome], every: bool) -> list[str]:
+    """Return the animals of these outcomes; of a sample, only those that are in it."""
+    found = [name for name, animal in ANIMALS.items() if animal.outcome in outcomes]
+    return [name for name in found if every or name in sample]
+
+
+def serve(machine: lab.Machine, directory: Path, names: Sequence[str]) -> str:
+    """Put animals on a host, beside the digits; return the file that asks for them."""
+    models = {name: bad_models.build(name, directory) for name in names}
+    limits = "".join(f"{name}.memory_max={MEMORY_MAX}\n" for name in names if ANIMALS[name].limited)
+    rest = f"--workers\n1\n[Model Settings]\n{limits}"
+    return changes.put(machine, "zoo", {"digits": lab.MODELS / "digits.model", **models}, rest)
+
+
+def ask(machine: lab.Machine, name: str, order: int, request_id: str) -> requests.Response:
+    return requests.post(
+        f"{machine.url}/{name}/predict",
+        data={"order": f"[[{order}]]"},
+        headers={"X-Request-Id": request_id, "Accept": "application/json"},
+        timeout=90,
+    )
+
+
+def deaths(machine: lab.Machine, name: str) -> list[dict[str, Any]]:
+    """Return the certificates that `mms why` finds."""
+    answer = json.loads(lab.on(machine, f"mms why {name} --json"))
+    rows: list[dict[str, Any]] = answer["deaths"]
+    return rows
+
+
+@pytest.fixture
+def digits(last: lab.Machine) -> Iterator[Load]:
+    """Load on the model that is well; afterwards none of its requests must have suffered."""
+    request = Request.of_image(last.address, "digits", lab.SEVEN, "7")
+    with Load([request], busy=2, idle=4) as load:
+        load.wait_for_answers(10)
+        yield load
+        load.wait_for_answers(10)
+    assert not load.report.failed, load.report
+    assert not load.report.wrong, load.report
+
+
+@pytest.fixture
+def impatient(last: lab.Machine) -> Iterator[None]:
+    """Let systemd give up a start soon."""
+    place = "/run/systemd/system/mms@.service.d"
+    lab.on(last, f"install -d {place}")
+    lab.on(last, f"tee {place}/impatient.conf", stdin=IMPATIENT)
+    lab.on(last, "systemctl daemon-reload")
+    yield
+    lab.on(last, f"rm -r {place}")
+    lab.on(last, "systemctl daemon-reload")
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("digits", "impatient")
+def test_what_fails_before_it_serves_gets_no_request(
+    last: lab.Machine, tmp_path: Path, every_step: bool
+) -> None:
+    before = changes.releases(last)
+    for name in chosen(SAMPLE_EARLY, EARLY, every_step):
+        done = changes.apply(last, serve(last, tmp_path, [name]))
+        assert done.returncode == 4, (name, done)
+        assert f"model {name}, step" in done.stderr, name
+        assert "Fix: " in done.stderr, name
+        assert "The host serves what it served before." in done.stderr, name
+        assert ask(last, name, GOOD, f"early-{name}").status_code == 404, name
+        assert changes.releases(last) == before, name
+        assert changes.healthy(last), name
+        found = deaths(last, name)
+        assert found, name
+        assert found[0]["cause"] == ANIMALS[name].cause, (name, found[0])
+        left = lab.on(last, "systemctl list-units --all --plain --no-legend 'mms@*.service'")
+        assert name not in left
+
+
+@pytest.mark.timeout(2400)
+@pytest.mark.usefixtures("digits")
+def test_what_fails_later_is_contained_and_named(
+    last: lab.Machine, tmp_path: Path, every_step: bool
+) -> None:
+    late = [outcome for outcome in Outcome if outcome not in EARLY]
+    for names in batched_names(chosen(SAMPLE_LATE, late, every_step)):
+        changes.applied(last, serve(last, tmp_path, names))
+        for name in names:
+            misbehave(last, name)
+        assert changes.status(last)["healthy"]
+
+
+def batched_names(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield names, a few at a time."""
+    yield from (tuple(names[n : n + TOGETHER]) for n in range(0, len(names), TOGETHER))
+
+
+def misbehave(machine: lab.Machine, name: str) -> None:
+    """Send the request that an animal cannot bear, and look at what comes of it."""
+    animal = ANIMALS[name]
+    assert ask(machine, name, GOOD, f"before-{name}").status_code == 200, name
+    answer = ask(machine, name, BAD, f"bad-{name}")
+    if animal.where is Where.IDLE:
+        assert answer.status_code == 200, (name, answer.text)
+        certified(machine, name, name)
+    changes.wait_until(lambda: answers(machine, name), f"{name} answers again", 90)
+    if animal.where is Where.IDLE:
+        return
+    if animal.outcome is Outcome.WORKER_DIES:
+        is_refused_at_last(machine, name, answer)
+    elif animal.outcome is Outcome.MASTER_DIES:
+        assert deaths(machine, name), name
+    elif animal.outcome is Outcome.ERROR:
+        assert answer.status_code == animal.status, (name, answer.status_code)
+        assert not deaths(machine, name), name
+    else:
+        assert answer.status_code == 200, (name, answer.status_code)
+    assert ask(machine, name, GOOD, f"after-{name}").status_code == 200, name
+
+
+def certified(machine: lab.Machine, name: str, asked: str) -> list[dict[str, Any]]:
+    """Return the certificates that `mms why ASKED` finds, which are this animal's."""
+    changes.wait_until(lambda: bool(deaths(machine, asked)), f"{asked} is certified", 120)
+    found = deaths(machine, asked)
+    assert {row["model"] for row in found} == {name}
+    assert {row["cause"] for row in found} == {ANIMALS[name].cause}, (name, found)
+    return found
+
+
+def is_refused_at_last(machine: lab.Machine, name: str, answer: requests.Response) -> None:
+    """Send again what a worker died in; what was only too slow is not blamed."""
+    found = certified(machine, name, f"bad-{name}")
+    if ANIMALS[name].status == GATEWAY_TIMEOUT:
+        # The worker tells the client and ends then: by the request's id its end is found.
+        assert answer.status_code == GATEWAY_TIMEOUT, (name, answer.text)
+        assert f"bad-{name}" in answer.text, answer.text
+        return
+    assert answer.status_code >= 500 or answer.status_code == 422, (name, answer.text)
+    assert any(row["id"] in answer.text for row in found), (name, answer.text)
+    again = ask(machine, name, BAD, f"again-{name}")
+    assert again.status_code == 422, (name, again.status_code, again.text)
+    assert any(row["id"] in again.text for row in found), (name, again.text)
+
+
+def answers(machine: lab.Machine, name: str) -> bool:
+    """Return whether an animal answers what it can bear."""
+    return ask(machine, name, GOOD, f"wait-{name}").status_code == 200

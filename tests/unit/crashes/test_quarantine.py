@@ -1,0 +1,150 @@
+"""The guard of a worker: digests, refusals, and bodies kept for replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mms_server.core.errors import QuarantinedError
+from mms_server.crashes import crash_history
+from mms_server.crashes.crash_history import Recent
+from mms_server.crashes.in_flight_log import Flights
+from mms_server.crashes.input_digest import Input
+from mms_server.crashes.quarantine import MAX_BODIES, ReleaseGuard
+from mms_server.crashes.report import Request
+from mms_server.host.instance_files import MAX_BODY_BYTES
+from tests.fixtures.crash_reports import certificate, places
+
+
+def environ(data: bytes = b"input", kind: str = "image/jpeg", **more: str) -> dict[str, Any]:
+    return {"mms.body": data, "CONTENT_TYPE": kind, "PATH_INFO": "/digits/predict", **more}
+
+
+def form(boundary: str, data: bytes = b"picture") -> dict[str, Any]:
+    mark = b"--" + boundary.encode()
+    return environ(
+        mark + b"\r\n\r\n" + data + b"\r\n" + mark + b"--\r\n",
+        f"multipart/form-data; boundary={boundary}",
+    )
+
+
+def make(root: Path) -> tuple[ReleaseGuard, Flights]:
+    flights = Flights(places(root).flights)
+    guard = ReleaseGuard(places(root), flights, lambda: 5, lambda: 9.0)
+    guard.begin(2)
+    return guard, flights
+
+
+def learn(root: Path, flights: Flights, digest: str, deaths: int) -> str:
+    known, last = Recent(), ""
+    for _ in range(deaths):
+        made = certificate(requests=(Request("id", digest, 0.0),))
+        known, last = known.after(made), made.id
+    crash_history.write(places(root).recent, known)
+    flights.next_epoch()
+    return last
+
+
+def digest_of(environ: dict[str, Any]) -> str:
+    return Input.of(environ).digest
+
+
+def test_the_same_input_has_the_same_digest() -> None:
+    assert digest_of(form("one")) == digest_of(form("another-boundary"))
+    assert digest_of(environ()) == digest_of(environ(PATH_INFO="/predictions/digits"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [environ(b"inpuT"), environ(kind="image/png"), environ(QUERY_STRING="k=5"), form("one")],
+    ids=["body", "type", "query", "form"],
+)
+def test_another_input_has_another_digest(other: dict[str, Any]) -> None:
+    assert digest_of(other) != digest_of(environ())
+
+
+def test_a_request_is_in_flight_while_it_is_computed(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    given = guard.admit(environ())
+    with guard.computing(("id", given)):
+        (found,) = flights.take(2).flights
+    assert "digest" not in vars(given), "it takes longer than all else here, and none asks for it"
+    assert (found.request_id, found.digest) == ("id", given.digest)
+    assert (found.started, found.resident_bytes) == (9.0, 5)
+    with pytest.raises(ValueError, match="x"), guard.computing(("id", given)):
+        raise ValueError("x")
+    assert flights.take(2).flights == ()
+
+
+def test_two_deaths_refuse_the_input_and_no_other(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    digest = guard.admit(environ()).digest
+    learn(tmp_path, flights, digest, 1)
+    assert guard.admit(environ()).digest == digest
+    last = learn(tmp_path, flights, digest, 2)
+    with pytest.raises(QuarantinedError, match=last):
+        guard.admit(environ())
+    guard.admit(environ(b"innocent"))
+
+
+def test_a_suspect_is_kept_before_it_may_kill_again(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    digest = guard.admit(environ()).digest
+    assert list(places(tmp_path).suspects.iterdir()) == []
+    learn(tmp_path, flights, digest, 1)
+    guard.admit(environ())
+    guard.admit(environ(b"sent again", HTTP_X_MMS_AGAIN="1"))
+    head, _, data = (places(tmp_path).suspects / digest).read_bytes().partition(b"\n")
+    assert data == b"input"
+    assert json.loads(head)["content_type"] == "image/jpeg"
+    assert len(list(places(tmp_path).suspects.iterdir())) == 2
+
+
+def test_what_a_process_died_on_is_computed_apart(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    given = guard.admit(environ())
+    assert not guard.is_apart(environ(), given)
+    assert guard.is_apart(environ(HTTP_X_MMS_AGAIN="1"), given)
+    learn(tmp_path, flights, given.digest, deaths=1)
+    assert guard.is_apart(environ(), guard.admit(environ()))
+    other = environ(b"other")
+    assert not guard.is_apart(other, guard.admit(other))
+
+
+def test_a_suspect_that_is_answered_is_none_any_more(tmp_path: Path) -> None:
+    guard, flights = make(tmp_path)
+    digest = guard.admit(environ()).digest
+    learn(tmp_path, flights, digest, 1)
+    with pytest.raises(ValueError, match="x"), guard.computing(("id", guard.admit(environ()))):
+        raise ValueError("x")
+    assert list(places(tmp_path).answered.iterdir()) == []
+    with guard.computing(("id", guard.admit(environ()))):
+        pass
+    assert [path.name for path in places(tmp_path).answered.iterdir()] == [digest]
+    body = places(tmp_path).suspects / digest
+    body.unlink()
+    guard.admit(environ())
+    assert not body.exists(), "it need not be kept again"
+
+
+@pytest.mark.parametrize(("size", "kept"), [(MAX_BODY_BYTES, True), (MAX_BODY_BYTES + 1, False)])
+def test_the_limit_of_a_kept_body(tmp_path: Path, size: int, kept: bool) -> None:
+    guard, _flights = make(tmp_path)
+    guard.admit(environ(bytes(size), HTTP_X_MMS_AGAIN="1"))
+    assert bool(list(places(tmp_path).suspects.iterdir())) is kept
+
+
+def test_the_limit_of_bodies(tmp_path: Path) -> None:
+    guard, _flights = make(tmp_path)
+    for number in range(MAX_BODIES + 3):
+        guard.admit(environ(str(number).encode(), HTTP_X_MMS_AGAIN="1"))
+    assert len(list(places(tmp_path).suspects.iterdir())) == MAX_BODIES
+
+
+def test_a_directory_that_is_gone_costs_no_answer(tmp_path: Path) -> None:
+    guard, _flights = make(tmp_path)
+    places(tmp_path).suspects.rmdir()
+    assert guard.admit(environ(HTTP_X_MMS_AGAIN="1")).digest

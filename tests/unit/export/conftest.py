@@ -1,0 +1,14 @@
+"""Model directories to export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures import tiny_model
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return tiny_model.write(tmp_path / "source")

@@ -1,0 +1,103 @@
+"""How much of the processor a release has while it loads, and afterwards."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from mms_server.core.errors import SupervisorError
+from mms_server.host.cpu_weight import ProcessorShare, named
+
+UNIT = "mms@m.1.service"
+FILES = """\
+# /etc/systemd/system/mms@.service
+[Service]
+# CPUWeight=3 would be too little.
+CPUWeight=70
+"""
+
+
+class Systemctl:
+    """Remembers what it is asked; ``files`` are what it shows of the unit."""
+
+    def __init__(self, properties: Path, files: str = FILES) -> None:
+        self.properties = properties
+        self.files = files
+        self.asked: list[str] = []
+        self.broken = False
+
+    def __call__(self, unit: str, *words: str) -> str:
+        assert unit == UNIT
+        self.asked.append(" ".join(words).replace(f"--runtime {UNIT} ", ""))
+        if self.broken:
+            raise SupervisorError(unit, "no answer")
+        if words[0] == "set-property":
+            (self.properties / f"{UNIT}.d").mkdir(exist_ok=True)
+        return self.files if words[0] == "cat" else ""
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path) -> Systemctl:
+    return Systemctl(tmp_path)
+
+
+def test_a_release_loads_with_what_is_left_and_serves_with_what_its_unit_names(
+    systemctl: Systemctl, tmp_path: Path
+) -> None:
+    share = ProcessorShare(systemctl, tmp_path)
+    with share.little(UNIT, 300):
+        assert systemctl.asked == ["set-property CPUWeight=idle"]
+    share.whole(UNIT)
+    assert systemctl.asked[1:] == [f"cat {UNIT}", "set-property CPUWeight=70"]
+
+
+def test_on_a_host_that_is_never_idle_it_loads_all_the_same(
+    systemctl: Systemctl, tmp_path: Path
+) -> None:
+    with ProcessorShare(systemctl, tmp_path).little(UNIT, 0.2):
+        deadline = time.monotonic() + 10
+        while len(systemctl.asked) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert systemctl.asked == ["set-property CPUWeight=idle", "set-property CPUWeight=10"]
+
+
+def test_nothing_is_set_after_the_start(systemctl: Systemctl, tmp_path: Path) -> None:
+    with ProcessorShare(systemctl, tmp_path).little(UNIT, 0.4):
+        pass
+    time.sleep(0.3)
+    assert systemctl.asked == ["set-property CPUWeight=idle"]
+
+
+def test_a_systemd_that_does_not_answer_meanwhile_is_left_to_the_start(
+    systemctl: Systemctl, tmp_path: Path
+) -> None:
+    with ProcessorShare(systemctl, tmp_path).little(UNIT, 0.2):
+        systemctl.broken = True
+        time.sleep(0.3)
+    assert len(systemctl.asked) == 2
+
+
+def test_a_share_that_was_not_set_is_not_asked_for(systemctl: Systemctl, tmp_path: Path) -> None:
+    share = ProcessorShare(systemctl, tmp_path)
+    share.whole(UNIT)
+    share.forget(UNIT)
+    assert systemctl.asked == []
+    (tmp_path / f"{UNIT}.d").mkdir()
+    share.forget(UNIT)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "weight"),
+    [
+        ("", "70"),
+        ("# {d}/50-CPUWeight.conf\n[Service]\nCPUWeight=idle\n", "70"),
+        ("# /etc/systemd/system/mms@m.1.service.d/release.conf\n[Service]\nCPUWeight=20\n", "20"),
+        ("# /etc/systemd/system/mms@m.1.service.d/admin.conf\n[Service]\nCPUWeight=\n", "100"),
+        ("# {d}/50-CPUWeight.conf\nCPUWeight=5\n\n# /etc/z.conf\nCPUWeight=8\n", "8"),
+    ],
+)
+def test_the_weight_that_the_files_of_a_unit_name(more: str, weight: str, tmp_path: Path) -> None:
+    assert named(FILES + "\n" + more.replace("{d}", str(tmp_path)), tmp_path) == weight

@@ -1,0 +1,185 @@
+"""Pictures are judged by their headers, before anything is decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import zlib
+
+import mxnet as mx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from mms_server.core.errors import BodyTooLargeError
+from mms_server.inference.image_decoder import decode, require_complete, require_small
+from mms_server.inference.services import image
+
+
+def picture(kind: str, side: int = 40, **options: object) -> bytes:
+    target = io.BytesIO()
+    pixels = Image.effect_noise((side, side), 50).convert("RGB")
+    pixels.save(target, kind, **options)
+    return target.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        picture("JPEG"),
+        picture("JPEG", progressive=True),
+        picture("JPEG", comment=b"\xff\xd9" * 50),
+        picture("JPEG", quality=100, subsampling=0),
+        picture("JPEG") + b"trailing bytes",
+        picture("PNG"),
+        picture("BMP"),
+        picture("TIFF"),
+    ],
+)
+def test_complete_pictures_pass(data: bytes) -> None:
+    require_complete(data)
+    require_small(data, 1600)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 0.9])
+def test_cut_pictures_are_refused(kind: str, share: float) -> None:
+    data = picture(kind)
+    with pytest.raises(ValueError, match="not a complete picture"):
+        require_complete(data[: int(len(data) * share)])
+
+
+def test_an_embedded_thumbnail_is_no_end() -> None:
+    small = picture("JPEG", 8)
+    thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(small)) + small
+    data = picture("JPEG")
+    whole = data[:2] + thumbnail + data[2:]
+    require_complete(whole)
+    with pytest.raises(ValueError, match="has no end"):
+        require_complete(whole[:-30])
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x00" * 1000, picture("GIF"), picture("WEBP")])
+def test_what_is_no_picture(data: bytes) -> None:
+    require_small(data, 1)
+    with pytest.raises(ValueError, match="not a complete picture"):
+        require_complete(data)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(101, 100), (40_000, 1), (20_000, 20_000), (2**31 - 1, 2**31 - 1)]
+)
+def test_large_pictures_are_refused_unread(width: int, height: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(BodyTooLargeError, match="limit"):
+        require_small(png_header(width, height), 10_000)
+    assert time.monotonic() - started < 0.1
+
+
+def test_the_limit_itself_passes() -> None:
+    require_small(png_header(100, 100), 10_000)
+
+
+@given(st.binary(max_size=300), st.integers(0, 700))
+def test_damage_is_a_refusal_or_nothing(noise: bytes, place: int) -> None:
+    for kind in ("JPEG", "PNG"):
+        data = bytearray(picture(kind, 8))
+        data[place : place + len(noise)] = noise
+        try:
+            require_small(bytes(data), 64)
+            require_complete(bytes(data))
+        except (BodyTooLargeError, ValueError):
+            continue
+
+
+@pytest.fixture
+def whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pillow write noise: it would run out of room for it."""
+    monkeypatch.setattr(ImageFile, "MAXBLOCK", 1 << 24)
+
+
+@pytest.mark.usefixtures("whole_blocks")
+@pytest.mark.parametrize("side", [8, 33, 224])
+@pytest.mark.parametrize("quality", [10, 75, 95])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pixels_are_those_of_the_engine(
+    side: int, quality: int, subsampling: int, progressive: bool
+) -> None:
+    options = {"quality": quality, "subsampling": subsampling, "progressive": progressive}
+    data = picture("JPEG", side, **options)
+    pixels = decode(data)
+    assert pixels is not None
+    np.testing.assert_array_equal(pixels, mx.image.imdecode(data).asnumpy())
+    np.testing.assert_array_equal(pixels, image.read(data).asnumpy())
+
+
+def turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return picture("JPEG", exif=exif)
+
+
+def test_a_picture_that_need_not_be_turned() -> None:
+    assert decode(turned(1)) is not None
+
+
+def with_bits_flipped() -> bytes:
+    data = bytearray(picture("JPEG", 64))
+    data[len(data) // 2 : len(data) // 2 + 40] = b"\x55" * 40
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        turned(6),
+        turned(3),
+        picture("PNG"),
+        picture("BMP"),
+        b"text",
+        picture("JPEG")[:-2],
+        picture("JPEG")[:200],
+    ],
+    ids=["turned", "upside down", "PNG", "BMP", "text", "no end", "half"],
+)
+def test_what_the_engine_may_see_otherwise_is_left_to_it(data: bytes) -> None:
+    assert decode(data) is None
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_colors_are_left_to_the_engine(mode: str) -> None:
+    target = io.BytesIO()
+    Image.effect_noise((40, 40), 50).convert(mode).save(target, "JPEG")
+    assert decode(target.getvalue()) is None
+
+
+def test_damage_is_seen_as_the_engine_sees_it() -> None:
+    data = with_bits_flipped()
+    pixels = decode(data)
+    if pixels is not None:
+        np.testing.assert_array_equal(pixels, mx.image.imdecode(data).asnumpy())
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+@pytest.mark.parametrize("order", ["NCHW", "NHWC"])
+def test_a_picture_is_turned_as_the_engine_turns_it(kind: str, order: str) -> None:
+    given_ = mx.nd.random.uniform(0, 255, (5, 7, 3)).astype(kind)
+    expected = mx.nd.expand_dims(given_, 0)
+    if order == "NCHW":
+        expected = mx.nd.transpose(expected, (0, 3, 1, 2))
+    found = image.transform_shape(given_, order)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found.asnumpy(), expected.asnumpy())

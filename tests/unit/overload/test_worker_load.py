@@ -1,0 +1,54 @@
+"""How many requests a worker may take, by what the others have in hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mms_server.overload.worker_load import MOST, Hands
+
+WANTED = 8
+
+
+def hands(path: Path, slot: int, held: int) -> Hands:
+    made = Hands(path / "hands", 3)
+    made.begin(slot)
+    made.hold(held)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("others", "allowed"),
+    [
+        ([], WANTED),
+        ([0], 1),
+        ([0, 6], 1),
+        ([1], 2),
+        ([3, 1], 4),
+        ([7, 1], WANTED),
+        ([8, 1], WANTED),
+        ([MOST + 1, 1], WANTED),
+    ],
+)
+def test_what_is_left_to_the_others(tmp_path: Path, others: list[int], allowed: int) -> None:
+    own = hands(tmp_path, 0, 1)
+    for slot, held in enumerate(others, 1):
+        hands(tmp_path, slot, held)
+    assert own.most(WANTED) == allowed
+
+
+def test_who_has_left_or_ended_leaves_all(tmp_path: Path) -> None:
+    own, leaving, _dead = (hands(tmp_path, slot, 0) for slot in range(3))
+    leaving.leave()
+    assert own.most(WANTED) == 1
+    own.forget(2)
+    assert own.most(WANTED) == WANTED
+
+
+def test_a_new_master_forgets_the_workers_of_the_old(tmp_path: Path) -> None:
+    hands(tmp_path, 1, 0)
+    own = Hands(tmp_path / "hands", 3)
+    own.clear()
+    own.begin(0)
+    assert own.most(WANTED) == WANTED

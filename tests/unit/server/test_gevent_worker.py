@@ -1,0 +1,71 @@
+"""An answer is held until it is whole, within bounds."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from mms_server.server.gevent_worker import MAX_HELD_BYTES, WholeAnswer
+
+Pair = tuple[WholeAnswer, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(5)
+    with ours, theirs:
+        yield WholeAnswer(ours), theirs
+
+
+def has_come(theirs: socket.socket) -> bool:
+    theirs.setblocking(False)
+    try:
+        return bool(theirs.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+    finally:
+        theirs.settimeout(5)
+
+
+def test_head_and_body_leave_together(pair: Pair) -> None:
+    answer, theirs = pair
+    answer.sendall(b"head")
+    answer.sendall(b"body")
+    assert not has_come(theirs)
+    answer.flush()
+    assert theirs.recv(100) == b"headbody"
+
+
+def test_close_and_shutdown_send_the_rest(pair: Pair) -> None:
+    answer, theirs = pair
+    answer.sendall(b"one")
+    answer.shutdown(socket.SHUT_WR)
+    assert theirs.recv(100) == b"one"
+    assert theirs.recv(100) == b""
+    answer.close()
+    assert answer.fileno() == -1
+
+
+def test_what_is_sent_at_once_is_not_held(pair: Pair) -> None:
+    answer, theirs = pair
+    answer.send(b"HTTP/1.1 100 Continue")
+    assert theirs.recv(100) == b"HTTP/1.1 100 Continue"
+
+
+@pytest.mark.parametrize(("size", "sent"), [(MAX_HELD_BYTES, False), (MAX_HELD_BYTES + 1, True)])
+def test_a_large_answer_is_not_held(pair: Pair, size: int, *, sent: bool) -> None:
+    answer, theirs = pair
+    answer.sendall(b"x" * size)
+    assert has_come(theirs) == sent
+
+
+def test_a_connection_is_closed_though_its_client_is_gone(pair: Pair) -> None:
+    answer, theirs = pair
+    theirs.close()
+    answer.sendall(b"late")
+    with pytest.raises(OSError, match="Broken pipe"):
+        answer.close()
+    assert answer.fileno() == -1

@@ -1,0 +1,73 @@
+"""The launcher of a release: its command line and environment, without running it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mms_server.core.errors import MMSError
+from mms_server.core.paths import Layout
+from mms_server.host.release import Release, write_atomically
+from mms_server.server import release_launcher
+
+RELEASE = Release(
+    model="digits",
+    archive_sha256="ab" * 32,
+    workers=3,
+    runtime="/opt/runtime",
+    environment={"OMP_NUM_THREADS": "2", "LISTEN_PID": "1", "MXNET_X": "1"},
+    gunicorn_args=("--timeout", "300"),
+)
+
+
+def test_the_releases_own_arguments_win() -> None:
+    line = release_launcher.arguments(RELEASE)
+    assert line[:3] == ["/opt/runtime/bin/python", "-m", "mms_server.server.process_exit"]
+    assert line[-3:] == ["--timeout", "300", "mms_server.server.application:application"]
+    assert "--workers=3" in line
+    assert line.index("--timeout=30") < line.index("--timeout")
+
+
+def test_the_environment_is_an_allow_list() -> None:
+    ours = {"PATH": "/bin", "LISTEN_PID": "7", "LISTEN_FDS": "1", "AWS_SECRET": "x", "HOME": "/"}
+    assert release_launcher.environment(RELEASE, ours, None) == {
+        "PATH": "/bin",
+        "LISTEN_PID": "7",
+        "LISTEN_FDS": "1",
+        "MXNET_X": "1",
+        "OMP_NUM_THREADS": "2",
+        "MMS_RELEASE_ID": RELEASE.id,
+    }
+    plain = dataclasses.replace(RELEASE, environment={})
+    found = release_launcher.environment(plain, {}, Path("/root-of-test"))
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert release_launcher.layout_of(found) == Layout.under(Path("/root-of-test"))
+    assert release_launcher.layout_of({}) == Layout()
+
+
+def test_the_release_must_be_the_one_that_was_named(tmp_path: Path) -> None:
+    layout = Layout.under(tmp_path)
+    with pytest.raises(MMSError, match="cannot be read"):
+        release_launcher.read_release(layout, RELEASE.id)
+    write_atomically(layout.release_file(RELEASE.id), RELEASE.to_json())
+    assert release_launcher.read_release(layout, RELEASE.id) == RELEASE
+    write_atomically(layout.release_file("digits.00000000"), RELEASE.to_json())
+    with pytest.raises(MMSError, match=r"describes digits\.[0-9a-f]{8}, not digits\.00000000"):
+        release_launcher.read_release(layout, "digits.00000000")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"LISTEN_FDS": "1"},
+        {"LISTEN_FDS": "1", "LISTEN_PID": "6"},
+        {"LISTEN_FDS": "2", "LISTEN_PID": "7"},
+    ],
+)
+def test_it_needs_the_one_socket(environ: dict[str, str]) -> None:
+    with pytest.raises(MMSError, match="no listening socket"):
+        release_launcher.check_socket(environ, 7)
+    release_launcher.check_socket({"LISTEN_FDS": "1", "LISTEN_PID": "7"}, 7)
