@@ -22,7 +22,7 @@ from typing import IO, Final
 from mms_server.archives import extract, golden_samples
 from mms_server.archives.extract import UnpackLimits
 from mms_server.core.errors import ArchiveError
-from mms_server.core.io_timeout import chunks, patiently
+from mms_server.core.io_timeout import chunks, with_io_timeout
 
 _TEMPORARY: Final = ".new-"
 _MAX_FILES: Final = 4096
@@ -119,7 +119,7 @@ class Store:
         """
         digest = self.digest(directory)
         with _explained(directory):
-            patiently(lambda: _check_samples(directory), directory)
+            with_io_timeout(lambda: _check_samples(directory), directory)
         return digest
 
     def check_archive(self, source: Path) -> str:
@@ -134,7 +134,7 @@ class Store:
         with _explained(source):
             if source.is_dir():
                 extract.check(source)
-                self._seen[digest] = patiently(lambda: Content.of(source), source)
+                self._seen[digest] = with_io_timeout(lambda: Content.of(source), source)
                 return digest
             with tempfile.TemporaryDirectory(prefix="mms-check-") as scratch:
                 content = Path(scratch) / "content"
@@ -235,13 +235,13 @@ class Store:
         # The word in front keeps the digest of a directory apart from that of any file.
         total = hashlib.sha256(b"directory\0")
         room = self._max_bytes
-        for path in patiently(lambda: list(_files(source)), source):
+        for path in with_io_timeout(lambda: list(_files(source)), source):
             name = path.relative_to(source)
             target = None
             if copy_to is not None:
                 target = copy_to / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-            room -= patiently(path.stat, path).st_size
+            room -= with_io_timeout(path.stat, path).st_size
             if room < 0:
                 raise self._too_large(source)
             total.update(os.fsencode(name) + b"\0" + self._copy(path, target).encode() + b"\0")
@@ -249,7 +249,7 @@ class Store:
 
     def _copy(self, source: Path, target: Path | None) -> str:
         """Return the SHA-256 of a file; with a target, of what was copied there."""
-        if not patiently(source.is_file, source):
+        if not with_io_timeout(source.is_file, source):
             raise ArchiveError(source, "it is not a file.", fix="give the path of a .model file.")
         digest, size = hashlib.sha256(), 0
         with (target or Path(os.devnull)).open("wb") as copy:
@@ -278,7 +278,7 @@ def _check_samples(directory: Path) -> None:
 
 
 def _is_directory(source: Path) -> bool:
-    return patiently(source.is_dir, source)
+    return with_io_timeout(source.is_dir, source)
 
 
 def _files(directory: Path) -> Iterator[Path]:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from mms_server.archives.resolver import Found
+from mms_server.archives.resolver import ResolvedArchive
 from mms_server.config import model_uri
 from mms_server.config.mms_conf import MmsConf, ModelSpec
 from mms_server.config.model_uri import Location
 from mms_server.core.errors import ArchiveError, ConfError
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 
 _ONNX: Final = (".onnx", ".pb2")
 
 
-def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> Found:
+def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> ResolvedArchive:
     """Return where a model's archive is; ``archives`` is looked in first, by base name.
 
     Raises:
@@ -30,7 +30,7 @@ def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> Foun
         place = "" if error.archive in error.cause else f"{error.archive}: "
         cause = f"model {spec.name}: {place}{error.cause}"
         raise ConfError(conf.file, spec.line, cause, fix=error.fix) from error
-    return Found(location, path)
+    return ResolvedArchive(location, path)
 
 
 def path_of(location: Location, base: Path, archives: Path | None = None) -> Path | None:
@@ -67,9 +67,9 @@ def locate_service(conf: MmsConf, archives: Path | None = None) -> Path | None:
     text, line = conf.arguments["--service"]
     path = conf.file.parent / text
     beside = archives / path.name if archives is not None else None
-    if beside and patiently(beside.is_file, beside):
+    if beside and with_io_timeout(beside.is_file, beside):
         return beside
-    if not patiently(path.is_file, path):
+    if not with_io_timeout(path.is_file, path):
         cause = f"service file {path} does not exist."
         fix = "put the file there, or write `optional` to use the archives' own."
         raise ConfError(conf.file, line, cause, fix=fix)
@@ -77,7 +77,7 @@ def locate_service(conf: MmsConf, archives: Path | None = None) -> Path | None:
 
 
 def _there(path: Path) -> bool:
-    return patiently(path.exists, path)
+    return with_io_timeout(path.exists, path)
 
 
 def local_path(location: Location, base: Path) -> Path:

@@ -13,11 +13,11 @@ from mms_server.config import model_uri
 from mms_server.config.model_uri import Location
 from mms_server.config.settings import Settings
 from mms_server.core.errors import ArchiveError
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedArchive:
     """Where a model's archive is: ``path`` on this host's file systems, None if remote."""
 
     location: Location
@@ -29,7 +29,7 @@ class Found:
         if self.path is None:
             return None
         beside = self.path.with_name(self.path.name + golden_samples.BESIDE)
-        return beside if patiently(beside.is_dir, beside) else None
+        return beside if with_io_timeout(beside.is_dir, beside) else None
 
     def __str__(self) -> str:
         """Return the place as messages name it."""
@@ -37,13 +37,13 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Archives:
+class ArchiveResolver:
     """The store, and how what is not on this host gets here."""
 
     store: Store
     fetcher: Fetcher
 
-    def take(self, found: Found) -> str:
+    def take(self, found: ResolvedArchive) -> str:
         """Put an archive into the store, if its content is not there yet; return its digest.
 
         Raises:
@@ -62,7 +62,7 @@ class Archives:
         self.fetcher.discard(found.location)
         return digest
 
-    def check(self, found: Found) -> str:
+    def check(self, found: ResolvedArchive) -> str:
         """Return the digest of an archive after the checks of :meth:`take`; store nothing.
 
         A remote archive is fetched for that; its file stays for a :meth:`take` that follows.
@@ -77,7 +77,7 @@ class Archives:
             return digest
         return self._fetched(found, self.store.check_archive)
 
-    def _fetched(self, found: Found, look: Callable[[Path], str]) -> str:
+    def _fetched(self, found: ResolvedArchive, look: Callable[[Path], str]) -> str:
         fetched = self.fetcher.fetch(found.location, self.store.has)
         if fetched.file is None:
             return fetched.sha256
@@ -94,7 +94,7 @@ class Archives:
 class Beside:
     """What is in a directory for a location: digests are empty for what is not there."""
 
-    found: Found
+    found: ResolvedArchive
     sha256: str = ""
     samples_sha256: str = ""
 
@@ -110,17 +110,17 @@ def check_beside(text: str, directory: Path) -> Beside:
     location = model_uri.parse(text)
     path = directory / location.name
     if not location.name or not path.exists():
-        return Beside(Found(location, None))
+        return Beside(ResolvedArchive(location, None))
     # The store is empty: nothing is taken, and nothing is known to be sound.
     store = Store(directory / "no-store", Settings().max_archive_bytes)
-    found = Found(location, path)
+    found = ResolvedArchive(location, path)
     digest = store.check_archive(path)
     _check_pin(found, digest)
     samples = store.check_samples(found.samples) if found.samples else ""
     return Beside(found, digest, samples)
 
 
-def unsafe(found: Found, where: str, digest: str) -> list[str]:
+def unsafe(found: ResolvedArchive, where: str, digest: str) -> list[str]:
     """Return what an operator should know of the way an archive came."""
     if found.path is not None or found.location.scheme != "http" or found.location.pin:
         return []
@@ -128,7 +128,7 @@ def unsafe(found: Found, where: str, digest: str) -> list[str]:
     return [f"{where}: {danger}: use https, or pin it by adding #sha256={digest}."]
 
 
-def _check_pin(found: Found, digest: str) -> None:
+def _check_pin(found: ResolvedArchive, digest: str) -> None:
     pin = found.location.pin
     if pin and digest != pin:
         cause = f"its SHA-256 is {digest}, not the pinned {pin}."

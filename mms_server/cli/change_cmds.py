@@ -12,7 +12,7 @@ from mms_server.deploy import apply as engine
 from mms_server.deploy import operate, retire
 from mms_server.deploy.change_report import Outcome
 from mms_server.deploy.host_context import Host
-from mms_server.deploy.prune import look, tidy
+from mms_server.deploy.prune import find_unused, prune
 from mms_server.host.generations import readable
 from mms_server.host.lock import locked
 from mms_server.tuning import tune as tuning
@@ -78,10 +78,10 @@ def releases(host: Host, _options: argparse.Namespace) -> Answer:
 def gc(host: Host, options: argparse.Namespace) -> Answer:
     """End what is no longer kept warm, and remove what no kept generation needs."""
     if options.check:
-        ended, found = retire.overdue(host), look(host)
+        ended, found = retire.overdue(host), find_unused(host)
     else:
         with locked(host.layout, "mms gc", host.now(), wait_s=_LOCK_WAIT_S):
-            ended, found = retire.end_overdue(host), tidy(host)
+            ended, found = retire.end_overdue(host), prune(host)
     answer = {"changed": bool(ended or found), "ended": ended, **asdict(found)}
     return answer, output.gc_text(ended, found, done=not options.check)
 

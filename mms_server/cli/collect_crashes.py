@@ -18,7 +18,7 @@ from typing import Final
 
 from mms_server.core import process
 from mms_server.core.paths import Layout
-from mms_server.crashes.collector import Collector
+from mms_server.crashes.collector import CrashCollector
 from mms_server.host.cgroup import Cgroup
 
 _RELEASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.[0-9a-f]{8}")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ended", action="store_true", help="the release's master has ended")
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
     options = parser.parse_args(argv)
-    collector = Collector(Layout.under(options.layout_root), journal, _report, time.time)
+    collector = CrashCollector(Layout.under(options.layout_root), journal, _report, time.time)
     try:
         if options.ended:
             collector.ended(options.release, os.environ, Cgroup.own())

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     if _CHANGES.intersection(words):
-        problem = background_scope.give_way()
+        problem = background_scope.enter_background_scope()
         if problem:
             sys.stderr.write(f"mms: {problem}\n")
     # To read the modules of all commands takes a second of a small host's processor.

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from mms_server.archives.resolver import Archives
+from mms_server.archives.resolver import ArchiveResolver
 from mms_server.cli import change_cmds, output
 from mms_server.cli.change_cmds import Answer, RefusedPlanError
 from mms_server.config import mms_conf, settings
@@ -41,7 +41,7 @@ def validate(host: Host, options: argparse.Namespace) -> Answer:
     warnings = [*parsed.warnings, *moved]
     with tempfile.TemporaryDirectory(prefix="mms-validate-") as scratch:
         # The store is only asked what it has: an archive in it need not be unpacked again.
-        archives = Archives(host.store, host.fetcher(Path(scratch)))
+        archives = ArchiveResolver(host.store, host.fetcher(Path(scratch)))
         found = [
             {"model": name, "archive": str(place), "sha256": digest}
             for name, place, digest in desired_state.check(parsed, archives, options.archives)

@@ -12,7 +12,7 @@ from mms_server.core.errors import MMSError
 from mms_server.core.formatting import duration, size, table
 from mms_server.deploy.change_report import Outcome
 from mms_server.deploy.operate import ModelStatus
-from mms_server.deploy.prune import Rubbish
+from mms_server.deploy.prune import PruneList
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release, model_of
 from mms_server.tuning.tune import Tuned
@@ -255,7 +255,7 @@ def releases_text(answer: dict[str, Any]) -> str:
     return f"{table(rows)}\n\n{table(cells)}"
 
 
-def gc_text(ended: Sequence[str], found: Rubbish, *, done: bool) -> str:
+def gc_text(ended: Sequence[str], found: PruneList, *, done: bool) -> str:
     """Return what was removed, or would be, in words."""
     cells = [("end", name) for name in ended]
     cells += [("generation", str(number)) for number in found.generations]

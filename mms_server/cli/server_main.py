@@ -40,7 +40,7 @@ class _UsageError(Exception):
 
 
 @dataclass(frozen=True)
-class Order:
+class Invocation:
     """What a command line asks for; ``conf`` is None for the one in use."""
 
     word: str
@@ -56,7 +56,7 @@ def is_standalone(argv: Sequence[str]) -> bool:
     return bool(flags) and words.isdisjoint((*_WORDS, *_CONF_FLAGS))
 
 
-def read_order(argv: Sequence[str]) -> Order:
+def read_order(argv: Sequence[str]) -> Invocation:
     """Return what the words ask for.
 
     Raises:
@@ -77,10 +77,10 @@ def read_order(argv: Sequence[str]) -> Order:
         else:
             raise _UsageError(f"{text!r} is not understood.")
     if "help" in words:
-        return Order("help", None)
+        return Invocation("help", None)
     if len(set(words)) != 1:
         raise _UsageError(f"{len(set(words))} words were given, one is needed.")
-    return Order(words[0], Path(conf) if conf else None)
+    return Invocation(words[0], Path(conf) if conf else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

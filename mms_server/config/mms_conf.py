@@ -17,7 +17,7 @@ from mms_server.config.gunicorn_args import GunicornArg
 from mms_server.config.mms_args import ModelSpec
 from mms_server.config.model_settings import ModelSettings
 from mms_server.core.errors import ConfError
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 
 __all__ = ["GunicornArg", "MmsConf", "ModelSpec", "parse", "read"]
 
@@ -84,7 +84,7 @@ def read(file: Path) -> MmsConf:
         SilentFileSystemError: its file system does not answer.
     """
     try:
-        data = patiently(lambda: _beginning(file), file)
+        data = with_io_timeout(lambda: _beginning(file), file)
     except OSError as error:
         cause = f"cannot be read: {error.strerror}."
         raise ConfError(file, 0, cause, fix="give the path of an mms.conf.") from error

@@ -1,7 +1,7 @@
 """Which addresses archives may be fetched from.
 
 An archive is code that will run here, and a URL may point into the operator's own network, so every
-URL, the first and each that a server redirects to, passes :meth:`Rules.admit`. It answers with the
+URL, the first and each that a server redirects to, passes :meth:`UrlPolicy.admit`. It answers with the
 very addresses that were checked: who connects to them cannot be led elsewhere by a second lookup.
 """
 
@@ -64,7 +64,7 @@ class _Rule:
         return _is_below(path, self.prefix)
 
 
-class Rules:
+class UrlPolicy:
     """The words of ``fetch_allow``: ``public``, hosts, ``*.domain``, and beginnings of URLs."""
 
     def __init__(self, words: Iterable[str], resolve: Resolve = socket.getaddrinfo) -> None:
@@ -136,13 +136,13 @@ class Rules:
         return list(dict.fromkeys(found))
 
 
-def parse_words(text: str) -> Rules:
+def parse_words(text: str) -> UrlPolicy:
     """Return the rules that a text of words means; an empty one allows nothing.
 
     Raises:
-        ValueError: as for :class:`Rules`.
+        ValueError: as for :class:`UrlPolicy`.
     """
-    return Rules(text.split())
+    return UrlPolicy(text.split())
 
 
 def host_of(url: SplitResult) -> str:

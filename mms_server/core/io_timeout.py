@@ -24,7 +24,7 @@ _AHEAD: Final = 4
 T = TypeVar("T")
 
 
-def patiently(act: Callable[[], T], path: Path, limit_s: float = LIMIT_S) -> T:
+def with_io_timeout(act: Callable[[], T], path: Path, limit_s: float = LIMIT_S) -> T:
     """Return what ``act``, which looks at ``path``, returns; raise what it raises.
 
     Raises:

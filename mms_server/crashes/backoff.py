@@ -20,7 +20,7 @@ WINDOW_S: Final = 60.0
 _FIRST_S: Final = 0.5
 
 
-class Pace:
+class CrashBackoff:
     """When a master may start its next worker; times are in seconds of one clock."""
 
     def __init__(self) -> None:

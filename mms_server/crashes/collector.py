@@ -21,7 +21,7 @@ from typing import Final
 
 from mms_server.core.paths import Layout
 from mms_server.crashes import crash_history, start_history
-from mms_server.crashes.in_flight_log import flying
+from mms_server.crashes.in_flight_log import read_in_flight
 from mms_server.crashes.report import (
     MAX_BYTES,
     Cause,
@@ -34,7 +34,7 @@ from mms_server.crashes.report import (
 )
 from mms_server.crashes.reporter import stack_of
 from mms_server.host.cgroup import Cgroup
-from mms_server.host.instance_files import MAX_BODY_BYTES, Places
+from mms_server.host.instance_files import MAX_BODY_BYTES, InstanceFiles
 from mms_server.host.release import model_of
 
 MAX_OF_RELEASE: Final = 100
@@ -58,7 +58,7 @@ Journal = Callable[[str], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Collector:
+class CrashCollector:
     """Collects for one host; ``report`` is told what was refused, and why."""
 
     layout: Layout
@@ -73,12 +73,12 @@ class Collector:
             OSError: what was collected cannot be kept.
         """
         kept = []
-        places = Places(self.layout.instance(release_id))
-        with _directory(places.deaths) as place:
+        instance_files = InstanceFiles(self.layout.instance(release_id))
+        with _directory(instance_files.deaths) as place:
             for name in _entries(place):
                 try:
                     certificate = _record(place, name, release_id)
-                    kept.append(self._keep(certificate, places))
+                    kept.append(self._keep(certificate, instance_files))
                 except RecordError as error:
                     self.report(f"{release_id}: {name!r} is no certificate: {error}")
                 finally:
@@ -91,28 +91,35 @@ class Collector:
         Raises:
             OSError: the certificate cannot be kept.
         """
-        places = Places(self.layout.instance(release_id))
+        instance_files = InstanceFiles(self.layout.instance(release_id))
         self.collect(release_id)
         result = environ.get("SERVICE_RESULT", "success")
         if result == "success":
             # It was told to: the next start has nothing to wait for.
-            places.starts.unlink(missing_ok=True)
+            instance_files.starts.unlink(missing_ok=True)
             return
-        self._keep(self._of_master(release_id, places, environ, cgroup), places)
+        self._keep(self._of_master(release_id, instance_files, environ, cgroup), instance_files)
 
     def _of_master(
-        self, release_id: str, places: Places, environ: Mapping[str, str], cgroup: Cgroup
+        self,
+        release_id: str,
+        instance_files: InstanceFiles,
+        environ: Mapping[str, str],
+        cgroup: Cgroup,
     ) -> Certificate:
         now = self.clock()
         name, code = _how(environ)
         cause = _CAUSES.get(environ.get("SERVICE_RESULT", ""), Cause.EXIT)
-        if name == "SIGKILL" and cgroup.oom_kills() > crash_history.read(places.recent).ooms:
+        if (
+            name == "SIGKILL"
+            and cgroup.oom_kills() > crash_history.read(instance_files.recent).ooms
+        ):
             cause = Cause.MEMORY
         pid = environ.get("MAINPID", "")
-        begun = start_history.read(places.starts).begun
+        begun = start_history.read(instance_files.starts).begun
         requests = tuple(
             Request(row.request_id, row.digest, round(min(max(now - row.started, 0), 1e6), 3))
-            for row in flying(places.flights)
+            for row in read_in_flight(instance_files.in_flight)
         )
         return Certificate(
             id=new_id(now),
@@ -127,11 +134,11 @@ class Collector:
             peak_bytes=cgroup.peak_bytes(),
             lived_s=round(max(now - begun, 0), 3) if begun else 0.0,
             requests=requests,
-            stack=stack_of(places, "master"),
+            stack=stack_of(instance_files, "master"),
         )
 
-    def _keep(self, certificate: Certificate, places: Places) -> Certificate:
-        replay = self._keep_body(certificate.refused, places) if certificate.refused else ""
+    def _keep(self, certificate: Certificate, instance_files: InstanceFiles) -> Certificate:
+        replay = self._keep_body(certificate.refused, instance_files) if certificate.refused else ""
         whole = replace(certificate, log=self.journal(certificate.release), replay=replay)
         directory = self.layout.deaths
         _make(directory, 0o750)
@@ -142,9 +149,9 @@ class Collector:
         _bound(directory, MAX_OF_RELEASE, lambda file: _release_of(file) == certificate.release)
         return whole
 
-    def _keep_body(self, digest: str, places: Places) -> str:
+    def _keep_body(self, digest: str, instance_files: InstanceFiles) -> str:
         """Move the body of a refused request out of the release's reach; return where it is."""
-        with _directory(places.suspects) as place:
+        with _directory(instance_files.suspects) as place:
             if place is None:
                 return ""
             try:

@@ -43,7 +43,7 @@ class Death:
 
 
 @dataclass(frozen=True)
-class Recent:
+class CrashHistory:
     """The file's content; ``digests`` maps each to the certificates of its deaths.
 
     ``paused_until`` is when workers are started again, in seconds since the epoch, 0 if they are.
@@ -71,12 +71,12 @@ class Recent:
                 return death.id
         return ""
 
-    def without(self, digests: Collection[str]) -> Recent:
+    def without(self, digests: Collection[str]) -> CrashHistory:
         """Return what is known when these digests are no suspects any more."""
         kept = {key: ids for key, ids in self.digests.items() if key not in digests}
         return replace(self, digests=kept)
 
-    def after(self, certificate: Certificate) -> Recent:
+    def after(self, certificate: Certificate) -> CrashHistory:
         """Return what is known after one more death."""
         ids = tuple(row.id for row in certificate.requests)
         death = Death(certificate.id, certificate.at, certificate.cause, certificate.signal, ids)
@@ -91,7 +91,7 @@ class Recent:
         return replace(self, deaths=(*self.deaths, death)[-KEPT:], digests=kept)
 
 
-def write(path: Path, recent: Recent) -> None:
+def write(path: Path, recent: CrashHistory) -> None:
     """Write the file.
 
     Raises:
@@ -106,19 +106,19 @@ def write(path: Path, recent: Recent) -> None:
     write_whole(path, json.dumps(about).encode())
 
 
-def read(path: Path) -> Recent:
+def read(path: Path) -> CrashHistory:
     """Return the file's content; an empty one if there is none, or it is not one of ours."""
     data = read_bounded(path, MAX_BYTES)
     try:
-        return _parse(json.loads(data)) if data else Recent()
+        return _parse(json.loads(data)) if data else CrashHistory()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Recent()
+        return CrashHistory()
 
 
-def _parse(found: Any) -> Recent:
+def _parse(found: Any) -> CrashHistory:
     deaths = tuple(_death(row) for row in found["deaths"])
     digests = {str(key): tuple(str(one) for one in ids) for key, ids in found["digests"].items()}
-    return Recent(deaths[-KEPT:], digests, float(found["paused_until"]), int(found["ooms"]))
+    return CrashHistory(deaths[-KEPT:], digests, float(found["paused_until"]), int(found["ooms"]))
 
 
 def _death(row: Any) -> Death:

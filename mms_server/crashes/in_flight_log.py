@@ -54,7 +54,7 @@ _Piece = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
-class Flight:
+class InFlightRequest:
     """A request that the engine computes: ``started`` is in seconds since the epoch.
 
     ``digest`` is of its input; ``resident_bytes`` is the worker's memory when it began.
@@ -67,15 +67,15 @@ class Flight:
 
 
 @dataclass(frozen=True)
-class Trace:
+class WorkerTrace:
     """What a worker has left: the requests it computed, and what it said of its end."""
 
-    flights: tuple[Flight, ...] = ()
+    in_flight: tuple[InFlightRequest, ...] = ()
     ended: bool = False
     stuck: bool = False
 
 
-class Flights:
+class InFlightLog:
     """The mapped file."""
 
     def __init__(self, path: Path) -> None:
@@ -120,7 +120,7 @@ class Flights:
         """Tell all processes that the file of recent deaths has changed."""
         _EPOCH.pack_into(self._map, 0, (self.epoch + 1) % 2**64)
 
-    def begin(self, slot: int, *computed: tuple[Flight, Input | None]) -> None:
+    def begin(self, slot: int, *computed: tuple[InFlightRequest, Input | None]) -> None:
         """Note what the worker of this slot computes now: flights, and what is to be digested."""
         if not 0 <= slot < MAX_SLOTS:
             return
@@ -143,23 +143,23 @@ class Flights:
         if 0 <= slot < MAX_SLOTS:
             self._map[_at(slot) + _FLIES_AT] = 0
 
-    def say_ended(self, slot: int) -> None:
+    def mark_ended(self, slot: int) -> None:
         """Note that the worker ends by its own will."""
         self._mark(slot, _ENDED)
 
-    def say_stuck(self, slot: int) -> None:
+    def mark_stuck(self, slot: int) -> None:
         """Note that the worker ends because its engine is stuck."""
         self._mark(slot, _STUCK)
 
-    def take(self, slot: int) -> Trace:
+    def take(self, slot: int) -> WorkerTrace:
         """Return what the last worker of this slot has left, and clear it for the next."""
         if not 0 <= slot < MAX_SLOTS:
-            return Trace()
+            return WorkerTrace()
         at = _at(slot)
         mark = self._map[at + _MARK_AT]
         found = tuple(_flights(slot, self._map[at : at + _STRIDE], self._piece))
         self._map[at + _FLIES_AT] = self._map[at + _MARK_AT] = _GOING
-        return Trace(found, ended=mark == _ENDED, stuck=mark == _STUCK)
+        return WorkerTrace(found, ended=mark == _ENDED, stuck=mark == _STUCK)
 
     def _put(self, slot: int, filled: int, given: Input) -> tuple[int, int, int]:
         """Copy an input to its slot's place; return the lengths of its parts, 0 for no room."""
@@ -182,7 +182,7 @@ class Flights:
             self._map[_at(slot) + _MARK_AT] = mark
 
 
-def flying(path: Path) -> list[Flight]:
+def read_in_flight(path: Path) -> list[InFlightRequest]:
     """Return the requests in such a file, whoever has written it; none if it cannot be read."""
     data = read_bounded(path, _RECORDS_END)
     slots = range(max(min((len(data) - _HEAD) // _STRIDE, MAX_SLOTS), 0))
@@ -210,7 +210,7 @@ def _record_at(slot: int, number: int) -> int:
     return _mate_at(slot, number) if number else _at(slot)
 
 
-def _flights(slot: int, head: bytes, piece: _Piece) -> Iterator[Flight]:
+def _flights(slot: int, head: bytes, piece: _Piece) -> Iterator[InFlightRequest]:
     """Yield the flights of a slot, whose own record is ``head``."""
     # The model's code can write here too: no number is believed.
     for number in range(min(head[_FLIES_AT], MAX_BATCH)):
@@ -220,10 +220,12 @@ def _flights(slot: int, head: bytes, piece: _Piece) -> Iterator[Flight]:
         yield _read(record, slot, piece)
 
 
-def _read(record: bytes, slot: int, piece: _Piece) -> Flight:
+def _read(record: bytes, slot: int, piece: _Piece) -> InFlightRequest:
     """Return a record's flight; ``piece`` reads bytes of the file, from a start, so many."""
     length, text, digest, started, resident, start, *lengths = _FLIGHT.unpack(record)
-    flight = Flight(text[:length].decode("ascii", "replace"), digest.hex(), started, resident)
+    flight = InFlightRequest(
+        text[:length].decode("ascii", "replace"), digest.hex(), started, resident
+    )
     if not (sum(lengths) and start + sum(lengths) <= INPUT_BYTES):
         return flight
     data = piece(_input_at(slot) + start, sum(lengths))

@@ -15,7 +15,7 @@ from typing import Final
 from mms_server.core.paths import Layout
 from mms_server.crashes import crash_history, start_history
 from mms_server.crashes.report import ID
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 
 WAIT_S: Final = 1.0
 """Longest wait for a certificate: the master hears of a death a moment after nginx does."""
@@ -38,7 +38,7 @@ class Lookup:
         deadline = self.clock() + WAIT_S
         while True:
             for directory in self._instances():
-                found = crash_history.read(Places(directory).recent).of_request(request_id)
+                found = crash_history.read(InstanceFiles(directory).recent).of_request(request_id)
                 if ID.fullmatch(found):
                     return found
             if self.clock() >= deadline:
@@ -54,9 +54,9 @@ class Lookup:
 
 def trouble(layout: Layout, release_id: str, now: float) -> str:
     """Return why a release does not serve, in words; ``now`` is in seconds since the epoch."""
-    places = Places(layout.instance(release_id))
-    begun = start_history.read(places.starts)
-    known = crash_history.read(places.recent)
+    instance_files = InstanceFiles(layout.instance(release_id))
+    begun = start_history.read(instance_files.starts)
+    known = crash_history.read(instance_files.recent)
     if begun.failures and not begun.ready:
         wait = f", the next goes on in {begun.next - now:.0f} s" if begun.next > now else ""
         return f"crash loop: {begun.failures} starts in a row failed{wait}"

@@ -15,10 +15,10 @@ from mms_server.core.errors import QuarantinedError
 from mms_server.core.request_body import BODY_KEY
 from mms_server.crashes import crash_history as recent_file
 from mms_server.crashes import stack_dumps
-from mms_server.crashes.crash_history import Recent
-from mms_server.crashes.in_flight_log import Flight, Flights
+from mms_server.crashes.crash_history import CrashHistory
+from mms_server.crashes.in_flight_log import InFlightLog, InFlightRequest
 from mms_server.crashes.input_digest import Input
-from mms_server.host.instance_files import MAX_BODY_BYTES, Places, open_shared
+from mms_server.host.instance_files import MAX_BODY_BYTES, InstanceFiles, open_shared
 
 MAX_BODIES: Final = 8
 """Bodies that a release keeps at a time."""
@@ -28,7 +28,7 @@ _AGAIN_KEY: Final = "HTTP_X_MMS_AGAIN"
 _log = logging.getLogger(__name__)
 
 
-class Guard(Protocol):
+class Quarantine(Protocol):
     """Who sees each request before the engine does."""
 
     def admit(self, environ: dict[str, Any]) -> Input:
@@ -38,21 +38,21 @@ class Guard(Protocol):
             QuarantinedError: the release has died on it twice.
         """
 
-    def is_apart(self, environ: dict[str, Any], given: Input) -> bool:
+    def must_run_alone(self, environ: dict[str, Any], given: Input) -> bool:
         """Return whether a request must be computed by itself: it may end the process."""
 
     def computing(self, *requests: tuple[str, Input]) -> Any:
         """Return a context that lasts as long as the engine computes these ids and inputs."""
 
 
-class NoGuard:
+class NoQuarantine:
     """Lets every request in, and notes none."""
 
     def admit(self, environ: dict[str, Any]) -> Input:
         """Return the input."""
         return Input.of(environ)
 
-    def is_apart(self, environ: dict[str, Any], given: Input) -> bool:
+    def must_run_alone(self, environ: dict[str, Any], given: Input) -> bool:
         """Return no."""
         del environ, given
         return False
@@ -63,30 +63,30 @@ class NoGuard:
         return nullcontext()
 
 
-class ReleaseGuard:
+class ReleaseQuarantine:
     """The guard of a release's workers: made before the fork, it watches after :meth:`begin`."""
 
     def __init__(
         self,
-        places: Places,
-        flights: Flights,
+        instance_files: InstanceFiles,
+        in_flight: InFlightLog,
         resident: Callable[[], int],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._places = places
-        self._flights = flights
+        self._instance_files = instance_files
+        self._in_flight = in_flight
         self._resident = resident
         self._clock = clock
         self._slot = -1
         self._epoch = -1
-        self._recent = Recent()
+        self._recent = CrashHistory()
         self._answered: set[str] = set()
 
     def begin(self, slot: int) -> None:
         """Note requests under this slot from now on."""
         self._slot = slot
         try:
-            self._flights.reserve(slot)
+            self._in_flight.reserve(slot)
         except OSError as error:
             _log.warning("no room for inputs, each is digested: %s", error)
 
@@ -100,19 +100,19 @@ class ReleaseGuard:
             QuarantinedError: the release has died on it twice.
         """
         given = Input.of(environ)
-        if self._flights.epoch != self._epoch:
-            self._epoch = self._flights.epoch
-            self._recent = recent_file.read(self._places.recent)
+        if self._in_flight.epoch != self._epoch:
+            self._epoch = self._in_flight.epoch
+            self._recent = recent_file.read(self._instance_files.recent)
             self._answered.clear()
         if self._recent.digests:
             certificate = self._recent.refuses(given.digest)
             if certificate:
                 raise QuarantinedError(certificate)
-        if self.is_apart(environ, given):
+        if self.must_run_alone(environ, given):
             self._keep(environ, given.digest)
         return given
 
-    def is_apart(self, environ: dict[str, Any], given: Input) -> bool:
+    def must_run_alone(self, environ: dict[str, Any], given: Input) -> bool:
         """Return whether a process died on it already: it must not take others with it."""
         return bool(environ.get(_AGAIN_KEY)) or self._suspects(given)
 
@@ -129,24 +129,24 @@ class ReleaseGuard:
         and then it is in flight whenever a process dies of something else.
         """
         now, resident = self._clock(), self._resident()
-        flights = ((Flight(one, "", now, resident), given) for one, given in requests)
-        self._flights.begin(self._slot, *flights)
+        in_flight = ((InFlightRequest(one, "", now, resident), given) for one, given in requests)
+        self._in_flight.begin(self._slot, *in_flight)
         try:
             yield
         finally:
-            self._flights.end(self._slot)
+            self._in_flight.end(self._slot)
         for _id, given in requests:
             if self._suspects(given):
                 self._acquit(given.digest)
 
     def leave(self) -> None:
         """Say that the worker ends by its own will."""
-        self._flights.say_ended(self._slot)
+        self._in_flight.mark_ended(self._slot)
 
     def stuck(self) -> None:
         """Say that the worker ends because its engine is stuck, and where it is stuck."""
-        self._flights.say_stuck(self._slot)
-        descriptor = stack_dumps.opened(self._places, str(self._slot))
+        self._in_flight.mark_stuck(self._slot)
+        descriptor = stack_dumps.opened(self._instance_files, str(self._slot))
         if descriptor is not None:
             stack_dumps.now(descriptor)
             os.close(descriptor)
@@ -154,7 +154,7 @@ class ReleaseGuard:
     def _acquit(self, digest: str) -> None:
         self._answered.add(digest)
         try:
-            os.close(open_shared(self._places.answered / digest, os.O_WRONLY))
+            os.close(open_shared(self._instance_files.answered / digest, os.O_WRONLY))
         except OSError as error:
             _log.warning("a suspect that was answered cannot be told: %s", error)
 
@@ -163,8 +163,10 @@ class ReleaseGuard:
         if len(data) > MAX_BODY_BYTES:
             return
         try:
-            _make_room(self._places.suspects)
-            descriptor = open_shared(self._places.suspects / digest, os.O_WRONLY | os.O_TRUNC)
+            _make_room(self._instance_files.suspects)
+            descriptor = open_shared(
+                self._instance_files.suspects / digest, os.O_WRONLY | os.O_TRUNC
+            )
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(json.dumps(_about(environ)).encode() + b"\n")
                 stream.write(data)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mms_server.crashes import crash_history as recent_file
-from mms_server.crashes.in_flight_log import Flights, Trace
+from mms_server.crashes.in_flight_log import InFlightLog, WorkerTrace
 from mms_server.crashes.report import MAX_STACK, Cause, Certificate, Request, Role, moment, new_id
 from mms_server.host.cgroup import Cgroup
-from mms_server.host.instance_files import Places, read_bounded, write_whole
+from mms_server.host.instance_files import InstanceFiles, read_bounded, write_whole
 from mms_server.host.release import model_of
 
 _MAX_WAITING = 64
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class End:
+class ProcessEnd:
     """How a process ended: ``status`` as ``wait`` gives it, ``slot`` of the worker.
 
     ``aborted``: the master ended it because its heartbeat had stopped. ``stopping``: it was told to
@@ -37,35 +37,35 @@ class End:
     stopping: bool = False
 
 
-class Registrar:
+class CrashReporter:
     """Writes the certificates of one release's workers; lives in the master."""
 
     def __init__(
         self,
-        places: Places,
+        instance_files: InstanceFiles,
         release_id: str,
-        flights: Flights,
+        in_flight: InFlightLog,
         cgroup: Cgroup,
         clock: Callable[[], float],
     ) -> None:
-        self._places = places
+        self._instance_files = instance_files
         self._release = release_id
-        self._flights = flights
+        self._in_flight = in_flight
         self._cgroup = cgroup
         self._clock = clock
-        known = recent_file.read(places.recent)
+        known = recent_file.read(instance_files.recent)
         self._recent = replace(known, paused_until=0.0, ooms=cgroup.oom_kills())
         self._publish()
 
-    def died(self, end: End) -> Certificate | None:
+    def died(self, end: ProcessEnd) -> Certificate | None:
         """Return the certificate of a worker that has ended, None if it ended as it should."""
-        trace = self._flights.take(end.slot)
+        trace = self._in_flight.take(end.slot)
         cause = self._cause(end, trace)
         if cause is None:
             return None
         certificate = self._certificate(end, trace, cause)
         self._recent = self._recent.without(self._acquitted()).after(certificate)
-        digests = [flight.digest for flight in trace.flights if flight.digest]
+        digests = [flight.digest for flight in trace.in_flight if flight.digest]
         refused = [one for one in digests if self._recent.refuses(one) == certificate.id]
         if refused:
             # Which is one: what a process has died on before is computed by itself.
@@ -79,7 +79,7 @@ class Registrar:
         """Take the suspects that workers have answered since the last death."""
         found: set[str] = set()
         try:
-            for path in self._places.answered.iterdir():
+            for path in self._instance_files.answered.iterdir():
                 found.add(path.name)
                 path.unlink()
         except OSError as error:
@@ -92,7 +92,7 @@ class Registrar:
             self._recent = replace(self._recent, paused_until=time)
             self._publish()
 
-    def _cause(self, end: End, trace: Trace) -> Cause | None:
+    def _cause(self, end: ProcessEnd, trace: WorkerTrace) -> Cause | None:
         killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
         code = os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None
         cause: Cause | None = Cause.SIGNAL if killed else Cause.EXIT
@@ -112,12 +112,12 @@ class Registrar:
             cause = None
         return cause
 
-    def _certificate(self, end: End, trace: Trace, cause: Cause) -> Certificate:
+    def _certificate(self, end: ProcessEnd, trace: WorkerTrace, cause: Cause) -> Certificate:
         now = self._clock()
         killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
         requests = tuple(
             Request(flight.request_id, flight.digest, round(max(now - flight.started, 0), 3))
-            for flight in trace.flights
+            for flight in trace.in_flight
         )
         return Certificate(
             id=new_id(now),
@@ -130,27 +130,27 @@ class Registrar:
             signal=signal_name(killed),
             exit_code=os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None,
             peak_bytes=end.peak_bytes,
-            resident_bytes=max((flight.resident_bytes for flight in trace.flights), default=0),
+            resident_bytes=max((flight.resident_bytes for flight in trace.in_flight), default=0),
             lived_s=round(end.lived_s, 3),
             requests=requests,
-            stack=stack_of(self._places, str(end.slot)),
+            stack=stack_of(self._instance_files, str(end.slot)),
         )
 
     def _publish(self) -> None:
         try:
-            recent_file.write(self._places.recent, self._recent)
+            recent_file.write(self._instance_files.recent, self._recent)
         except OSError as error:
             _log.error("the release's last deaths cannot be written: %s", error)
-        self._flights.next_epoch()
+        self._in_flight.next_epoch()
 
     def _hand_over(self, certificate: Certificate) -> None:
         """Leave the record for root; without one who collects, not for ever more of them."""
         try:
-            waiting = sum(1 for _ in self._places.deaths.iterdir())
+            waiting = sum(1 for _ in self._instance_files.deaths.iterdir())
             if waiting < _MAX_WAITING:
-                record = self._places.directory / f"{certificate.id}.json"
+                record = self._instance_files.directory / f"{certificate.id}.json"
                 write_whole(record, certificate.to_json().encode())
-                record.replace(self._places.deaths / record.name)
+                record.replace(self._instance_files.deaths / record.name)
             else:
                 _log.error("%s is not kept: %d records wait", certificate.id, waiting)
         except OSError as error:
@@ -165,9 +165,9 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def stack_of(places: Places, name: str) -> str:
+def stack_of(instance_files: InstanceFiles, name: str) -> str:
     """Return what faulthandler wrote of a process, an empty text if nothing."""
-    return read_bounded(places.stack(name), MAX_STACK).decode("utf-8", "replace")
+    return read_bounded(instance_files.stack(name), MAX_STACK).decode("utf-8", "replace")
 
 
 def _words(certificate: Certificate) -> str:

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 
 from greenlet import greenlet
 
-from mms_server.host.instance_files import Places, open_shared
+from mms_server.host.instance_files import InstanceFiles, open_shared
 
 _log = logging.getLogger(__name__)
 
 
-def opened(places: Places, name: str) -> int | None:
+def opened(instance_files: InstanceFiles, name: str) -> int | None:
     """Return a descriptor of the emptied file of a process; None, with a log line, if it fails."""
     try:
-        return open_shared(places.stack(name), os.O_WRONLY | os.O_TRUNC)
+        return open_shared(instance_files.stack(name), os.O_WRONLY | os.O_TRUNC)
     except OSError as error:
         _log.warning("a crash will leave no stack: %s", error)
         return None

@@ -25,7 +25,7 @@ _MAX_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
-class Starts:
+class StartHistory:
     """What the file says; times are in seconds since the epoch, 0 for never.
 
     ``failures`` counts starts in a row that ended early and unasked; ``begun`` is the last start,
@@ -39,11 +39,11 @@ class Starts:
     ended: float = 0.0
     next: float = 0.0
 
-    def again(self, now: float) -> Starts:
+    def again(self, now: float) -> StartHistory:
         """Return the file for a start at ``now``; ``next`` says how long it has to wait."""
         failures = self._failures(now)
         wait = wait_s(failures - 1, 1.0) if failures else 0.0
-        return Starts(failures, now, next=now + wait)
+        return StartHistory(failures, now, next=now + wait)
 
     def unasked(self) -> bool:
         """Return whether the last start ended without having been told to."""
@@ -57,17 +57,17 @@ class Starts:
         return 1 if steady else self.failures + 1
 
 
-def read(path: Path) -> Starts:
+def read(path: Path) -> StartHistory:
     """Return the file's content; an empty one if there is none, or it is not one of ours."""
     try:
         found = json.loads(read_bounded(path, _MAX_BYTES) or b"{}")
         failures = int(found.pop("failures", 0))
-        return Starts(failures, **{name: float(value) for name, value in found.items()})
+        return StartHistory(failures, **{name: float(value) for name, value in found.items()})
     except (ValueError, TypeError, AttributeError, OverflowError):
-        return Starts()
+        return StartHistory()
 
 
-def write(path: Path, starts: Starts) -> None:
+def write(path: Path, starts: StartHistory) -> None:
     """Write the file.
 
     Raises:

@@ -11,10 +11,10 @@ from mms_server.config.mms_conf import read
 from mms_server.core.errors import MMSError
 from mms_server.deploy import retire
 from mms_server.deploy.change_report import Outcome, outcome_of
-from mms_server.deploy.desired_state import Wanted, resolve
+from mms_server.deploy.desired_state import DesiredState, resolve
 from mms_server.deploy.host_context import Host
 from mms_server.deploy.plan import decide
-from mms_server.deploy.prune import tidy
+from mms_server.deploy.prune import prune
 from mms_server.deploy.transaction import Transaction
 from mms_server.host import generations, start_barrier
 from mms_server.host.generations import Generation
@@ -96,7 +96,7 @@ def _rollback_command(to: int | None) -> str:
     return "mms rollback" if to is None else f"mms rollback --to {to}"
 
 
-def _planned(host: Host, wanted: Wanted, *, allow_gap: bool) -> Outcome:
+def _planned(host: Host, wanted: DesiredState, *, allow_gap: bool) -> Outcome:
     observed = host.observe(wanted.ids())
     decided = decide(wanted, observed, host.settings.keep_warm_s)
     allowed = allow_gap or host.settings.allow_gap
@@ -104,7 +104,7 @@ def _planned(host: Host, wanted: Wanted, *, allow_gap: bool) -> Outcome:
 
 
 def _change(
-    host: Host, command: str, resolve_wanted: Callable[[], Wanted], *, allow_gap: bool
+    host: Host, command: str, resolve_wanted: Callable[[], DesiredState], *, allow_gap: bool
 ) -> Outcome:
     allowed = allow_gap or host.settings.allow_gap
     with locked(host.layout, command, host.now(), report=host.report):
@@ -132,14 +132,14 @@ def _require_room(outcome: Outcome) -> None:
         raise outcome.refusal
 
 
-def _resolve(host: Host, conf: Path, *, take: bool) -> Wanted:
+def _resolve(host: Host, conf: Path, *, take: bool) -> DesiredState:
     log_root = host.layout.log
     return resolve(
         read(conf), host.settings, host.archives, host.report, log_root=log_root, take=take
     )
 
 
-def _past(host: Host, to: int | None) -> Wanted:
+def _past(host: Host, to: int | None) -> DesiredState:
     """Return what a generation served, from what is on this host's disk."""
     kept = generations.numbers(host.layout)
     number = to if to is not None else next(iter(kept[1:]), None)
@@ -151,7 +151,7 @@ def _past(host: Host, to: int | None) -> Wanted:
         raise MMSError(f"{what}.", fix=fix)
     past = generations.load(host.layout, number)
     releases = {model: _kept_release(host, past, name) for model, name in past.models.items()}
-    return Wanted(
+    return DesiredState(
         Path(past.conf),
         releases,
         past.host,
@@ -185,7 +185,7 @@ def _tidied(host: Host) -> tuple[str, ...]:
     try:
         start_barrier.lift_all(host.layout)
         retire.end_overdue(host)
-        tidy(host)
+        prune(host)
     except (MMSError, OSError) as error:
         return (f"not all that is no longer needed could be removed: {error}",)
     return ()

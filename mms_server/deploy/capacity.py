@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from mms_server.core.errors import NoRoomError
 from mms_server.core.formatting import size
-from mms_server.deploy.plan import Observed, Plan
+from mms_server.deploy.plan import ObservedState, Plan
 from mms_server.host.release import model_of
-from mms_server.host.resource_profile import Need
+from mms_server.host.resource_profile import ResourceNeed
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Facts:
     total_bytes: int
     available_bytes: int
     reserve_bytes: int
-    needs: Mapping[str, Need]
+    needs: Mapping[str, ResourceNeed]
     loaded: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -53,7 +53,7 @@ class Forecast:
 
     memory: Memory
     seconds: float
-    starts: Mapping[str, Need]
+    starts: Mapping[str, ResourceNeed]
     evicted: tuple[str, ...] = ()
     gap: tuple[str, ...] = ()
     short_bytes: int = 0
@@ -98,7 +98,7 @@ class Forecast:
         return max((self.starts[model].ready_s for model in self.gap), default=0.0)
 
 
-def forecast(plan: Plan, observed: Observed, facts: Facts) -> Forecast:
+def forecast(plan: Plan, observed: ObservedState, facts: Facts) -> Forecast:
     """Return what ``plan`` costs a host that is as ``observed``."""
     starting = {
         model: release for model, release in plan.to_start() if not observed.state(release).up
@@ -138,7 +138,7 @@ def _tangled(plan: Plan, releases: Sequence[str]) -> bool:
     return len(replaced) > len(set(replaced))
 
 
-def _evicted(plan: Plan, observed: Observed, facts: Facts, missing: int) -> list[str]:
+def _evicted(plan: Plan, observed: ObservedState, facts: Facts, missing: int) -> list[str]:
     """Return what ends first: what never served, then what is kept warm, the oldest first."""
     serving = {*observed.models.values(), *observed.links.values()}
     wanted = {action.release for action in plan.actions}

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from mms_server.core.errors import NoRoomError
 from mms_server.core.formatting import size
 from mms_server.deploy.capacity import Facts, Forecast, forecast
-from mms_server.deploy.desired_state import Wanted
+from mms_server.deploy.desired_state import DesiredState
 from mms_server.deploy.host_context import Host
-from mms_server.deploy.plan import ModelAction, Observed, Plan, as_text
+from mms_server.deploy.plan import ModelAction, ObservedState, Plan, as_text
 from mms_server.host.release import Release, model_of
-from mms_server.host.resource_profile import Known, Measured, Need, need, read
+from mms_server.host.resource_profile import ProfileCache, ResourceNeed, ResourceProfile, need, read
 from mms_server.host.systemd import Usage
 
 _SHORT: dict[str, int] = {"archive_sha256": 12, "golden": 12}
@@ -52,7 +52,7 @@ class Outcome:
     command: str = "mms apply"
 
 
-def gather(host: Host, wanted: Wanted, observed: Observed) -> Facts:
+def gather(host: Host, wanted: DesiredState, observed: ObservedState) -> Facts:
     """Measure the host and what is loaded on it; work out what is wanted.
 
     Raises:
@@ -83,7 +83,7 @@ def expected(
     archive_bytes: int,
     replaces: str | None,
     usage: Mapping[str, Usage],
-) -> Need:
+) -> ResourceNeed:
     """Return what a release needs, by what is known of it and of the one that it replaces.
 
     ``usage`` is that of the loaded releases, of which ``replaces`` is one if it is given.
@@ -92,7 +92,7 @@ def expected(
     return need(release, archive_bytes, seen, _known(host, replaces, usage))
 
 
-def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> Known | None:
+def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> ProfileCache | None:
     """Return what is known of the release that serves a model now; it may have grown since."""
     release = host.release(name) if name else None
     if name is None or release is None:
@@ -106,11 +106,11 @@ def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> Known | 
     memory = max(seen.memory_bytes, now.memory_bytes or 0)
     peak = max(seen.peak_bytes, now.peak_bytes or 0, memory)
     size_bytes = sum(host.store.content(each).size_bytes for each in archives)
-    return Known(release, size_bytes, Measured(memory, peak, seen.ready_s))
+    return ProfileCache(release, size_bytes, ResourceProfile(memory, peak, seen.ready_s))
 
 
 def outcome_of(
-    host: Host, wanted: Wanted, observed: Observed, decided: Plan, *, allow_gap: bool
+    host: Host, wanted: DesiredState, observed: ObservedState, decided: Plan, *, allow_gap: bool
 ) -> Outcome:
     """Return what ``decided`` does to the host.
 
@@ -180,7 +180,9 @@ def _flat(model: str, release: Release) -> dict[str, str]:
     return found
 
 
-def _risks(wanted: Wanted, known: Mapping[str, Release | None], costs: Forecast) -> tuple[str, ...]:
+def _risks(
+    wanted: DesiredState, known: Mapping[str, Release | None], costs: Forecast
+) -> tuple[str, ...]:
     risks = []
     for name, needs in costs.starts.items():
         release = wanted.named[name]

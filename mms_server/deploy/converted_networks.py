@@ -10,7 +10,7 @@ import stat
 
 from mms_server.archives.content_store import Store
 from mms_server.core.paths import Layout
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
 from mms_server.inference.backends.converted_network import FILE_NAME, MAX_BYTES
 
@@ -23,7 +23,7 @@ def take(layout: Layout, store: Store, release: Release) -> bool:
     """
     if not release.conversion:
         return False
-    left = Places(layout.instance(release.id)).conversion
+    left = InstanceFiles(layout.instance(release.id)).conversion
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(left, flags)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mms_server.archives.content_store import Content, Store
 from mms_server.archives.locator import locate, locate_service
-from mms_server.archives.resolver import Archives, Found, unsafe
+from mms_server.archives.resolver import ArchiveResolver, ResolvedArchive, unsafe
 from mms_server.config import backend_names, cpu_count, devices
 from mms_server.config.mms_args import METRICS
 from mms_server.config.mms_conf import MmsConf, ModelSpec
@@ -27,7 +27,7 @@ _LOG_FILE = "mms_app.log"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredState:
     """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
 
     Models of a group have one release. ``metrics_write_to`` is where 0.4's metrics go. By endpoint
@@ -63,13 +63,13 @@ class Wanted:
 def resolve(
     conf: MmsConf,
     settings: Settings,
-    archives: Archives,
+    archives: ArchiveResolver,
     report: Report,
     *,
     log_root: Path,
     take: bool,
     count_gpus: devices.Count = devices.count_gpus,
-) -> Wanted:
+) -> DesiredState:
     """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
 
     Raises:
@@ -117,7 +117,7 @@ def resolve(
         )
         contents[spec.name] = archives.store.content(digest)
         _check_engine(conf, spec, releases[spec.name], contents[spec.name])
-    return Wanted(
+    return DesiredState(
         conf.file,
         release_groups.joined(releases, _groups(conf, device)),
         conf.host,
@@ -192,8 +192,8 @@ def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str
 
 
 def check(
-    conf: MmsConf, archives: Archives, beside: Path | None
-) -> Iterator[tuple[str, Found, str]]:
+    conf: MmsConf, archives: ArchiveResolver, beside: Path | None
+) -> Iterator[tuple[str, ResolvedArchive, str]]:
     """Yield model, place and digest of each archive after checking it; nothing is stored.
 
     ``beside`` is a directory that is looked in first.
@@ -211,7 +211,9 @@ def check(
         yield spec.name, found, digest
 
 
-def _samples(conf: MmsConf, spec: ModelSpec, found: Found, store: Store, *, take: bool) -> str:
+def _samples(
+    conf: MmsConf, spec: ModelSpec, found: ResolvedArchive, store: Store, *, take: bool
+) -> str:
     """Return the store's entry of the golden samples beside an archive, or an empty string."""
     directory = found.samples
     if directory is None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from mms_server.archives.content_store import Store
 from mms_server.archives.fetching.downloader import Fetcher, Limits
-from mms_server.archives.resolver import Archives
+from mms_server.archives.resolver import ArchiveResolver
 from mms_server.config.settings import Settings
 from mms_server.config.url_policy import parse_words
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
-from mms_server.deploy.plan import Observed
+from mms_server.deploy.plan import ObservedState
 from mms_server.deploy.socket_probe import Probe, probe
 from mms_server.host import generations, live_links, warm_standby
 from mms_server.host.nginx import Nginx, Proxy
@@ -52,16 +52,16 @@ class Host:
         return Store(self.layout.store, self.settings.max_archive_bytes)
 
     @property
-    def archives(self) -> Archives:
+    def archives(self) -> ArchiveResolver:
         """Return the way archives come into the store."""
-        return Archives(self.store, self.fetcher(self.layout.fetched))
+        return ArchiveResolver(self.store, self.fetcher(self.layout.fetched))
 
     def fetcher(self, directory: Path) -> Fetcher:
         """Return what fetches remote archives, with its files in ``directory``."""
         limits = Limits(self.settings.max_archive_bytes, self.settings.fetch_timeout_s)
         return Fetcher(directory, parse_words(self.settings.fetch_allow), limits, self.report)
 
-    def observe(self, releases: Mapping[str, str]) -> Observed:
+    def observe(self, releases: Mapping[str, str]) -> ObservedState:
         """Return the host as it is; asks the supervisor once."""
         generation = generations.newest(self.layout)
         linked = live_links.read(self.layout)
@@ -73,7 +73,7 @@ class Host:
         served = frozenset(
             name for each in generations.readable(self.layout) for name in each.models.values()
         )
-        return Observed(
+        return ObservedState(
             generation,
             self.supervisor.states(known),
             linked,

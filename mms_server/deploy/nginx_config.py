@@ -172,7 +172,7 @@ def install(layout: Layout, conf: MmsConf, environ: Mapping[str, str], proxy: Pr
     try:
         if outcome.changed and running and _CLOSING in outcome.before:
             write_atomically(closing, "")
-            cut = proxy.let_go(_keepalive_s(outcome.before) + _MARGIN_S)
+            cut = proxy.drain_keepalive(_keepalive_s(outcome.before) + _MARGIN_S)
         _take(layout, edge, outcome, proxy, running=running)
     finally:
         closing.unlink(missing_ok=True)

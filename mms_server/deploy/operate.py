@@ -9,7 +9,7 @@ from typing import Final
 from mms_server.config.backend_names import MXNET
 from mms_server.core.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
 from mms_server.deploy.host_context import Host
-from mms_server.deploy.plan import Observed
+from mms_server.deploy.plan import ObservedState
 from mms_server.host import generations, live_links, unit_dropin
 from mms_server.host.generations import Generation
 from mms_server.host.lock import locked
@@ -86,7 +86,7 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
     return generation, rows
 
 
-def warm_releases(observed: Observed) -> dict[str, float]:
+def warm_releases(observed: ObservedState) -> dict[str, float]:
     """Return the releases that are kept warm, with the seconds that they have left."""
     live = observed.models.values()
     return {

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mms_server.config.backend_names import MXNET
-from mms_server.deploy.desired_state import Wanted
+from mms_server.deploy.desired_state import DesiredState
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release, model_of
 from mms_server.host.systemd import UnitState
@@ -15,7 +15,7 @@ _DOWN = UnitState()
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedState:
     """A host as it is: ``links`` and ``generation`` name release ids, by endpoint name.
 
     ``warm`` says at which uptime replaced releases end that are still loaded, ``uptime_s`` is the
@@ -106,7 +106,7 @@ class Plan:
         return [each for each in self.leftovers if each in previous or model_of(each) == name]
 
 
-def decide(wanted: Wanted, observed: Observed, keep_warm_s: int = 0) -> Plan:
+def decide(wanted: DesiredState, observed: ObservedState, keep_warm_s: int = 0) -> Plan:
     """Return how a host that is as ``observed`` comes to serve what is ``wanted``.
 
     ``keep_warm_s`` is for models that are not wanted any more.
@@ -135,14 +135,14 @@ def decide(wanted: Wanted, observed: Observed, keep_warm_s: int = 0) -> Plan:
     )
 
 
-def _may_stay(release: str, observed: Observed) -> bool:
+def _may_stay(release: str, observed: ObservedState) -> bool:
     """Return whether a release has served, and its time afterwards is not yet over."""
     live = release in observed.models.values()
     over = release in observed.warm and not live
     return observed.state(release).up and release in observed.served and not over
 
 
-def _action(model: str, release: str, observed: Observed) -> ModelAction:
+def _action(model: str, release: str, observed: ObservedState) -> ModelAction:
     previous = observed.models.get(model)
     if previous != release:
         return ModelAction(model, "replace" if previous else "load", release, previous)

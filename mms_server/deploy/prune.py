@@ -15,7 +15,7 @@ from mms_server.metrics.multiprocess_files import MetricsFiles
 
 
 @dataclass(frozen=True)
-class Rubbish:
+class PruneList:
     """What nobody needs: generations by number, the rest by name; ``bytes`` is what it takes."""
 
     generations: tuple[int, ...] = ()
@@ -28,8 +28,8 @@ class Rubbish:
         return bool(self.generations or self.releases or self.entries or self.downloads)
 
 
-def look(host: Host) -> Rubbish:
-    """Return what :func:`tidy` would remove; what is only bookkeeping is not told.
+def find_unused(host: Host) -> PruneList:
+    """Return what :func:`prune` would remove; what is only bookkeeping is not told.
 
     Raises:
         MMSError: a kept generation or release cannot be read: then nothing is rubbish.
@@ -39,13 +39,13 @@ def look(host: Host) -> Rubbish:
     return _look(host, _kept_releases(host))
 
 
-def _look(host: Host, kept: Collection[str]) -> Rubbish:
+def _look(host: Host, kept: Collection[str]) -> PruneList:
     releases = sorted(_names(host.layout.releases) - set(kept))
     entries = host.store.others(_needed_entries(host, set(kept)))
     downloads = host.archives.fetcher.stale(host.now().timestamp())
     places = [host.layout.releases / name for name in releases]
     places += [host.store.entry(name) for name in entries]
-    return Rubbish(
+    return PruneList(
         tuple(generations.numbers(host.layout)[host.settings.keep_generations :]),
         tuple(releases),
         tuple(entries),
@@ -54,7 +54,7 @@ def _look(host: Host, kept: Collection[str]) -> Rubbish:
     )
 
 
-def tidy(host: Host) -> Rubbish:
+def prune(host: Host) -> PruneList:
     """Remove old generations, then what else nobody needs: releases, store entries, downloads.
 
     What a removed release has counted is added to the past, before its instance directory goes.
@@ -74,7 +74,7 @@ def tidy(host: Host) -> Rubbish:
         needed = _needed_entries(host, kept)
     except (MMSError, OSError) as error:
         host.report(f"nothing is cleaned up: {error}")
-        return Rubbish(old)
+        return PruneList(old)
     for release in found.releases:
         shutil.rmtree(host.layout.releases / release, ignore_errors=False)
     gone = _names(host.layout.instances) - kept
@@ -91,7 +91,7 @@ def tidy(host: Host) -> Rubbish:
     host.store.remove_all_but(needed)
     for name in found.downloads:
         (host.layout.fetched / name).unlink(missing_ok=True)
-    return Rubbish(old, found.releases, found.entries, found.downloads, found.size_bytes)
+    return PruneList(old, found.releases, found.entries, found.downloads, found.size_bytes)
 
 
 def _size(place: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 from mms_server.core.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
 from mms_server.deploy import retire
 from mms_server.deploy.host_context import Host
-from mms_server.deploy.plan import Observed
+from mms_server.deploy.plan import ObservedState
 from mms_server.host import generations, live_links, start_barrier, start_failure
 from mms_server.host.release import model_of
 
@@ -42,7 +42,7 @@ def hold(host: Host, release: str) -> None:
     start_barrier.place(host.layout, release, host.uptime() + longest_s)
 
 
-def put_back(host: Host, observed: Observed, wanted: Collection[str], at: Progress) -> None:
+def put_back(host: Host, observed: ObservedState, wanted: Collection[str], at: Progress) -> None:
     """Serve what the newest generation wants; stop what this run started.
 
     ``wanted`` are the models of the change that failed. Everything is tried, whatever fails.

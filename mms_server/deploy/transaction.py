@@ -18,9 +18,9 @@ from functools import partial
 from mms_server.core.errors import MMSError
 from mms_server.deploy import converted_networks, retire
 from mms_server.deploy.capacity import Forecast
-from mms_server.deploy.desired_state import Wanted
+from mms_server.deploy.desired_state import DesiredState
 from mms_server.deploy.host_context import Host
-from mms_server.deploy.plan import Observed, Plan
+from mms_server.deploy.plan import ObservedState, Plan
 from mms_server.deploy.revert import Progress, explained, hold, put_back
 from mms_server.host import (
     generations,
@@ -32,7 +32,7 @@ from mms_server.host import (
 )
 from mms_server.host.generations import Generation
 from mms_server.host.release import model_of, write_atomically
-from mms_server.host.resource_profile import Measured
+from mms_server.host.resource_profile import ResourceProfile
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ class Transaction:
     """Carries out a plan under the host's lock."""
 
     def __init__(
-        self, host: Host, wanted: Wanted, observed: Observed, plan: Plan, forecast: Forecast
+        self,
+        host: Host,
+        wanted: DesiredState,
+        observed: ObservedState,
+        plan: Plan,
+        forecast: Forecast,
     ) -> None:
         self._host = host
         self._wanted = wanted
@@ -142,7 +147,7 @@ class Transaction:
             converted_networks.take(self._host.layout, self._host.store, described)
         except OSError as error:
             self._host.report(f"the converted network of {release} is not kept: {error}")
-        self._host.supervisor.give_processor(release)
+        self._host.supervisor.restore_cpu_weight(release)
 
     def _measure(self, release: str, ready_s: float) -> None:
         host = self._host
@@ -150,7 +155,7 @@ class Transaction:
             usage = host.supervisor.usage([release])[release]
             if usage.memory_bytes:
                 peak = max(usage.memory_bytes, usage.peak_bytes or 0)
-                found = Measured(usage.memory_bytes, peak, ready_s)
+                found = ResourceProfile(usage.memory_bytes, peak, ready_s)
                 resource_profile.write(host.layout.measured_file(release), found)
         except (MMSError, OSError) as error:
             host.report(f"release {release} is not measured: {error}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """From this size on a journal goes on in a new file; the old one is kept as `<name>.1`."""
@@ -22,7 +22,7 @@ def append(file: Path, record: Mapping[str, Any], max_bytes: int = MAX_BYTES) ->
         SilentFileSystemError: the file system does not answer.
     """
     line = json.dumps(record, sort_keys=True) + "\n"
-    patiently(lambda: _append(file, line.encode(), max_bytes), file)
+    with_io_timeout(lambda: _append(file, line.encode(), max_bytes), file)
 
 
 def read(file: Path, most: int) -> list[dict[str, Any]]:
@@ -33,7 +33,9 @@ def read(file: Path, most: int) -> list[dict[str, Any]]:
         SilentFileSystemError: the file system does not answer.
     """
     try:
-        lines = patiently(lambda: file.read_text("utf-8", errors="replace"), file).splitlines()
+        lines = with_io_timeout(
+            lambda: file.read_text("utf-8", errors="replace"), file
+        ).splitlines()
     except FileNotFoundError:
         return []
     records = []

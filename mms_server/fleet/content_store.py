@@ -11,7 +11,7 @@ from typing import Final
 from mms_server.archives.content_store import Store
 from mms_server.config.settings import Settings
 from mms_server.core.errors import ArchiveError, MMSError
-from mms_server.core.io_timeout import chunks, patiently
+from mms_server.core.io_timeout import chunks, with_io_timeout
 
 NOTHING: Final = ""
 """The digest of what is not there."""
@@ -27,7 +27,7 @@ def digest(path: Path) -> str:
         ArchiveError: it cannot be read.
         SilentFileSystemError: the file system does not answer.
     """
-    if not patiently(path.exists, path):
+    if not with_io_timeout(path.exists, path):
         return NOTHING
     return Store(path, Settings().max_archive_bytes).digest(path)
 
@@ -43,7 +43,7 @@ def require(contents: Path, wanted: str) -> None:
     if found == wanted:
         return
     what = "is not there" if found == NOTHING else "was not copied whole"
-    patiently(lambda: _remove(path), path)
+    with_io_timeout(lambda: _remove(path), path)
     raise MMSError(f"{path} {what}.", fix="run the playbook again: it copies what is missing.")
 
 
@@ -55,13 +55,13 @@ def keep(contents: Path, source: Path) -> str:
     """
     wanted = digest(source)
     target = contents / wanted
-    if patiently(target.exists, target):
+    if with_io_timeout(target.exists, target):
         return wanted
     contents.mkdir(parents=True, exist_ok=True)
     # A copy is under its name only when it is whole.
     _place(source, target)
     if digest(target) != wanted:
-        patiently(lambda: _remove(target), target)
+        with_io_timeout(lambda: _remove(target), target)
         raise ArchiveError(source, "it changed while it was read.", fix="run it again.")
     return wanted
 
@@ -77,7 +77,7 @@ def put(contents: Path, wanted: str, path: Path) -> bool:
     if digest(path) == wanted:
         return False
     if wanted == NOTHING:
-        patiently(lambda: _remove(path), path)
+        with_io_timeout(lambda: _remove(path), path)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         _place(contents / wanted, path)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from mms_server.core.errors import MMSError
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 from mms_server.fleet.shared_paths import Share
 from mms_server.host.release import write_atomically
 
@@ -92,7 +92,7 @@ def read(share: Share) -> Lease | None:
         MMSError: the file is not a lease.
         SilentFileSystemError: the share does not answer.
     """
-    return patiently(lambda: _read(share), share.lease)
+    return with_io_timeout(lambda: _read(share), share.lease)
 
 
 def held(share: Share, now: datetime) -> Lease | None:
@@ -124,7 +124,7 @@ def take(share: Share, claim: Claim, now: datetime, valid_s: float, replaces: st
             )
             return _write(share, lease)
 
-    return patiently(act, share.lease)
+    return with_io_timeout(act, share.lease)
 
 
 def renew(share: Share, run: str, now: datetime, valid_s: float) -> Lease:
@@ -145,7 +145,7 @@ def renew(share: Share, run: str, now: datetime, valid_s: float) -> Lease:
             end = _text(now + timedelta(seconds=valid_s))
             return _write(share, Lease(**{**asdict(found), "expires_at": end}))
 
-    return patiently(act, share.lease)
+    return with_io_timeout(act, share.lease)
 
 
 def give_back(share: Share, run: str) -> None:
@@ -161,7 +161,7 @@ def give_back(share: Share, run: str) -> None:
             if found and found.run == run:
                 share.lease.unlink()
 
-    patiently(act, share.lease)
+    with_io_timeout(act, share.lease)
 
 
 def _over(lease: Lease, now: datetime) -> bool:

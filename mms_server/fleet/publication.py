@@ -23,7 +23,7 @@ from mms_server.archives.locator import local_path
 from mms_server.config import mms_conf as parser
 from mms_server.config import model_uri
 from mms_server.core.errors import MMSError
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 from mms_server.fleet import content_store
 from mms_server.fleet.shared_paths import Share
 from mms_server.host.release import write_atomically
@@ -61,7 +61,7 @@ def numbers(share: Share) -> list[int]:
         return [path.name for path in share.published.iterdir()]
 
     try:
-        names = patiently(act, share.published)
+        names = with_io_timeout(act, share.published)
     except FileNotFoundError:
         return []
     return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
@@ -75,7 +75,7 @@ def load(share: Share, number: int) -> Publication:
     """
     file = share.publication(number) / _FILE
     try:
-        return Publication(**json.loads(patiently(lambda: file.read_text("utf-8"), file)))
+        return Publication(**json.loads(with_io_timeout(lambda: file.read_text("utf-8"), file)))
     except FileNotFoundError:
         kept = ", ".join(map(str, numbers(share))) or "none"
         cause = f"there is no publication {number}; there are: {kept}."
@@ -88,7 +88,7 @@ def load(share: Share, number: int) -> Publication:
 def linked(link: Path) -> int | None:
     """Return the number that ``current`` or ``approved`` leads to, None if it leads nowhere."""
     try:
-        name = patiently(link.readlink, link).name
+        name = with_io_timeout(link.readlink, link).name
     except FileNotFoundError:
         return None
     return int(name) if name.isdecimal() else None
@@ -169,9 +169,9 @@ def publish(
     for digest in {conf_digest, *given.values()} - {content_store.NOTHING}:
         content_store.require(share.contents, digest)
     conf_file = share.contents / conf_digest
-    text = patiently(lambda: conf_file.read_text("utf-8-sig"), conf_file)
+    text = with_io_timeout(lambda: conf_file.read_text("utf-8-sig"), conf_file)
     known = numbers(share)
-    if not known and patiently(share.conf.exists, share.conf):
+    if not known and with_io_timeout(share.conf.exists, share.conf):
         _adopt(share, by, now)
         known = numbers(share)
     places = places_of(text, share)
@@ -243,7 +243,7 @@ def _served(share: Share, known: Iterable[int]) -> Iterator[int]:
     """Yield those of the publications that the whole fleet ever served, in the order given."""
     for number in known:
         file = share.publication(number) / _APPROVED
-        if patiently(file.exists, file):
+        if with_io_timeout(file.exists, file):
             yield number
 
 
@@ -259,7 +259,7 @@ def _at(share: Share, place: str) -> str:
 
 def _kept(share: Share, place: str) -> str:
     path = share.root / place
-    if not patiently(path.exists, path):
+    if not with_io_timeout(path.exists, path):
         if place.endswith(golden_samples.BESIDE):
             return content_store.NOTHING
         cause = f"mms.conf names {path}, which is not there and was not given."
@@ -270,7 +270,7 @@ def _kept(share: Share, place: str) -> str:
 def _adopt(share: Share, by: str, now: datetime) -> None:
     """Make a publication of what lies under the names, if that is one at all."""
     try:
-        text = patiently(lambda: share.conf.read_text("utf-8-sig"), share.conf)
+        text = with_io_timeout(lambda: share.conf.read_text("utf-8-sig"), share.conf)
         places = {place: _kept(share, place) for place in places_of(text, share)}
         places[share.conf.name] = content_store.keep(share.contents, share.conf)
     except (MMSError, UnicodeDecodeError):

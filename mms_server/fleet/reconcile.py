@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mms_server.core.errors import MMSError
-from mms_server.core.io_timeout import patiently
+from mms_server.core.io_timeout import with_io_timeout
 from mms_server.core.paths import Layout
 from mms_server.fleet import lease, publication
 from mms_server.fleet.shared_paths import Share
@@ -30,14 +30,14 @@ class MixedShareError(MMSError):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ReconcileDecision:
     """``number`` is the publication to come to, None to do nothing; ``why`` says it in words."""
 
     number: int | None
     why: str
 
 
-def judge(share: Share, layout: Layout, now: datetime) -> Judgement:
+def judge(share: Share, layout: Layout, now: datetime) -> ReconcileDecision:
     """Return whether this host has to change; looks at the share, changes nothing.
 
     A host changes once per approval: what an operator does to it afterwards stays.
@@ -48,23 +48,23 @@ def judge(share: Share, layout: Layout, now: datetime) -> Judgement:
     """
     approved = publication.linked(share.approved)
     if approved is None:
-        return Judgement(None, "Nothing has been approved for the fleet yet.")
+        return ReconcileDecision(None, "Nothing has been approved for the fleet yet.")
     if approved == marked(layout):
-        return Judgement(None, f"Nothing to do: this host has been brought to {approved}.")
+        return ReconcileDecision(None, f"Nothing to do: this host has been brought to {approved}.")
     held = hold_of(share)
     if held:
-        return Judgement(None, f"Waits: the fleet is held: {held}")
+        return ReconcileDecision(None, f"Waits: the fleet is held: {held}")
     holder = lease.held(share, now)
     if holder:
-        return Judgement(None, f"Waits: the fleet is being changed by {holder}.")
+        return ReconcileDecision(None, f"Waits: the fleet is being changed by {holder}.")
     current = publication.linked(share.current)
     if current != approved:
         why = f"Waits: publication {current} is on the share, but {approved} is approved."
-        return Judgement(None, why)
+        return ReconcileDecision(None, why)
     differing = publication.differences(share, publication.load(share, approved))
     if differing:
         raise MixedShareError(approved, differing)
-    return Judgement(approved, f"This host comes to publication {approved}.")
+    return ReconcileDecision(approved, f"This host comes to publication {approved}.")
 
 
 def marked(layout: Layout) -> int | None:
@@ -92,7 +92,7 @@ def hold_of(share: Share) -> str | None:
             return stream.read(_HOLD_BYTES).decode("utf-8", "replace").strip()
 
     try:
-        return patiently(act, share.hold) or "no reason is given."
+        return with_io_timeout(act, share.hold) or "no reason is given."
     except FileNotFoundError:
         return None
 

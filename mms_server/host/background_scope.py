@@ -26,7 +26,7 @@ _CALL: Final = (
 )
 
 
-def give_way(
+def enter_background_scope(
     environ: Mapping[str, str] = os.environ,
     pid: int | None = None,
     booted: Path = Path("/run/systemd/system"),

@@ -32,7 +32,7 @@ class Systemctl(Protocol):
         """Return what it printed."""
 
 
-def named(text: str, properties: Path) -> str:
+def weight_in_files(text: str, properties: Path) -> str:
     """Return the weight that a unit's files name, from what ``systemctl cat`` printed of them.
 
     Files below ``properties`` do not count: they are what was set, by one who was killed perhaps.
@@ -46,7 +46,7 @@ def named(text: str, properties: Path) -> str:
     return weight
 
 
-class ProcessorShare:
+class CpuWeights:
     """Sets the shares of units; ``properties`` is where ``set-property --runtime`` writes."""
 
     def __init__(self, systemctl: Systemctl, properties: Path) -> None:
@@ -54,7 +54,7 @@ class ProcessorShare:
         self._properties = properties
 
     @contextmanager
-    def little(self, unit: str, timeout_s: float) -> Iterator[None]:
+    def lowered(self, unit: str, timeout_s: float) -> Iterator[None]:
         """Let a unit load meanwhile with what others leave of the processor.
 
         A group of processes of any weight holds the processor until the kernel's next tick, which
@@ -79,14 +79,14 @@ class ProcessorShare:
         with contextlib.suppress(SupervisorError):
             self._set(unit, str(WEIGHT))
 
-    def whole(self, unit: str) -> None:
+    def restore(self, unit: str) -> None:
         """Give a unit what its files name, whatever was set.
 
         Raises:
             SupervisorError: systemd does not answer.
         """
         if self._directory(unit).is_dir():
-            self._set(unit, named(self._systemctl(unit, "cat", unit), self._properties))
+            self._set(unit, weight_in_files(self._systemctl(unit, "cat", unit), self._properties))
 
     def forget(self, unit: str) -> None:
         """Remove what was set of a unit that is gone.

@@ -23,7 +23,7 @@ _FILE_MODE: Final = 0o660
 
 
 @dataclass(frozen=True)
-class Places:
+class InstanceFiles:
     """The files and directories below one release's directory."""
 
     directory: Path
@@ -49,12 +49,12 @@ class Places:
         return self.directory / "stacks"
 
     @property
-    def flights(self) -> Path:
+    def in_flight(self) -> Path:
         """Which request each worker computes: see :mod:`mms_server.crashes.in_flight_log`."""
         return self.directory / "flights"
 
     @property
-    def hands(self) -> Path:
+    def worker_load(self) -> Path:
         """How many requests each worker has in hand: see :mod:`mms_server.overload.worker_load`."""
         return self.directory / "hands"
 

@@ -50,7 +50,7 @@ class Proxy(Protocol):
         It is not waited for longer than a client may take to send what its connection was made for.
         """
 
-    def let_go(self, limit_s: float) -> int:
+    def drain_keepalive(self, limit_s: float) -> int:
         """Wait until the clients' connections of now have ended; return how many are left."""
 
     def stop(self) -> None:
@@ -120,7 +120,7 @@ class Nginx:
         while before & _children(pid) and self._clock() < deadline:
             self._sleep(_PAUSE_S)
 
-    def let_go(self, limit_s: float) -> int:
+    def drain_keepalive(self, limit_s: float) -> int:
         """Wait until the clients' connections of now have ended; return how many are left.
 
         They end if nginx says so in its answers: see :mod:`mms_server.deploy.nginx_config`.

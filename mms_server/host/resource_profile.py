@@ -26,7 +26,7 @@ LOAD_BYTES_PER_S: Final = 100 * 10**6
 
 
 @dataclass(frozen=True)
-class Measured:
+class ResourceProfile:
     """A release that got ready: bytes of its control group, then and at most, and seconds to it."""
 
     memory_bytes: int
@@ -35,7 +35,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Need:
+class ResourceNeed:
     """What a release is expected to need; ``peak_bytes`` while it starts."""
 
     memory_bytes: int
@@ -44,11 +44,13 @@ class Need:
     measured: bool = False
 
 
-def read(file: Path) -> Measured | None:
+def read(file: Path) -> ResourceProfile | None:
     """Return what was measured, None if it is not known."""
     try:
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        found = Measured(int(data["memory_bytes"]), int(data["peak_bytes"]), float(data["ready_s"]))
+        found = ResourceProfile(
+            int(data["memory_bytes"]), int(data["peak_bytes"]), float(data["ready_s"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         # It only makes a forecast better: whatever is wrong with it, the rule stands in.
         return None
@@ -56,32 +58,37 @@ def read(file: Path) -> Measured | None:
     return found if sound else None
 
 
-def write(file: Path, measured: Measured) -> None:
+def write(file: Path, measured: ResourceProfile) -> None:
     """Keep what was measured, beside the release that it is of."""
     write_atomically(file, json.dumps(asdict(measured), sort_keys=True) + "\n")
 
 
 @dataclass(frozen=True)
-class Known:
+class ProfileCache:
     """A release that was measured, and the bytes of its unpacked archive."""
 
     release: Release
     archive_bytes: int
-    measured: Measured
+    measured: ResourceProfile
 
 
 def need(
-    release: Release, archive_bytes: int, measured: Measured | None, replaces: Known | None = None
-) -> Need:
+    release: Release,
+    archive_bytes: int,
+    measured: ResourceProfile | None,
+    replaces: ProfileCache | None = None,
+) -> ResourceNeed:
     """Return what a release needs whose unpacked archive has so many bytes."""
     if measured is not None:
-        return Need(measured.memory_bytes, measured.peak_bytes, measured.ready_s, measured=True)
+        return ResourceNeed(
+            measured.memory_bytes, measured.peak_bytes, measured.ready_s, measured=True
+        )
     memory, ready_s = _by_rule(release, archive_bytes)
     if replaces is None or replaces.release.on_gpu != release.on_gpu:
-        return Need(memory, memory, ready_s)
+        return ResourceNeed(memory, memory, ready_s)
     old, old_s = _by_rule(replaces.release, replaces.archive_bytes)
     seen = replaces.measured
-    return Need(
+    return ResourceNeed(
         max(archive_bytes, memory - old + seen.memory_bytes),
         max(archive_bytes, memory - old + seen.peak_bytes),
         max(0.0, ready_s - old_s + seen.ready_s),

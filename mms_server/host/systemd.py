@@ -13,7 +13,7 @@ from mms_server.core import process
 from mms_server.core.errors import SupervisorError
 from mms_server.core.paths import Layout
 from mms_server.host import background_scope, systemctl_parser, unit_dropin
-from mms_server.host.cpu_weight import ProcessorShare
+from mms_server.host.cpu_weight import CpuWeights
 
 _ASK_TIMEOUT_S: Final = 60.0
 # systemd ends a unit at its own limit; this is for a systemd that does not answer.
@@ -101,7 +101,7 @@ class Supervisor(Protocol):
     def start(self, release: str, timeout_s: float) -> None:
         """Start the release's service, with little of the processor; return when it is ready."""
 
-    def give_processor(self, release: str) -> None:
+    def restore_cpu_weight(self, release: str) -> None:
         """Give a release that was started its whole share of the processor."""
 
     def start_soon(self, release: str) -> None:
@@ -144,7 +144,7 @@ class Systemd:
     ) -> None:
         self._cgroups = cgroups
         self._layout = layout or Layout()
-        self._share = ProcessorShare(self.systemctl, properties)
+        self._share = CpuWeights(self.systemctl, properties)
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
         """Return the state of these releases and of all others that systemd has loaded."""
@@ -269,16 +269,16 @@ class Systemd:
     def start(self, release: str, timeout_s: float) -> None:
         """Start the release's service; return when it is ready.
 
-        Until :meth:`give_processor` it has what others leave of the processor: to load a model
+        Until :meth:`restore_cpu_weight` it has what others leave of the processor: to load a model
         keeps one busy for seconds, and what serves must not wait for that.
         """
         unit = service_unit(release)
-        with self._share.little(unit, timeout_s):
+        with self._share.lowered(unit, timeout_s):
             self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
-    def give_processor(self, release: str) -> None:
+    def restore_cpu_weight(self, release: str) -> None:
         """Give a release that was started the share of the processor that its unit names."""
-        self._share.whole(service_unit(release))
+        self._share.restore(service_unit(release))
 
     def start_soon(self, release: str) -> None:
         """Ask for socket and service to be started, and do not wait."""

@@ -51,7 +51,7 @@ def resident_bytes(file: Path = _STATM) -> int:
         return 0
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Give the memory that was freed back to the system: the C library keeps most of it.
 
     What loading, the first forward and trials of batches leave may be as much as a large model.
@@ -71,20 +71,20 @@ def private_bytes(file: Path = _ROLLUP) -> int:
     return sum(int(row[1]) * 1024 for row in rows if len(row) > 1 and row[1].isdigit())
 
 
-class Memory:
-    """The memory of one worker; ``told`` gets its own bytes and their growth in bytes a second."""
+class WorkerMemory:
+    """The memory of one worker; ``reported`` gets its own bytes and their growth in bytes a second."""
 
     def __init__(
         self,
         limit_bytes: int,
-        told: Callable[[int, float], None],
+        reported: Callable[[int, float], None],
         clock: Callable[[], float],
         *,
         resident: Callable[[], int] = resident_bytes,
         private: Callable[[], int] = private_bytes,
     ) -> None:
         self._limit = limit_bytes
-        self._told = told
+        self._report = reported
         self._clock = clock
         self._resident = resident
         self._private = private
@@ -105,5 +105,5 @@ class Memory:
         self._first = self._first or (now, own)
         since, at_first = self._first
         seconds = now - since
-        self._told(own, (own - at_first) / seconds if seconds > 0 else 0.0)
+        self._report(own, (own - at_first) / seconds if seconds > 0 else 0.0)
         return bool(self._limit) and own > self._limit and own > at_first * _GROWN

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 
-class Slots:
+class WorkerSlots:
     """The slots of a master's living workers; lives in the master."""
 
     def __init__(self) -> None:

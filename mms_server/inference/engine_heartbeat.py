@@ -29,7 +29,7 @@ _FIRST_PROBE_OF_LIMIT: Final = 1 / 6
 _log = logging.getLogger(__name__)
 
 
-class Pulse:
+class EngineHeartbeat:
     """Proves that an engine is alive.
 
     ``sample`` is one real inference on the warm-up's input, ``sample_s`` the seconds it took then.
@@ -59,7 +59,7 @@ class Pulse:
         """Count from now: a worker calls it after the fork."""
         self._proven = self._clock()
 
-    def proof(self, limit_s: float) -> float:
+    def last_progress(self, limit_s: float) -> float:
         """Return when the engine was last proven alive, in the clock's seconds.
 
         It never waits: an idle engine is asked to prove itself, and the next call knows. With a

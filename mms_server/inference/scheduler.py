@@ -11,16 +11,16 @@ import numpy as np
 
 from mms_server.core.errors import ClientGoneError, LateError
 from mms_server.crashes.input_digest import Input
-from mms_server.crashes.quarantine import Guard
+from mms_server.crashes.quarantine import Quarantine
 from mms_server.inference.executor import Engine
 from mms_server.metrics import stage_timing
 from mms_server.metrics.stage_timing import Stages
 from mms_server.overload import deadline
-from mms_server.overload.deadline import Pace, Waited
+from mms_server.overload.deadline import ServiceRate, WaitTimes
 
 
 @dataclass(frozen=True)
-class Work:
+class InferenceRequest:
     """What a request wants of a service.
 
     ``compute`` does all of it by itself. ``finish`` makes the answer of the outputs that the
@@ -33,44 +33,44 @@ class Work:
 
 
 @dataclass(eq=False)
-class Ticket:
+class QueuedRequest:
     """A request that was let in.
 
-    ``before`` is what it waited until now, ``limit_s`` what its client waits; ``apart`` says that
-    it may end the process. ``queued`` and ``counted`` are times of ``clock``: since when it waits
+    ``before`` is what it waited until now, ``limit_s`` what its client waits; ``alone`` says that
+    it may end the process. ``queued_at`` and ``counted_until`` are times of ``clock``: since when it waits
     here, and until when that is in its stages.
     """
 
-    work: Work
+    work: InferenceRequest
     environ: Mapping[str, Any]
     taken: Stages
     request_id: str
     given: Input
-    before: Waited
+    before: WaitTimes
     limit_s: float
-    pace: Pace
-    apart: bool = False
+    service_rate: ServiceRate
+    alone: bool = False
     clock: stage_timing.Clock = time.perf_counter
-    queued: float = field(init=False)
-    counted: float = field(init=False)
+    queued_at: float = field(init=False)
+    counted_until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.queued = self.counted = self.clock()
+        self.queued_at = self.counted_until = self.clock()
 
     @property
-    def flight(self) -> tuple[str, Input]:
+    def in_flight_entry(self) -> tuple[str, Input]:
         """Its id and its input, as a guard notes them."""
         return self.request_id, self.given
 
     def waited(self) -> None:
         """Count the time until now as spent in the queue."""
         now = self.clock()
-        self.taken.add(stage_timing.QUEUE, now - self.counted)
-        self.counted = now
+        self.taken.add(stage_timing.QUEUE, now - self.counted_until)
+        self.counted_until = now
 
     def worked(self) -> None:
         """Leave the time until now out of the queue: it was spent on this request."""
-        self.counted = self.clock()
+        self.counted_until = self.clock()
 
     def check(self) -> None:
         """Refuse the request if nobody waits for it, or will not when it is answered.
@@ -79,41 +79,43 @@ class Ticket:
             LateError: the answer would come after the client's time.
             ClientGoneError: the client is gone.
         """
-        here_s = self.clock() - self.queued
-        times = Waited(self.before.queue_s + here_s, self.before.total_s + here_s)
-        require_wanted(self.environ, times, self.limit_s, self.pace)
+        here_s = self.clock() - self.queued_at
+        times = WaitTimes(self.before.queue_s + here_s, self.before.total_s + here_s)
+        check_still_wanted(self.environ, times, self.limit_s, self.service_rate)
 
 
-def require_wanted(environ: Mapping[str, Any], times: Waited, limit_s: float, pace: Pace) -> None:
+def check_still_wanted(
+    environ: Mapping[str, Any], times: WaitTimes, limit_s: float, service_rate: ServiceRate
+) -> None:
     """Refuse a request if nobody waits for it, or will not when it is answered.
 
     Raises:
         LateError: the answer would come after the client's time.
         ClientGoneError: the client is gone.
     """
-    if deadline.gone(environ):
+    if deadline.client_gone(environ):
         raise ClientGoneError("The client is gone: its request was not computed.")
-    pace.check(times, limit_s)
+    service_rate.check(times, limit_s)
 
 
-class Line:
+class Scheduler:
     """Brings requests to an engine, one at a time; ``computed`` is told the rows of a forward."""
 
     def __init__(
         self,
         engine: Engine,
-        guard: Guard,
-        pace: Pace,
+        quarantine: Quarantine,
+        service_rate: ServiceRate,
         computed: Callable[[int], None],
         clock: stage_timing.Clock = time.perf_counter,
     ) -> None:
         self.engine = engine
-        self.guard = guard
-        self.pace = pace
+        self.quarantine = quarantine
+        self.service_rate = service_rate
         self.computed = computed
         self.clock = clock
 
-    def run(self, ticket: Ticket) -> Any:
+    def run(self, queued: QueuedRequest) -> Any:
         """Return the answer to a request; call it in a greenlet of its own.
 
         Raises:
@@ -122,23 +124,26 @@ class Line:
             LateError: the answer would come after the client's time.
             ClientGoneError: nobody waits for the answer any more.
         """
-        result = self.engine.run(lambda: self._alone(ticket))
+        result = self.engine.run(lambda: self._alone(queued))
         if isinstance(result, LateError | ClientGoneError):
             raise result
-        self.computed(rows_of(ticket.work.inputs))
+        self.computed(rows_of(queued.work.inputs))
         return result
 
-    def _alone(self, ticket: Ticket) -> Any:
-        ticket.waited()
+    def _alone(self, queued: QueuedRequest) -> Any:
+        queued.waited()
         try:
-            ticket.check()
+            queued.check()
         except (LateError, ClientGoneError) as refusal:
             # The engine makes one error of all that a service may raise.
             return refusal
         began = self.clock()
-        with stage_timing.collecting(ticket.taken), self.guard.computing(ticket.flight):
-            answer = ticket.work.compute()
-        self.pace.computed(self.clock() - began)
+        with (
+            stage_timing.collecting(queued.taken),
+            self.quarantine.computing(queued.in_flight_entry),
+        ):
+            answer = queued.work.compute()
+        self.service_rate.computed(self.clock() - began)
         return answer
 
 

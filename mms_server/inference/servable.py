@@ -15,19 +15,24 @@ import bottle
 from mms_server.core.error_status import status_of
 from mms_server.core.errors import MMSError, PredictionError
 from mms_server.core.request_id import request_id
-from mms_server.crashes.quarantine import Guard, NoGuard
+from mms_server.crashes.quarantine import NoQuarantine, Quarantine
 from mms_server.inference import tensor_codec
-from mms_server.inference.batching.batch_compute import Joint
-from mms_server.inference.batching.batch_delay import Gathered, at_once
+from mms_server.inference.batching.batch_compute import BatchComputer
+from mms_server.inference.batching.batch_delay import Gathered, no_delay
 from mms_server.inference.batching.batcher import Batcher
 from mms_server.inference.executor import Engine
 from mms_server.inference.model_loader import LoadedModel
-from mms_server.inference.scheduler import Line, Ticket, Work, require_wanted
+from mms_server.inference.scheduler import (
+    InferenceRequest,
+    QueuedRequest,
+    Scheduler,
+    check_still_wanted,
+)
 from mms_server.inference.services.model_service import forward
 from mms_server.metrics import stage_timing
 from mms_server.metrics.stage_timing import Stages
 from mms_server.overload import deadline
-from mms_server.overload.deadline import Pace
+from mms_server.overload.deadline import ServiceRate
 
 _OK = 200
 
@@ -49,7 +54,7 @@ class Observer(Protocol):
         """Record an answer; ``seconds`` is by stage (:mod:`mms_server.metrics.stage_timing`)."""
 
 
-class Silent:
+class NullObserver:
     """An observer that takes no notes."""
 
     def in_flight(self, model: str) -> AbstractContextManager[None]:
@@ -78,25 +83,25 @@ def not_told(_queue_s: float, _request_s: float) -> None:
 class Servable:
     """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
 
-    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever. ``joint``
+    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever. ``batch_computer``
     computes requests together, None if that is not done; ``in_hand`` says how many the worker has,
-    ``gathered`` returns when it takes no more for now.
+    ``wait_for_batch`` returns when it takes no more for now.
     """
 
     model: LoadedModel
     engine: Engine
     max_body_bytes: int
     max_pixels: int
-    observer: Observer = field(default_factory=Silent)
+    observer: Observer = field(default_factory=NullObserver)
     clock: stage_timing.Clock = time.perf_counter
-    guard: Guard = field(default_factory=NoGuard)
+    quarantine: Quarantine = field(default_factory=NoQuarantine)
     warm_up_s: float = 0.0
     request_timeout_s: float = 0.0
-    pace: Pace = field(default_factory=Pace)
+    service_rate: ServiceRate = field(default_factory=ServiceRate)
     wall_clock: Callable[[], float] = time.time
-    joint: Joint | None = None
+    batch_computer: BatchComputer | None = None
     in_hand: Callable[[], int] = lambda: 0
-    gathered: Gathered = at_once
+    wait_for_batch: Gathered = no_delay
     queued: Queued = not_told
 
     def healthy(self) -> bool:
@@ -124,8 +129,8 @@ class Servable:
             ClientGoneError: nobody waits for the answer any more.
         """
         service = self.model.service
-        finish = self.joint.answer if self.joint else None
-        return self._run(Work(inputs, lambda: service.inference(inputs), finish))
+        finish = self.batch_computer.answer if self.batch_computer else None
+        return self._run(InferenceRequest(inputs, lambda: service.inference(inputs), finish))
 
     def infer_arrays(self, inputs: Any) -> tuple[Any, bool]:
         """Return the model's outputs as a list of numpy arrays and True.
@@ -141,22 +146,22 @@ class Servable:
             ClientGoneError: nobody waits for the answer any more.
         """
         service = self.model.service
-        finish = self.joint.arrays if self.joint else None
+        finish = self.batch_computer.arrays if self.batch_computer else None
         compute = partial(forward, service, inputs, tensor_codec.arrays_of)
-        result: tuple[Any, bool] = self._run(Work(inputs, compute, finish))
+        result: tuple[Any, bool] = self._run(InferenceRequest(inputs, compute, finish))
         return result
 
-    def _run(self, work: Work) -> Any:
+    def _run(self, work: InferenceRequest) -> Any:
         environ, taken = bottle.request.environ, Stages(self.clock)
         environ[stage_timing.KEY] = taken
         before = deadline.waited(environ, self.wall_clock())
         taken.add(stage_timing.QUEUE, before.queue_s)
         if deadline.TIMES_KEY in environ:
-            self.queued(before.queue_s, self.pace.request_s)
+            self.queued(before.queue_s, self.service_rate.request_s)
         limit_s = deadline.timeout_s(environ, self.request_timeout_s)
-        require_wanted(environ, before, limit_s, self.pace)
-        given = self.guard.admit(environ)
-        ticket = Ticket(
+        check_still_wanted(environ, before, limit_s, self.service_rate)
+        given = self.quarantine.admit(environ)
+        queued = QueuedRequest(
             work,
             environ,
             taken,
@@ -164,26 +169,30 @@ class Servable:
             given,
             before,
             limit_s,
-            self.pace,
-            apart=self.guard.is_apart(environ, given),
+            self.service_rate,
+            alone=self.quarantine.must_run_alone(environ, given),
             clock=self.clock,
         )
         try:
-            return self._line.run(ticket)
+            return self._scheduler.run(queued)
         except PredictionError as error:
             _log.error(
                 "request %s: model %s failed",
-                ticket.request_id,
+                queued.request_id,
                 self.model.name,
                 exc_info=error.__cause__,
             )
             raise
 
     @cached_property
-    def _line(self) -> Line:
+    def _scheduler(self) -> Scheduler:
         told = partial(self.observer.computed, self.model.name)
-        line = Line(self.engine, self.guard, self.pace, told, self.clock)
-        return Batcher(line, self.joint, self.in_hand, self.gathered) if self.joint else line
+        scheduler = Scheduler(self.engine, self.quarantine, self.service_rate, told, self.clock)
+        return (
+            Batcher(scheduler, self.batch_computer, self.in_hand, self.wait_for_batch)
+            if self.batch_computer
+            else scheduler
+        )
 
 
 def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:

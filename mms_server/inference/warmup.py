@@ -20,23 +20,23 @@ import numpy as np
 from mms_server.archives import golden_samples
 from mms_server.archives.golden_samples import Sample
 from mms_server.core.errors import GoldenError, WarmUpError
-from mms_server.crashes.quarantine import Guard, NoGuard
-from mms_server.host.worker_memory import give_back
+from mms_server.crashes.quarantine import NoQuarantine, Quarantine
+from mms_server.host.worker_memory import trim_heap
 from mms_server.inference.backends import selection
-from mms_server.inference.backends.converted_network import Kept
+from mms_server.inference.backends.converted_network import ConversionCache
 from mms_server.inference.backends.onnx_module import OnnxModule
-from mms_server.inference.backends.selection import Chosen
-from mms_server.inference.batching.batch_benchmark import joint_of
-from mms_server.inference.batching.batch_compute import Joint
-from mms_server.inference.batching.batch_decision import Verdict
-from mms_server.inference.batching.batch_delay import Gathered, at_once
+from mms_server.inference.backends.selection import BackendChoice
+from mms_server.inference.batching.batch_benchmark import choose_batch_computer
+from mms_server.inference.batching.batch_compute import BatchComputer
+from mms_server.inference.batching.batch_decision import BatchDecision
+from mms_server.inference.batching.batch_delay import Gathered, no_delay
 from mms_server.inference.batching.cpu_clock import Clock
 from mms_server.inference.executor import Engine
 from mms_server.inference.model_loader import LoadedModel
-from mms_server.inference.servable import Observer, Queued, Servable, Silent, not_told
+from mms_server.inference.servable import NullObserver, Observer, Queued, Servable, not_told
 from mms_server.inference.services.gluon_vision_service import GluonVisionService
 from mms_server.inference.services.module import bound_shape
-from mms_server.overload.deadline import Pace
+from mms_server.overload.deadline import ServiceRate
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ class Limits:
 class Batches:
     """How requests are computed together: up to ``most``, with costs counted by ``clock``.
 
-    ``in_hand`` says how many requests the worker has, ``gathered`` returns when it takes no more
+    ``in_hand`` says how many requests the worker has, ``wait_for_batch`` returns when it takes no more
     for now; ``told`` gets the model and what was found.
     Without a clock it is :func:`mms_server.inference.batching.cpu_clock.cost_clock`.
     """
 
     most: int
     in_hand: Callable[[], int]
-    told: Callable[[str, Verdict], None]
+    told: Callable[[str, BatchDecision], None]
     clock: Clock | None = None
-    gathered: Gathered = at_once
+    wait_for_batch: Gathered = no_delay
 
 
 def make_ready(
@@ -75,11 +75,11 @@ def make_ready(
     observer: Observer | None = None,
     samples: Mapping[str, Sequence[Sample]] | None = None,
     *,
-    guard: Guard | None = None,
+    quarantine: Quarantine | None = None,
     engine: Engine | None = None,
     batches: Batches | None = None,
-    chosen: Chosen | None = None,
-    kept: Kept | None = None,
+    chosen: BackendChoice | None = None,
+    kept: ConversionCache | None = None,
     queued: Queued | None = None,
 ) -> dict[str, Servable]:
     """Return the models by endpoint name, each run once, all on one engine.
@@ -98,7 +98,7 @@ def make_ready(
     """
     engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
     seconds: dict[str, float] = {}
-    joints: dict[str, Joint | None] = {}
+    joints: dict[str, BatchComputer | None] = {}
     for model in models:
         expected = (samples or {}).get(model.name, ())
         # Zeros may be no input that a model can take; if so, its samples say what is.
@@ -112,11 +112,11 @@ def make_ready(
             raise GoldenError(error.number, difference, fix=error.fix) from error
         if chosen and selection.give(model, chosen, expected, kept):
             seconds[model.name] = _timed_warm_up(model, finite=False)
-        joints[model.name] = _joint(model, batches, expected) if batches else None
+        joints[model.name] = _batch_computer(model, batches, expected) if batches else None
     # Objects made so far live as long as the process: keeping the collector off them keeps their
     # memory shared with the workers.
     gc.collect()
-    give_back()
+    trim_heap()
     gc.freeze()
     return {
         model.name: Servable(
@@ -124,24 +124,26 @@ def make_ready(
             engine,
             limits.max_body_bytes,
             limits.max_pixels,
-            observer or Silent(),
-            guard=guard or NoGuard(),
+            observer or NullObserver(),
+            quarantine=quarantine or NoQuarantine(),
             warm_up_s=seconds[model.name],
             request_timeout_s=limits.request_timeouts_s.get(model.name, 0.0),
-            pace=Pace(limits.workers),
-            joint=joints[model.name],
+            service_rate=ServiceRate(limits.workers),
+            batch_computer=joints[model.name],
             in_hand=batches.in_hand if batches else int,
-            gathered=batches.gathered if batches else at_once,
+            wait_for_batch=batches.wait_for_batch if batches else no_delay,
             queued=queued or not_told,
         )
         for model in models
     }
 
 
-def _joint(model: LoadedModel, batches: Batches, samples: Sequence[Sample]) -> Joint | None:
-    joint, verdict = joint_of(model, batches.most, samples, batches.clock)
+def _batch_computer(
+    model: LoadedModel, batches: Batches, samples: Sequence[Sample]
+) -> BatchComputer | None:
+    batch_computer, verdict = choose_batch_computer(model, batches.most, samples, batches.clock)
     batches.told(model.name, verdict)
-    return joint
+    return batch_computer
 
 
 def _check(model: LoadedModel, samples: Sequence[Sample]) -> None:

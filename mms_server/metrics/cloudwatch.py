@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.utils import IMDSRegionProvider
 
 from mms_server.metrics.mms04_metrics import Record
-from mms_server.metrics.sinks import Done, LogSink, SinkError
+from mms_server.metrics.sinks import LogSink, SinkError, WrittenParts
 
 NAMESPACE: Final = "MXNetModelServer"
 
@@ -35,7 +35,7 @@ class CloudWatchSink:
         self._client: Any = None
         self._host = host or socket.gethostname()
         self._told = False
-        self._done = Done()
+        self._done = WrittenParts()
 
     def write(self, records: Sequence[Record], end: float) -> None:
         """Put the records; nothing waits longer than some seconds.

@@ -62,7 +62,7 @@ class Statistic:
         return self.total / self.count
 
 
-class Minutes:
+class MinuteStats:
     """The ring of this process; made before the workers are forked, each opens its own file.
 
     ``name`` tells apart what one process observes for different ends.

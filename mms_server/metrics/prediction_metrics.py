@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mms_server.metrics import mms04_metrics, stage_timing
-from mms_server.metrics.minute_stats import Minutes
+from mms_server.metrics.minute_stats import MinuteStats
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -30,7 +30,7 @@ class PredictionMetrics:
 
     def __init__(self, directory: Path, models: Sequence[str]) -> None:
         registry = CollectorRegistry()
-        self._minutes = Minutes(directory, "predictions", mms04_metrics.keys_of(models))
+        self._minutes = MinuteStats(directory, "predictions", mms04_metrics.keys_of(models))
         self._told = False
         self._answers = Counter(
             "mms_predictions",
@@ -137,7 +137,7 @@ class MemoryMetrics:
         for model in models:
             self._replaced.labels(model)
 
-    def told(self, own_bytes: int, growth: float) -> None:
+    def record(self, own_bytes: int, growth: float) -> None:
         """Take note of a worker's own memory and of its growth in bytes per second."""
         for model in self._models:
             self._own.labels(model).set(own_bytes)

@@ -58,7 +58,7 @@ class CsvSink:
     def __init__(self, directory: Path, max_bytes: int = MAX_CSV_BYTES) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
-        self._done = Done()
+        self._done = WrittenParts()
 
     def write(self, records: Sequence[Record], end: float) -> None:
         """Append a line to each file.
@@ -89,7 +89,7 @@ class CsvSink:
             file.replace(file.with_name(f"{file.name}.1"))
 
 
-class Done:
+class WrittenParts:
     """What of one minute is written already: what is tried again must not count twice."""
 
     def __init__(self) -> None:

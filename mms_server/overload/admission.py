@@ -15,7 +15,7 @@ import bottle
 from mms_server.core.errors import BadInputError, LateError
 from mms_server.overload import deadline
 from mms_server.overload.deadline import QUEUED_S
-from mms_server.overload.queue_delay import Noted
+from mms_server.overload.queue_delay import QueueDelay
 
 LATE: Final = 403
 """What nginx takes for a no; what its client is told is asked for apart."""
@@ -25,11 +25,11 @@ MODEL_KEY: Final = "HTTP_X_MMS_MODEL"
 KEYS_KEY: Final = "HTTP_X_MMS_KEYS"
 """nginx asks whether the key counts with it, which it can ask only once for a request."""
 
-Expected = Callable[[str], tuple[Noted, int] | None]
+Expected = Callable[[str], tuple[QueueDelay, int] | None]
 """Returns what a model's requests wait for, and its workers; None if nothing is known."""
 
 
-def refusal(expected: tuple[Noted, int] | None, limit_s: float) -> LateError | None:
+def refusal(expected: tuple[QueueDelay, int] | None, limit_s: float) -> LateError | None:
     """Return why a request with that limit cannot be answered in time, None if it may be."""
     if expected is None or not limit_s:
         return None
@@ -47,7 +47,7 @@ def refusal(expected: tuple[Noted, int] | None, limit_s: float) -> LateError | N
     )
 
 
-def refused(expected: tuple[Noted, int] | None) -> LateError | None:
+def refused(expected: tuple[QueueDelay, int] | None) -> LateError | None:
     """Return :func:`refusal` for the request that is being answered, by the time that it gives."""
     try:
         limit_s = deadline.timeout_s(bottle.request.environ, 0.0)
@@ -57,7 +57,7 @@ def refused(expected: tuple[Noted, int] | None) -> LateError | None:
     return refusal(expected, limit_s)
 
 
-def door_route(app: Any, expected: Expected, check_key: Callable[[], bytes]) -> None:
+def admission_route(app: Any, expected: Expected, check_key: Callable[[], bytes]) -> None:
     """Add what nginx asks before it passes a request with a time limit on."""
 
     def ask() -> bytes:
@@ -72,7 +72,7 @@ def door_route(app: Any, expected: Expected, check_key: Callable[[], bytes]) -> 
     app.get("/@door", callback=ask, skip=True)
 
 
-def word(expected: tuple[Noted, int] | None) -> NoReturn:
+def raise_rejection(expected: tuple[QueueDelay, int] | None) -> NoReturn:
     """Tell a client why it was refused at the door.
 
     Raises:

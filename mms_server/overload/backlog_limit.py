@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mms_server.overload.deadline import Pace
+from mms_server.overload.deadline import ServiceRate
 
 FILLED: Final = 0.6
 """Part of the time limit that a full queue takes: workers are not equally fast all the time.
@@ -23,7 +23,7 @@ CHANGED: Final = 0.1
 """A change of the queue's limit by a smaller part is not worth a call to the kernel."""
 
 
-def room(rate: float, limit_s: float, most: int) -> int:
+def backlog_for(rate: float, limit_s: float, most: int) -> int:
     """Return how many may wait where ``rate`` are answered in a second; ``most`` if not known.
 
     ``limit_s`` is the time limit of a request, 0 for none.
@@ -33,31 +33,31 @@ def room(rate: float, limit_s: float, most: int) -> int:
     return min(max(int(FILLED * limit_s * rate), 1), most)
 
 
-class Room:
+class BacklogLimit:
     """The queue's limit as one worker sees it; ``workers`` share the queue."""
 
     def __init__(self, most: int, limit_s: float, workers: int) -> None:
         self._most = most
         self._limit_s = limit_s
-        self._pace = Pace(workers)
+        self._service_rate = ServiceRate(workers)
         self._set = most
 
-    def took(self, requests: int, seconds: float) -> int | None:
+    def record(self, requests: int, seconds: float) -> int | None:
         """Take note of a round of requests that took a worker so long.
 
         Return the new limit, if the queue's is to be changed.
         """
         if not self._limit_s or not requests:
             return None
-        self._pace.computed(seconds / requests)
-        wanted = room(self._pace.rate, self._limit_s, self._most)
+        self._service_rate.computed(seconds / requests)
+        wanted = backlog_for(self._service_rate.rate, self._limit_s, self._most)
         if abs(wanted - self._set) <= CHANGED * self._set:
             return None
         self._set = wanted
         return wanted
 
 
-def let_wait(sockets: Iterable[Any], most: int) -> None:
+def set_backlog(sockets: Iterable[Any], most: int) -> None:
     """Let the kernel take up to ``most`` connections into the queue of each socket.
 
     It refuses others at once (EAGAIN, which nginx answers), and takes one more than it is told.

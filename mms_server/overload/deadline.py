@@ -52,24 +52,24 @@ def timeout_s(environ: Mapping[str, Any], default_s: float) -> float:
 
 
 @dataclass(frozen=True)
-class Waited:
+class WaitTimes:
     """Seconds until a worker took the request: in the queue, and since its first byte."""
 
     queue_s: float = 0.0
     total_s: float = 0.0
 
 
-def waited(environ: Mapping[str, Any], now: float) -> Waited:
+def waited(environ: Mapping[str, Any], now: float) -> WaitTimes:
     """Return what nginx and the clock tell; ``now`` is Unix time. Without nginx it is nothing."""
     found = _TIMES.fullmatch(str(environ.get(TIMES_KEY, "")))
     if not found:
-        return Waited()
+        return WaitTimes()
     # A clock that was set in between must not give a negative time.
     queue_s = min(max(now - float(found[1]), 0.0), _MOST_S)
-    return Waited(queue_s, queue_s + float(found[2]))
+    return WaitTimes(queue_s, queue_s + float(found[2]))
 
 
-def gone(environ: Mapping[str, Any]) -> bool:
+def client_gone(environ: Mapping[str, Any]) -> bool:
     """Return whether the other side of the connection is closed; nginx does so after its client.
 
     A client that only says that it sends no more is not gone.
@@ -86,7 +86,7 @@ def gone(environ: Mapping[str, Any]) -> bool:
         return True
 
 
-class Pace:
+class ServiceRate:
     """How fast a worker answers: the mean of its last requests, the newest counting most.
 
     ``workers`` share the queue.
@@ -106,7 +106,7 @@ class Pace:
         """Requests that all workers answer in a second, 0 if that is not known."""
         return self._workers / self.request_s if self.request_s else 0.0
 
-    def check(self, times: Waited, limit_s: float) -> None:
+    def check(self, times: WaitTimes, limit_s: float) -> None:
         """Refuse a request that cannot be answered within ``limit_s``; 0 is no limit.
 
         One that came without waiting is computed even if requests have taken longer than its limit

@@ -18,7 +18,7 @@ import bottle
 from mms_server.core.errors import UnavailableError
 from mms_server.core.paths import Layout
 from mms_server.metrics import multiprocess
-from mms_server.overload.backlog_limit import room
+from mms_server.overload.backlog_limit import backlog_for
 
 LEAST_S: Final = 0.5
 MOST_S: Final = 30.0
@@ -78,7 +78,7 @@ def answered(layout: Layout, release: str) -> float:
 
 def refusal(queue: Queue, rate: float) -> tuple[int, dict[str, Any]]:
     """Return the seconds of ``Retry-After``, and the body: of 0.4, of 1.x and of the OIP in one."""
-    depth = room(rate, queue.limit_s, queue.most)
+    depth = backlog_for(rate, queue.limit_s, queue.most)
     estimate_s = depth / rate if rate else None
     pace = f", and {rate:.3g} are answered in a second" if rate else ""
     text = f"{queue.model} is busy: {depth} requests wait, the most that may{pace}."
@@ -89,7 +89,9 @@ def refusal(queue: Queue, rate: float) -> tuple[int, dict[str, Any]]:
     return min(max(math.ceil(estimate_s or 1), 1), LONGEST_WAIT_S), body
 
 
-def full_queue_route(app: Any, queue_of: Callable[[str], Queue | None], rates: DrainRates) -> None:
+def load_shedding_route(
+    app: Any, queue_of: Callable[[str], Queue | None], rates: DrainRates
+) -> None:
     """Add the route that nginx asks; ``queue_of`` returns None for what is not served or ready."""
 
     def full(name: str) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from mms_server.crashes.in_flight_log import MAX_SLOTS
-from mms_server.host.instance_files import Places, open_shared, read_bounded
+from mms_server.host.instance_files import InstanceFiles, open_shared, read_bounded
 from mms_server.overload import worker_load
 
 _FORM: Final = struct.Struct("<ddd")
@@ -27,7 +27,7 @@ RECENT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Noted:
+class QueueDelay:
     """A request was taken at ``at`` (Unix time) after ``queue_s`` in the queue.
 
     ``request_s`` is the mean time of a worker's last predictions.
@@ -38,7 +38,7 @@ class Noted:
     request_s: float
 
 
-class QueueNote:
+class QueueDelayRecorder:
     """The mapped file; workers write over each other: the newest counts."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
@@ -56,29 +56,31 @@ class QueueNote:
             os.close(descriptor)
         self._clock = clock
 
-    def took(self, queue_s: float, request_s: float) -> None:
+    def record(self, queue_s: float, request_s: float) -> None:
         """Note a request that was taken now."""
         self._map[:] = _FORM.pack(self._clock(), queue_s, request_s)
 
 
-def noted(path: Path) -> Noted | None:
+def last_queue_delay(path: Path) -> QueueDelay | None:
     """Return what was noted last; None if that is nothing, or no possible numbers."""
     raw = read_bounded(path, _FORM.size)
     if len(raw) != _FORM.size:
         return None
-    found = Noted(*_FORM.unpack(raw))
+    found = QueueDelay(*_FORM.unpack(raw))
     possible = all(math.isfinite(each) for each in (found.at, found.queue_s, found.request_s))
     if not possible or not found.at or not 0 <= found.queue_s <= _MOST_S:
         return None
     return found if 0 <= found.request_s <= _MOST_S else None
 
 
-def expected_wait(places: Places, now: float) -> Noted | None:
+def expected_wait(instance_files: InstanceFiles, now: float) -> QueueDelay | None:
     """Return what a request that comes now has before it; None if that is not known, or nothing.
 
     A worker that is idle would take it at once.
     """
-    found = noted(places.queue)
+    found = last_queue_delay(instance_files.queue)
     if found is None or not 0 <= now - found.at <= RECENT_S:
         return None
-    return None if worker_load.some_idle(read_bounded(places.hands, MAX_SLOTS)) else found
+    return (
+        None if worker_load.any_idle(read_bounded(instance_files.worker_load, MAX_SLOTS)) else found
+    )

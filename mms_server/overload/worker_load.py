@@ -23,7 +23,7 @@ _ABSENT: Final = 0
 _IDLE: Final = 1
 
 
-class Hands:
+class WorkerLoad:
     """The mapped file; a process of a release works under one slot."""
 
     def __init__(self, path: Path, slots: int) -> None:
@@ -87,6 +87,6 @@ class Hands:
             self._map[self._slot] = value
 
 
-def some_idle(rows: bytes) -> bool:
+def any_idle(rows: bytes) -> bool:
     """Return whether a worker is idle, by the bytes of the file, or none is known."""
     return _IDLE in rows or not any(rows)

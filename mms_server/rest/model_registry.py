@@ -33,7 +33,7 @@ class ModelFacts:
     engine: str = MXNET
 
 
-class Catalogue(Protocol):
+class ModelRegistry(Protocol):
     """The models of a host, or of a standalone server."""
 
     def healthy(self) -> bool:

@@ -13,30 +13,30 @@ from gunicorn.arbiter import Arbiter
 from mms_server.archives import golden_samples
 from mms_server.config.devices import SLOT_VARIABLE, device_of
 from mms_server.core.errors import MMSError
-from mms_server.crashes.in_flight_log import Flights
-from mms_server.crashes.quarantine import ReleaseGuard
+from mms_server.crashes.in_flight_log import InFlightLog
+from mms_server.crashes.quarantine import ReleaseQuarantine
 from mms_server.host import start_failure
 from mms_server.host.cgroup import Cgroup
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
-from mms_server.host.worker_memory import Memory, limit_of, resident_bytes
-from mms_server.inference.backends.converted_network import Kept
-from mms_server.inference.backends.selection import Chosen
+from mms_server.host.worker_memory import WorkerMemory, limit_of, resident_bytes
+from mms_server.inference.backends.converted_network import ConversionCache
+from mms_server.inference.backends.selection import BackendChoice
 from mms_server.inference.batching import batch_decision
-from mms_server.inference.batching.batch_delay import Gathering
-from mms_server.inference.engine_heartbeat import Pulse
+from mms_server.inference.batching.batch_delay import BatchDelay
+from mms_server.inference.engine_heartbeat import EngineHeartbeat
 from mms_server.inference.executor import Engine
 from mms_server.inference.model_loader import load_model
 from mms_server.inference.warmup import Batches, Limits, make_ready, replace_this_process, warm_up
 from mms_server.metrics.prediction_metrics import MemoryMetrics, PredictionMetrics
-from mms_server.overload.backlog_limit import Room
-from mms_server.overload.queue_delay import QueueNote
-from mms_server.overload.worker_load import Hands
+from mms_server.overload.backlog_limit import BacklogLimit
+from mms_server.overload.queue_delay import QueueDelayRecorder
+from mms_server.overload.worker_load import WorkerLoad
 from mms_server.rest.responses import contract_app
 from mms_server.rest.routes import model_routes
 from mms_server.server.gevent_worker import LIFE
 from mms_server.server.release_launcher import RELEASE_VARIABLE, layout_of, read_release
-from mms_server.server.worker_lifecycle import Taking, WorkerLife
+from mms_server.server.worker_lifecycle import IntakeLimits, WorkerLifecycle
 
 
 def _application() -> Any:
@@ -66,44 +66,55 @@ def _application() -> Any:
         name: golden_samples.read(layout.store / (part.golden or part.archive_sha256))
         for name, part in release.parts.items()
     }
-    places = Places(layout.instance(release.id))
-    guard = ReleaseGuard(places, Flights(places.flights), resident_bytes)
-    engine = Engine(release.predict_timeout_s, partial(_replace_stuck, guard))
-    hands = Hands(places.hands, release.workers)
-    gathering = Gathering(release.max_batch_delay_ms / 1000)
+    instance_files = InstanceFiles(layout.instance(release.id))
+    quarantine = ReleaseQuarantine(
+        instance_files, InFlightLog(instance_files.in_flight), resident_bytes
+    )
+    engine = Engine(release.predict_timeout_s, partial(_replace_stuck, quarantine))
+    worker_load = WorkerLoad(instance_files.worker_load, release.workers)
+    batch_delay = BatchDelay(release.max_batch_delay_ms / 1000)
     batches = Batches(
         release.max_batch_size,
-        lambda: hands.own,
-        partial(batch_decision.tell, places=places),
+        lambda: worker_load.own,
+        partial(batch_decision.tell, instance_files=instance_files),
         # What a GPU does costs the processor nothing.
         time.perf_counter if release.on_gpu else None,
-        gathering.wait,
+        batch_delay.wait,
     )
     servables = make_ready(
         models,
         limits,
         observer,
         samples,
-        guard=guard,
+        quarantine=quarantine,
         engine=engine,
         batches=batches,
-        chosen=Chosen(release.engine, release.engine_tolerance),
-        kept=Kept(
-            layout.store / release.conversion if release.conversion else None, places.conversion
+        chosen=BackendChoice(release.engine, release.engine_tolerance),
+        kept=ConversionCache(
+            layout.store / release.conversion if release.conversion else None,
+            instance_files.conversion,
         ),
-        queued=QueueNote(places.queue, time.time).took,
+        queued=QueueDelayRecorder(instance_files.queue, time.time).record,
     )
     model_routes(app, servables)
     # One of a group's models says whether the engine works: they share it.
     first = next((model for model in models if model.signature), models[0])
     sample = partial(warm_up, first, finite=False)
-    pulse = Pulse(engine, sample, servables[first.name].warm_up_s)
-    told = MemoryMetrics([release.model])
-    memory = Memory(_memory_limit(release), told.told, time.monotonic)
-    joint = servables[first.name].joint
-    room = Room(release.max_queue, release.queue_timeout_ms / 1000, release.workers)
-    taking = Taking(hands, joint.most if joint else 1, room, gathering)
-    setattr(app, LIFE, WorkerLife(places, guard, pulse, memory, told.replaced, taking=taking))
+    heartbeat = EngineHeartbeat(engine, sample, servables[first.name].warm_up_s)
+    memory_metrics = MemoryMetrics([release.model])
+    memory = WorkerMemory(_memory_limit(release), memory_metrics.record, time.monotonic)
+    batch_computer = servables[first.name].batch_computer
+    backlog = BacklogLimit(release.max_queue, release.queue_timeout_ms / 1000, release.workers)
+    intake = IntakeLimits(
+        worker_load, batch_computer.most if batch_computer else 1, backlog, batch_delay
+    )
+    setattr(
+        app,
+        LIFE,
+        WorkerLifecycle(
+            instance_files, quarantine, heartbeat, memory, memory_metrics.replaced, intake=intake
+        ),
+    )
     return app
 
 
@@ -113,8 +124,8 @@ def _memory_limit(release: Release) -> int:
     return limit_of(release.worker_memory_max_bytes, release.workers, shared, Cgroup.own())
 
 
-def _replace_stuck(guard: ReleaseGuard) -> None:
-    guard.stuck()
+def _replace_stuck(quarantine: ReleaseQuarantine) -> None:
+    quarantine.stuck()
     replace_this_process()
 
 

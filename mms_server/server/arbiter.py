@@ -23,9 +23,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from mms_server.config.model_settings import MOST_QUEUE
-from mms_server.crashes.backoff import Pace
-from mms_server.crashes.reporter import End
-from mms_server.overload.backlog_limit import let_wait
+from mms_server.crashes.backoff import CrashBackoff
+from mms_server.crashes.reporter import ProcessEnd
+from mms_server.overload.backlog_limit import set_backlog
 
 _SET_CHILD_SUBREAPER: Final = 36
 _KILLED_WAIT_S: Final = 2.0
@@ -58,7 +58,7 @@ class Watchdog:
             self._notify("WATCHDOG=1")
 
 
-class TellingArbiter(Arbiter):  # type: ignore[misc]
+class StopRetryArbiter(Arbiter):  # type: ignore[misc]
     """A master that tells its workers to stop until they have heard it.
 
     One that was just forked still has the master's handlers, and would make a stop last for the
@@ -78,17 +78,17 @@ class TellingArbiter(Arbiter):  # type: ignore[misc]
 
     def reap_workers(self) -> None:
         """Take note of children that have ended; called in a loop while the workers are stopped."""
-        self.tell_again()
+        self.resend_stop()
         super().reap_workers()
 
-    def tell_again(self) -> None:
+    def resend_stop(self) -> None:
         """Send the signal once more to workers that are to stop, if they had time to do so."""
         if self._stop_signal and time.monotonic() - self._told_at > _TELL_AGAIN_S:
             self._told_at = time.monotonic()
             self.kill_workers(self._stop_signal)
 
 
-class ReleaseArbiter(TellingArbiter):
+class ReleaseArbiter(StopRetryArbiter):
     """The master of one release.
 
     ``on_pause`` is called with the seconds for which no worker is started, 0 when they are again.
@@ -98,7 +98,7 @@ class ReleaseArbiter(TellingArbiter):
 
     def __init__(self, app: Any) -> None:
         self._watchdog = Watchdog(os.environ, lambda text: systemd.sd_notify(text, self.log))
-        self._pace = Pace()
+        self._backoff = CrashBackoff()
         super().__init__(app)
 
     def start(self) -> None:
@@ -114,7 +114,7 @@ class ReleaseArbiter(TellingArbiter):
 
     def spawn_workers(self) -> None:
         """Start the workers that are missing, but not while those before them wait."""
-        if not self._pace.left(time.monotonic()):
+        if not self._backoff.left(time.monotonic()):
             self.on_pause(0.0)
             super().spawn_workers()
 
@@ -122,10 +122,10 @@ class ReleaseArbiter(TellingArbiter):
         """Stop the workers, and see all of them end."""
         # Who comes in a restart waits in the socket, which systemd holds.
         sockets = [row.sock.dup() for row in self.LISTENERS]
-        let_wait(sockets, MOST_QUEUE)
+        set_backlog(sockets, MOST_QUEUE)
         super().stop(graceful)
         # A worker may have set its own limit before it heard of the end.
-        let_wait(sockets, MOST_QUEUE)
+        set_backlog(sockets, MOST_QUEUE)
         for each in sockets:
             each.close()
         deadline = time.monotonic() + _KILLED_WAIT_S
@@ -141,7 +141,7 @@ class ReleaseArbiter(TellingArbiter):
         """
         # Also called in a loop while the workers are stopped.
         self._watchdog.feed()
-        self.tell_again()
+        self.resend_stop()
         halt = 0
         while (found := _ended_child()) is not None:
             pid, status, peak_bytes = found
@@ -156,12 +156,14 @@ class ReleaseArbiter(TellingArbiter):
         """Tell all who have to know; return the exit code with which to halt, 0 if not to."""
         lived_s = time.monotonic() - worker.made
         stopping = self._stop_signal is not None
-        worker.ended = End(pid, worker.slot, status, peak_bytes, lived_s, worker.aborted, stopping)
+        worker.ended = ProcessEnd(
+            pid, worker.slot, status, peak_bytes, lived_s, worker.aborted, stopping
+        )
         worker.tmp.close()
         died = self.cfg.child_exit(self, worker)
         if died:
-            self._pace.died(time.monotonic(), lived_s)
-            self.on_pause(self._pace.left(time.monotonic()))
+            self._backoff.died(time.monotonic(), lived_s)
+            self.on_pause(self._backoff.left(time.monotonic()))
         self._end_orphans()
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
         return code if code in {self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR} else 0

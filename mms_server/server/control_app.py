@@ -27,14 +27,14 @@ from mms_server.core.request_id import request_id
 from mms_server.crashes.lookup import Lookup
 from mms_server.host import live_links
 from mms_server.host.generations import Generation
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
 from mms_server.inference.batching.batch_decision import most_of
 from mms_server.metrics import multiprocess
 from mms_server.metrics.multiprocess_files import HOST, MetricsFiles
 from mms_server.overload import admission, queue_delay
-from mms_server.overload.load_shedding import DrainRates, Queue, answered, full_queue_route
-from mms_server.overload.queue_delay import Noted
+from mms_server.overload.load_shedding import DrainRates, Queue, answered, load_shedding_route
+from mms_server.overload.queue_delay import QueueDelay
 from mms_server.rest import responses
 from mms_server.rest.mms04.swagger import describe
 from mms_server.rest.model_registry import ModelFacts
@@ -115,7 +115,7 @@ class Control:
                 release.parts[name].archive_sha256,
                 generation.number,
                 state.reason,
-                most_of(Places(self._layout.instance(release.id)).batching),
+                most_of(InstanceFiles(self._layout.instance(release.id)).batching),
                 release.engine,
             )
         return facts
@@ -135,7 +135,7 @@ class Control:
         limit_s = release.queue_timeout_ms / 1000
         return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
-    def expected_wait(self, name: str) -> tuple[Noted, int] | None:
+    def expected_wait(self, name: str) -> tuple[QueueDelay, int] | None:
         """Return what a request to a model waits for now, and how many workers work on that.
 
         None if that is nothing, or cannot be known.
@@ -148,7 +148,9 @@ class Control:
         if meant is None:
             return None
         release = meant[1]
-        found = queue_delay.expected_wait(Places(self._layout.instance(release.id)), time.time())
+        found = queue_delay.expected_wait(
+            InstanceFiles(self._layout.instance(release.id)), time.time()
+        )
         return (found, release.workers) if found else None
 
     def _meant(self, name: str) -> tuple[str, Release] | None:
@@ -200,8 +202,8 @@ def create_app(root: str = "/") -> Any:
     app.add_hook("before_request", worded)
     multiprocess.use(directory, HOST)
     check_key = _key_route(app, auth.KeyRing(layout.etc / auth.FILE_NAME))
-    admission.door_route(app, catalogue.expected_wait, check_key)
-    full_queue_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
+    admission.admission_route(app, catalogue.expected_wait, check_key)
+    load_shedding_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
     host_routes(app, catalogue, HostCounts(directory).count)
     files = MetricsFiles(layout, partial(health.has_processes, layout))
     metrics_route(app, catalogue, files.counted)
@@ -213,7 +215,7 @@ def _word_error_of_proxy(lookup: Lookup, expected: admission.Expected) -> None:
     environ = bottle.request.environ
     code = environ.get("HTTP_X_MMS_ERROR", "")
     if code == _LATE:
-        admission.word(expected(environ.get(admission.MODEL_KEY, "")))
+        admission.raise_rejection(expected(environ.get(admission.MODEL_KEY, "")))
     if code not in _PROXY_ERRORS:
         return
     text = _PROXY_ERRORS[code]

@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from mms_server.metrics import mms04_metrics
-from mms_server.metrics.minute_stats import Minutes
+from mms_server.metrics.minute_stats import MinuteStats
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class HostCounts:
     def __init__(self, directory: Path) -> None:
         registry = CollectorRegistry()
         names = (mms04_metrics.PINGS, mms04_metrics.DESCRIPTIONS)
-        self._minutes = Minutes(directory, "host", [("", name) for name in names])
+        self._minutes = MinuteStats(directory, "host", [("", name) for name in names])
         self._told = False
         self._counters: Final = {
             mms04_metrics.PINGS: Counter(

@@ -14,7 +14,7 @@ import bottle
 from mms_server.core.errors import BadInputError, NotFoundError, UnavailableError
 from mms_server.metrics.mms04_metrics import DESCRIPTIONS, PINGS
 from mms_server.rest.error_responses import model_not_found
-from mms_server.rest.model_registry import Catalogue, ModelFacts
+from mms_server.rest.model_registry import ModelFacts, ModelRegistry
 from mms_server.rest.oip import metadata
 from mms_server.rest.openapi.document import openapi
 
@@ -37,7 +37,7 @@ def _uncounted(_name: str) -> None:
     """Count nothing."""
 
 
-def host_routes(app: Any, catalogue: Catalogue, count: Count = _uncounted) -> None:
+def host_routes(app: Any, catalogue: ModelRegistry, count: Count = _uncounted) -> None:
     """Add the routes; ``count`` is told the name of 0.4's metric that a request adds to."""
     host = _Host(catalogue, count)
     app.get("/", callback=host.ping)
@@ -62,7 +62,7 @@ def host_routes(app: Any, catalogue: Catalogue, count: Count = _uncounted) -> No
 class _Host:
     """The callbacks; each reads the catalogue once."""
 
-    def __init__(self, catalogue: Catalogue, count: Count) -> None:
+    def __init__(self, catalogue: ModelRegistry, count: Count) -> None:
         self._catalogue = catalogue
         self._count = count
 

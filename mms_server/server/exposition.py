@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 
-from mms_server.rest.model_registry import Catalogue, ModelFacts
+from mms_server.rest.model_registry import ModelFacts, ModelRegistry
 from mms_server.rest.responses import Raw
 
 _ENGINE: Final = "mxnet"
 
 
-def metrics_route(app: Any, catalogue: Catalogue, counted: Callable[[], Iterable[Any]]) -> None:
+def metrics_route(app: Any, catalogue: ModelRegistry, counted: Callable[[], Iterable[Any]]) -> None:
     """Add the route; ``counted`` returns what all processes have counted."""
     engine = _engine_version()
 
@@ -41,7 +41,7 @@ class _Collected:
         return []
 
 
-def _state(catalogue: Catalogue, engine: str) -> Iterator[Any]:
+def _state(catalogue: ModelRegistry, engine: str) -> Iterator[Any]:
     found = catalogue.models()
     yield InfoMetricFamily(
         "mms_engine", "The engine of this server.", {"engine": _ENGINE, "version": engine}

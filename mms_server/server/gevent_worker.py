@@ -21,10 +21,10 @@ from gevent import monkey, socket
 from gunicorn.workers.ggevent import GeventWorker
 
 from mms_server.crashes import stack_dumps
-from mms_server.inference.batching.intake import Rounds
-from mms_server.overload.backlog_limit import let_wait
+from mms_server.inference.batching.intake import RoundIntake
+from mms_server.overload.backlog_limit import set_backlog
 from mms_server.server.process_exit import end_now
-from mms_server.server.worker_lifecycle import Taking, WorkerLife
+from mms_server.server.worker_lifecycle import IntakeLimits, WorkerLifecycle
 
 # A Unix socket takes about 200 kB at once (net.core.wmem_default); a larger answer cannot be whole.
 MAX_HELD_BYTES: Final = 128 * 1024
@@ -33,7 +33,7 @@ LOAD_LIMIT_S: Final = 600.0
 """Longest load in a worker that loads its model itself: until then its heartbeat goes on."""
 
 LIFE: Final = "life"
-"""The attribute of an application that holds its :class:`WorkerLife`."""
+"""The attribute of an application that holds its :class:`WorkerLifecycle`."""
 
 
 class WholeAnswer:
@@ -83,7 +83,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     stack: int | None = None
     """Descriptor of the file for the stack of a crash; set after the fork."""
 
-    life: WorkerLife | None = None
+    life: WorkerLifecycle | None = None
     slot: int = 0
     alive: bool
     worker_connections: int
@@ -117,15 +117,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if self.life:
             self.life.begin(self.slot)
             if self.worker_connections == 1:
-                self.server_class = partial(_rounds, self, self.life.taking)
+                self.server_class = partial(_rounds, self, self.life.intake)
 
     def notify(self) -> None:
         """Tell the master when the engine was last proven alive."""
         super().notify()
         # While the worker ends, its own limits count.
         if self.life and self.alive:
-            proof = self.life.proof(float(self.cfg.timeout))
-            os.utime(self.tmp.fileno(), (proof, proof))
+            last_progress = self.life.last_progress(float(self.cfg.timeout))
+            os.utime(self.tmp.fileno(), (last_progress, last_progress))
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection."""
@@ -140,34 +140,36 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if self.life:
                 self._leave_if_due(self.life)
 
-    def _leave_if_due(self, life: WorkerLife) -> None:
+    def _leave_if_due(self, life: WorkerLifecycle) -> None:
         """End a worker that is stuck or has outgrown its memory; its answer has left."""
         if life.stuck:
             # It could only fail other requests; they are sent again, to another worker.
             end_now(0)
-        if not self.alive or not life.has_to_go():
+        if not self.alive or not life.must_exit():
             return
         if self.worker_connections != 1:
             self.alive = False
-        elif life.taking.hands.own <= 1:
+        elif life.intake.worker_load.own <= 1:
             # Nothing else is in flight, so nothing is gained by taking more for a while.
             self.alive = False
             life.leave()
             end_now(0)
 
 
-def _rounds(worker: Worker, taking: Taking, listener: Any, **_others: Any) -> Rounds:
+def _rounds(worker: Worker, intake: IntakeLimits, listener: Any, **_others: Any) -> RoundIntake:
     """Return the server of a worker: gunicorn gives more than it needs."""
 
     def done(requests: int, seconds: float) -> None:
-        room = taking.room.took(requests, seconds)
+        backlog = intake.backlog.record(requests, seconds)
         # While the worker ends, its master lets requests wait.
-        if room is not None and worker.alive:
-            let_wait([listener], room)
+        if backlog is not None and worker.alive:
+            set_backlog([listener], backlog)
 
     serve = partial(worker.handle, listener)
-    gathering = taking.gathering
-    return Rounds(listener, serve, taking.hands, taking.most, done=done, gathering=gathering)
+    batch_delay = intake.batch_delay
+    return RoundIntake(
+        listener, serve, intake.worker_load, intake.most, done=done, batch_delay=batch_delay
+    )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.crashes import start_history
 from mms_server.host import start_barrier
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
 
 RELEASE_VARIABLE = "MMS_RELEASE_ID"
@@ -67,19 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         release = read_release(layout, options.release)
         check_socket(os.environ, os.getpid())
         start_barrier.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
-        _wait_for_turn(Places(layout.instance(release.id)))
+        _wait_for_turn(InstanceFiles(layout.instance(release.id)))
         _become(arguments(release), environment(release, os.environ, root))
     except MMSError as error:
         print(f"mms_server.server.release_launcher: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return error.exit_code
 
 
-def _wait_for_turn(places: Places) -> None:
+def _wait_for_turn(instance_files: InstanceFiles) -> None:
     """Wait as long as the failures of those before this one ask for, and tell systemd."""
-    places.prepare()
-    begun = start_history.read(places.starts).again(time.time())
+    instance_files.prepare()
+    begun = start_history.read(instance_files.starts).again(time.time())
     wait_s = begun.next - begun.begun
-    start_history.write(places.starts, begun)
+    start_history.write(instance_files.starts, begun)
     if wait_s:
         text = f"{begun.failures} starts in a row failed: trying again in {wait_s:g} s."
         print(f"mms_server.server.release_launcher: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the journal

@@ -15,7 +15,7 @@ MASTER_CAUSE: Final = "master"
 """What the death of a master counts as: who counts it does not know why it died."""
 
 
-class WorkerFiles:
+class WorkerCounters:
     """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
 
     def __init__(self, directory: Path, models: Sequence[str]) -> None:

@@ -8,67 +8,67 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mms_server.crashes.quarantine import ReleaseGuard
-from mms_server.host.instance_files import Places, open_shared
-from mms_server.host.worker_memory import Memory
-from mms_server.inference.batching.batch_delay import Gathering
-from mms_server.inference.engine_heartbeat import Pulse
-from mms_server.overload.backlog_limit import Room
-from mms_server.overload.worker_load import Hands
+from mms_server.crashes.quarantine import ReleaseQuarantine
+from mms_server.host.instance_files import InstanceFiles, open_shared
+from mms_server.host.worker_memory import WorkerMemory
+from mms_server.inference.batching.batch_delay import BatchDelay
+from mms_server.inference.engine_heartbeat import EngineHeartbeat
+from mms_server.overload.backlog_limit import BacklogLimit
+from mms_server.overload.worker_load import WorkerLoad
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Taking:
+class IntakeLimits:
     """How many requests a worker takes at a time, where it says that, how many may wait.
 
-    ``gathering`` is the wait for a round to fill.
+    ``batch_delay`` is the wait for a round to fill.
     """
 
-    hands: Hands
+    worker_load: WorkerLoad
     most: int
-    room: Room
-    gathering: Gathering
+    backlog: BacklogLimit
+    batch_delay: BatchDelay
 
 
-class WorkerLife:
+class WorkerLifecycle:
     """One worker's life, made with its application; it begins after the fork."""
 
     def __init__(
         self,
-        places: Places,
-        guard: ReleaseGuard,
-        pulse: Pulse,
-        memory: Memory,
+        instance_files: InstanceFiles,
+        quarantine: ReleaseQuarantine,
+        heartbeat: EngineHeartbeat,
+        memory: WorkerMemory,
         replaced: Callable[[], None],
         *,
-        taking: Taking,
+        intake: IntakeLimits,
     ) -> None:
-        self._places = places
-        self._guard = guard
-        self._pulse = pulse
+        self._instance_files = instance_files
+        self._quarantine = quarantine
+        self._heartbeat = heartbeat
         self._memory = memory
         self._replaced = replaced
         self._lock = -1
-        self.taking = taking
+        self.intake = intake
 
     def begin(self, slot: int) -> None:
         """Work under this slot from now on."""
-        self.taking.hands.begin(slot)
-        self._guard.begin(slot)
-        self._pulse.begin()
+        self.intake.worker_load.begin(slot)
+        self._quarantine.begin(slot)
+        self._heartbeat.begin()
 
-    def proof(self, limit_s: float) -> float:
+    def last_progress(self, limit_s: float) -> float:
         """Return when the engine was last proven alive, in monotonic seconds."""
-        return self._pulse.proof(limit_s)
+        return self._heartbeat.last_progress(limit_s)
 
     @property
     def stuck(self) -> bool:
         """Whether the engine computes beyond its time limit, for nobody."""
-        return self._pulse.stuck
+        return self._heartbeat.stuck
 
-    def has_to_go(self) -> bool:
+    def must_exit(self) -> bool:
         """Return whether the worker has outgrown its memory, and it is its turn to be replaced.
 
         From then on the answer is yes.
@@ -81,7 +81,7 @@ class WorkerLife:
         if not self._memory.exceeded():
             return False
         try:
-            descriptor = open_shared(self._places.replacing, os.O_RDWR)
+            descriptor = open_shared(self._instance_files.replacing, os.O_RDWR)
         except OSError as error:
             _log.error("a worker that has outgrown its memory cannot be replaced: %s", error)
             return False
@@ -97,4 +97,4 @@ class WorkerLife:
 
     def leave(self) -> None:
         """Say that the worker ends by its own will."""
-        self._guard.leave()
+        self._quarantine.leave()

@@ -43,7 +43,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A candidate under so many connections, each with one request under way.
 
     ``stable`` says that two windows agreed.
@@ -71,12 +71,12 @@ def delayed(fastest: Candidate) -> list[Candidate]:
     return [each for each in tried if each != fastest]
 
 
-def climb(candidate: Candidate, p99_ms: float, look: Callable[[int], Window]) -> list[Measured]:
+def climb(candidate: Candidate, p99_ms: float, look: Callable[[int], Window]) -> list[Measurement]:
     """Return a candidate's measurements at 1, 2, 4 ... connections.
 
     It ends where the 99th percentile is over the limit, or twice as many connections bring no more.
     """
-    found: list[Measured] = []
+    found: list[Measurement] = []
     connections = 1
     while connections <= MOST_CONNECTIONS:
         found.append(settled(candidate, connections, look))
@@ -91,7 +91,7 @@ def climb(candidate: Candidate, p99_ms: float, look: Callable[[int], Window]) ->
     return found
 
 
-def settled(candidate: Candidate, connections: int, look: Callable[[int], Window]) -> Measured:
+def settled(candidate: Candidate, connections: int, look: Callable[[int], Window]) -> Measurement:
     """Measure until two windows agree, and return the slower and the later of them in one."""
     before = look(connections)
     for _ in range(_MOST_WINDOWS - 1):
@@ -105,12 +105,12 @@ def settled(candidate: Candidate, connections: int, look: Callable[[int], Window
             before.failed + now.failed,
         )
         if agree or both.failed:
-            return Measured(candidate, connections, both, agree)
+            return Measurement(candidate, connections, both, agree)
         before = now
-    return Measured(candidate, connections, both, stable=False)
+    return Measurement(candidate, connections, both, stable=False)
 
 
-def best(found: Sequence[Measured], p99_ms: float) -> Measured | None:
+def best(found: Sequence[Measurement], p99_ms: float) -> Measurement | None:
     """Return the fastest measurement within the limit, None if there is none.
 
     Of equal ones that with the fewest workers, then the smallest batches, then the shortest delay,

@@ -22,13 +22,13 @@ from mms_server.core.formatting import size
 from mms_server.deploy import retire
 from mms_server.deploy.change_report import expected
 from mms_server.deploy.host_context import Host
-from mms_server.deploy.prune import tidy
+from mms_server.deploy.prune import prune
 from mms_server.host import generations, unit_dropin
 from mms_server.host.lock import locked
 from mms_server.host.release import Release, write_atomically
 from mms_server.tuning import conf_editor, load_generator, search
 from mms_server.tuning.load_generator import Question
-from mms_server.tuning.search import Candidate, Measured, Window
+from mms_server.tuning.search import Candidate, Measurement, Window
 
 WINDOW_S: Final = 2.0
 Look = Callable[[Path, Sequence[Question], int, float], Window]
@@ -47,8 +47,8 @@ class Tuned:
     model: str
     p99_ms: float
     serves: Candidate
-    found: tuple[Measured, ...]
-    best: Measured
+    found: tuple[Measurement, ...]
+    best: Measurement
     written: str = ""
 
     @property
@@ -84,7 +84,7 @@ def tune(
             _require_writable(file, model)
         questions = _questions(host, live)
         serves = Candidate(live.workers, live.max_batch_size, live.max_batch_delay_ms)
-        found: list[Measured] = []
+        found: list[Measurement] = []
 
         def measure(candidate: Candidate) -> None:
             host.report(f"model {model}: try {_said(candidate)}")
@@ -103,7 +103,7 @@ def tune(
             for candidate in search.delayed(fastest.candidate) if fastest else []:
                 measure(candidate)
         finally:
-            tidy(host)
+            prune(host)
     best = search.best(found, p99_ms)
     if best is None:
         nearest = min(found, key=lambda each: each.window.p99_ms)
@@ -119,7 +119,7 @@ def tune(
     return replace(tuned, written=str(file))
 
 
-def line(measured: Measured) -> str:
+def line(measured: Measurement) -> str:
     """Return a measurement in one line."""
     seen = measured.window
     text = (
@@ -194,7 +194,7 @@ def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
         host.supervisor.open_socket(trial.id)
         host.supervisor.start(trial.id, settings.start_timeout_s)
         host.probe(layout.socket(trial.id), trial.model, settings.probe_timeout_s)
-        host.supervisor.give_processor(trial.id)
+        host.supervisor.restore_cpu_weight(trial.id)
         yield layout.socket(trial.id)
     finally:
         retire.stop(host, trial.id)

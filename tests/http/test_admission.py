@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from mms_server.core.paths import Layout
-from mms_server.host.instance_files import Places
-from mms_server.overload.queue_delay import noted
+from mms_server.host.instance_files import InstanceFiles
+from mms_server.overload.queue_delay import last_queue_delay
 from tests.fixtures.edges import Edge, batch_edge, stopped
 from tests.fixtures.servers import Answer, until
 
@@ -44,11 +44,11 @@ def ask(edge: Edge, order: float, path: str = "/batch/predict", **headers: str) 
 def queue(edge: Edge) -> Iterator[list[Answer]]:
     """Keep requests waiting for longer than the limit; fill the list with their answers."""
     answers: list[Answer] = []
-    note = Places(Layout.under(edge.log.parents[3]).instance(edge.release.id)).queue
+    note = InstanceFiles(Layout.under(edge.log.parents[3]).instance(edge.release.id)).queue
     began = time.time()
 
     def is_long() -> bool:
-        found = noted(note)
+        found = last_queue_delay(note)
         return found is not None and found.at > began and found.queue_s > EACH_S
 
     with ThreadPoolExecutor(WAITING) as threads:

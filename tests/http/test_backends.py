@@ -15,7 +15,7 @@ from mms_server.config import backend_names
 from mms_server.core.paths import Layout
 from mms_server.deploy import converted_networks
 from mms_server.host import start_failure
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.process_liveness import holders
 from mms_server.host.release import Release
 from mms_server.inference.model_loader import load_model
@@ -82,7 +82,7 @@ def test_all_workers_answer_rightly(archives: dict[str, Path], root: Path, engin
     with release_server(root, release) as server:
         assert [color(server, name) for name in COLORS] == [*COLORS]
         assert KEPT in server.log.read_text()
-    assert not Places(layout.instance(release.id)).conversion.exists()
+    assert not InstanceFiles(layout.instance(release.id)).conversion.exists()
 
 
 def test_what_differs_too_much_is_never_ready(archives: dict[str, Path], root: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mms_server.core.paths import Layout
 from mms_server.crashes.report import Certificate
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.process_liveness import holders
 from tests.fixtures import bad_models
 from tests.fixtures.bad_models import ANIMALS, BAD, GOOD, Outcome, Where
@@ -25,7 +25,7 @@ TIMEOUT_S = 3.0
 
 
 @contextmanager
-def keep(name: str, root: Path, **changes: Any) -> Iterator[tuple[Server, Places]]:
+def keep(name: str, root: Path, **changes: Any) -> Iterator[tuple[Server, InstanceFiles]]:
     """Serve an animal, with two workers unless said otherwise."""
     wait = changes.pop("wait", True)
     notify = changes.pop("notify", None)
@@ -37,11 +37,11 @@ def keep(name: str, root: Path, **changes: Any) -> Iterator[tuple[Server, Places
         "gunicorn_args": ("--graceful-timeout", "3"),
     }
     release = write_release(root, bad_models.build(name, root), **{**settings, **changes})
-    places = Places(Layout.under(root).instance(release.id))
+    instance_files = InstanceFiles(Layout.under(root).instance(release.id))
     with release_server(root, release, wait=wait, notify=notify) as server:
         if wait:
             until(lambda: len(holders(server.alive)) == release.workers + 1)
-        yield server, places
+        yield server, instance_files
 
 
 def ask(server: Server, order: int, request_id: str = "") -> Answer:
@@ -55,8 +55,8 @@ def ask_and_lose(server: Server, order: int, request_id: str) -> None:
         ask(server, order, request_id)
 
 
-def certificates(places: Places) -> list[Certificate]:
-    files = sorted(places.deaths.iterdir())
+def certificates(instance_files: InstanceFiles) -> list[Certificate]:
+    files = sorted(instance_files.deaths.iterdir())
     return [Certificate.from_json(file.read_bytes()) for file in files]
 
 
@@ -77,16 +77,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", of(Outcome.WORKER_DIES))
 def test_a_worker_that_dies_leaves_one_certificate(name: str, root: Path) -> None:
     animal = ANIMALS[name]
-    with keep(name, root) as (server, places):
+    with keep(name, root) as (server, instance_files):
         if animal.status == 504:
             assert ask(server, BAD, "the-bad").status == 504
         else:
             ask_and_lose(server, BAD, "the-bad")
         # The other worker answers, and the successor too.
         assert [ask(server, GOOD).status for _ in range(3)] == [200] * 3
-        until(lambda: certificates(places), 10)
+        until(lambda: certificates(instance_files), 10)
         until(lambda: len(server.workers()) == 2, 10)
-        (found,) = certificates(places)
+        (found,) = certificates(instance_files)
     assert (found.cause, found.signal) == (animal.cause, animal.signal)
     assert found.exit_code == animal.exit_code
     assert (found.role, found.model, found.release) == ("worker", name, server.place.stem)
@@ -97,31 +97,34 @@ def test_a_worker_that_dies_leaves_one_certificate(name: str, root: Path) -> Non
     if name not in ("quiet-exit", "loud-exit"):
         assert "zoo_service.py" in found.stack, "the stack shows where"
     # The orderly end of the server is no death.
-    assert len(certificates(places)) == 1
+    assert len(certificates(instance_files)) == 1
 
 
 @pytest.mark.parametrize("name", of(Outcome.ERROR))
 def test_an_error_costs_no_worker(name: str, root: Path) -> None:
-    with keep(name, root, workers=1, watchdog_s=30, predict_timeout_s=25.0) as (server, places):
+    with keep(name, root, workers=1, watchdog_s=30, predict_timeout_s=25.0) as (
+        server,
+        instance_files,
+    ):
         before = server.workers()
         answer = ask(server, BAD)
         assert answer.status == ANIMALS[name].status
         assert b"secret" not in answer.body
         assert ask(server, GOOD).status == 200
         assert server.workers() == before
-        assert certificates(places) == []
+        assert certificates(instance_files) == []
 
 
 @pytest.mark.parametrize("name", of(Outcome.ANSWERS))
 def test_odd_behaviour_is_contained(name: str, root: Path) -> None:
-    with keep(name, root, workers=1) as (server, places):
+    with keep(name, root, workers=1) as (server, instance_files):
         assert ask(server, BAD).status == 200
         assert [ask(server, GOOD).status for _ in range(3)] == [200] * 3
         begun = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(20)
         assert time.monotonic() - begun < 10, "its end is bounded"
-        left = certificates(places)
+        left = certificates(instance_files)
     assert holders(server.alive) == ()
     if name == "ignores-sigterm":
         assert [row.cause for row in left] == ["stop"]
@@ -138,12 +141,12 @@ def test_what_fails_before_it_serves_is_never_ready(where: Where, root: Path) ->
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
             told.bind(str(notify))
             told.setblocking(False)
-            with keep(name, root, wait=False, notify=notify) as (server, places):
+            with keep(name, root, wait=False, notify=notify) as (server, instance_files):
                 code = server.process.wait(40)
             assert code != 0
             assert code == (ANIMALS[name].exit_code or -signal.SIGSEGV)
             with pytest.raises(BlockingIOError):
                 told.recv(4096)
         if ANIMALS[name].signal:
-            assert "zoo_service.py" in places.stack("master").read_text()
+            assert "zoo_service.py" in instance_files.stack("master").read_text()
         assert holders(server.alive) == ()

@@ -19,7 +19,7 @@ import pytest
 
 from mms_server.core.paths import Layout
 from mms_server.crashes.report import Certificate
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.process_liveness import holders
 from tests.fixtures import models
 from tests.fixtures.servers import Answer, Server, multipart, release_server, until, write_release
@@ -35,7 +35,7 @@ class Batching:
     """A release whose service tells in a file how many requests it gets together."""
 
     server: Server
-    places: Places
+    instance_files: InstanceFiles
     name: str
     witness: Path
 
@@ -64,7 +64,7 @@ class Batching:
             answers += [each.result() for each in asked]
 
     def certificates(self) -> list[Certificate]:
-        files = sorted(self.places.deaths.iterdir())
+        files = sorted(self.instance_files.deaths.iterdir())
         return [Certificate.from_json(file.read_bytes()) for file in files]
 
 
@@ -87,10 +87,10 @@ def serve(root: Path, name: str = "batch", **changes: Any) -> Iterator[Batching]
         **changes,
     }
     release = write_release(root, getattr(models, name)(root), **settings)
-    places = Places(Layout.under(root).instance(release.id))
+    instance_files = InstanceFiles(Layout.under(root).instance(release.id))
     with release_server(root, release) as server:
         until(lambda: len(holders(server.alive)) == release.workers + 1)
-        yield Batching(server, places, name, witness)
+        yield Batching(server, instance_files, name, witness)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_what_an_idle_worker_could_start_is_left_to_it(root: Path) -> None:
         for _ in range(3):
             pids = batching.server.workers()
             # An answer leaves a moment before its worker is idle.
-            until(lambda: batching.places.hands.read_bytes()[:2] == IDLE * 2)
+            until(lambda: batching.instance_files.worker_load.read_bytes()[:2] == IDLE * 2)
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
             with ThreadPoolExecutor(2) as threads:
@@ -187,7 +187,7 @@ def test_nothing_waits_for_more_while_another_worker_is_idle(root: Path) -> None
     with serve(root, workers=2, max_batch_delay_ms=1000) as batching:
         began = time.monotonic()
         for _ in range(3):
-            until(lambda: batching.places.hands.read_bytes()[:2] == IDLE * 2)
+            until(lambda: batching.instance_files.worker_load.read_bytes()[:2] == IDLE * 2)
             batching.ask(0)
         assert time.monotonic() - began < 1
         assert batching.sizes() == [1] * 3
@@ -227,7 +227,7 @@ def test_a_picture_that_is_none_fails_alone(root: Path) -> None:
         assert statuses(answers) == [200, 200, 200, 500]
         best = [answer.json["prediction"][0][0]["class"] for answer in answers[:3]]
         assert best == names
-        assert json.loads(batching.places.batching.read_text())["most"] == MOST
+        assert json.loads(batching.instance_files.batching.read_text())["most"] == MOST
 
 
 @pytest.mark.parametrize("again", [{"X-Mms-Again": "1"}, {}], ids=["by nginx", "by the client"])
@@ -313,7 +313,7 @@ def test_a_worker_that_grows_is_replaced_after_its_round(root: Path) -> None:
 
 def test_steps_with_state_are_computed_one_after_the_other(root: Path) -> None:
     with serve(root, "odd") as batching:
-        found = json.loads(batching.places.batching.read_text())
+        found = json.loads(batching.instance_files.batching.read_text())
     assert found["most"] == 1
     assert "declare handle_batch" in found["reason"]
 

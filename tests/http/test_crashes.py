@@ -12,7 +12,7 @@ import pytest
 
 from mms_server.core.paths import Layout
 from mms_server.crashes import explain
-from mms_server.crashes.collector import Collector
+from mms_server.crashes.collector import CrashCollector
 from mms_server.crashes.lookup import Lookup
 from mms_server.host.cgroup import Cgroup
 from tests.fixtures.servers import Server, multipart, until
@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def collect(root: Path, release: str) -> Layout:
     layout = Layout.under(root)
-    Collector(layout, lambda _release: ("a line",), print, time.time).collect(release)
+    CrashCollector(layout, lambda _release: ("a line",), print, time.time).collect(release)
     return layout
 
 
@@ -146,7 +146,7 @@ def test_the_end_of_a_master_is_certified_once_and_waits_grow(root: Path) -> Non
         assert server.process.wait(10) == -signal.SIGKILL
         release = places.directory.name
         layout = Layout.under(root)
-        collector = Collector(layout, lambda _release: (), print, time.time)
+        collector = CrashCollector(layout, lambda _release: (), print, time.time)
         environ = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
         collector.ended(release, environ, Cgroup(root))
         (found,) = explain.find(layout, release)

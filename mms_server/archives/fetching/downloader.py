@@ -28,7 +28,7 @@ from mms_server.archives.fetching.responses import (
 )
 from mms_server.archives.fetching.s3 import S3Source
 from mms_server.config.model_uri import Location
-from mms_server.config.url_policy import Rules
+from mms_server.config.url_policy import UrlPolicy
 from mms_server.core.errors import ArchiveError, FetchError
 
 ATTEMPTS: Final = 5
@@ -38,7 +38,7 @@ _PROGRESS_S: Final = 5.0
 _MIB: Final = 1024 * 1024
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
-Open = Callable[[Location, Rules], Source]
+Open = Callable[[Location, UrlPolicy], Source]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Fetched:
     file: Path | None
 
 
-def open_source(location: Location, rules: Rules) -> Source:
+def open_source(location: Location, rules: UrlPolicy) -> Source:
     """Return the source of a remote location.
 
     Raises:
@@ -73,7 +73,7 @@ class Fetcher:
     """``report`` is told what goes on; ``clock`` is in seconds, ``jitter`` from 0 to 1."""
 
     directory: Path
-    rules: Rules
+    rules: UrlPolicy
     limits: Limits
     report: Callable[[str], None]
     source: Open = open_source

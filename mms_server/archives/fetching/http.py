@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 
 from mms_server.archives.fetching.responses import Reply, StaleRangeError, TransientError, Validator
 from mms_server.config.model_uri import Location
-from mms_server.config.url_policy import RefusedError, Rules, UnresolvedError, host_of, port_of
+from mms_server.config.url_policy import RefusedError, UnresolvedError, UrlPolicy, host_of, port_of
 from mms_server.core.errors import ArchiveError
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -46,7 +46,7 @@ class HttpSource:
     def __init__(
         self,
         location: Location,
-        rules: Rules,
+        rules: UrlPolicy,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,

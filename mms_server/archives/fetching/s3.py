@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from mms_server.archives.fetching.http import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from mms_server.archives.fetching.responses import Reply, StaleRangeError, TransientError, Validator
 from mms_server.config.model_uri import Location
-from mms_server.config.url_policy import RefusedError, Rules
+from mms_server.config.url_policy import RefusedError, UrlPolicy
 from mms_server.core.errors import ArchiveError
 
 _CHUNK: Final = 1024 * 1024
@@ -55,7 +55,7 @@ def make_client() -> Any:
 class S3Source:
     """One object of a bucket."""
 
-    def __init__(self, location: Location, rules: Rules, client: Client = make_client) -> None:
+    def __init__(self, location: Location, rules: UrlPolicy, client: Client = make_client) -> None:
         """Read the location.
 
         Raises:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from mms_server.archives.content_store import Store
 from mms_server.archives.fetching.downloader import Fetcher, Limits
 from mms_server.archives.locator import path_of
-from mms_server.archives.resolver import Archives, Found, unsafe
+from mms_server.archives.resolver import ArchiveResolver, ResolvedArchive, unsafe
 from mms_server.config import model_uri
 from mms_server.config.model_uri import Location
 from mms_server.config.settings import Settings
-from mms_server.config.url_policy import PUBLIC, Rules
+from mms_server.config.url_policy import PUBLIC, UrlPolicy
 from mms_server.core.errors import ArchiveError
 
 
@@ -44,11 +44,11 @@ class ModelDirectories:
 
     def _directory(self, name: str, text: str) -> Path:
         location = model_uri.parse(text)
-        found = Found(location, path_of(location, Path.cwd()))
+        found = ResolvedArchive(location, path_of(location, Path.cwd()))
         if found.path is not None and found.path.is_dir() and not location.pin:
             # The unpacked form is used in place (contract, section 8.5).
             return found.path
-        digest = Archives(self._store, self._fetcher(location)).take(found)
+        digest = ArchiveResolver(self._store, self._fetcher(location)).take(found)
         for warning in unsafe(found, f"warning: model {name}", digest):
             self._report(warning)
         return self._store.entry(digest)
@@ -59,7 +59,7 @@ class ModelDirectories:
         if location.scheme in ("http", "https"):
             words.append(urlsplit(location.text).netloc.rpartition("@")[2])
         try:
-            rules = Rules(words)
+            rules = UrlPolicy(words)
         except ValueError as error:
             fix = "write http(s)://host/path."
             raise ArchiveError(location.shown, f"{error}.", fix=fix) from error

@@ -20,7 +20,7 @@ from mms_server.config.devices import SLOT_VARIABLE, device_of
 from mms_server.core import log_setup
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
-from mms_server.host.worker_slots import Slots
+from mms_server.host.worker_slots import WorkerSlots
 from mms_server.inference.model_loader import load_model
 from mms_server.inference.servable import Servable
 from mms_server.inference.warmup import Limits, make_ready
@@ -34,11 +34,11 @@ from mms_server.rest.mms04.swagger import describe
 from mms_server.rest.model_registry import ModelFacts
 from mms_server.rest.responses import contract_app
 from mms_server.rest.routes import model_routes
-from mms_server.server.arbiter import TellingArbiter
+from mms_server.server.arbiter import StopRetryArbiter
 from mms_server.server.control_counters import HostCounts
 from mms_server.server.control_routes import host_routes
 from mms_server.server.exposition import metrics_route
-from mms_server.server.worker_counters import WorkerFiles
+from mms_server.server.worker_counters import WorkerCounters
 
 _LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
 
@@ -57,7 +57,7 @@ def serve(options: Options) -> int:
     log_setup.set_up(options.log, log_setup.FULL)
     with _bound(options.host, options.port) as bound:
         # Metrics are made in files that this has chosen.
-        files = WorkerFiles(_directory(options), list(options.models))
+        files = WorkerCounters(_directory(options), list(options.models))
         # What CUDA has set up does not survive a fork: on a GPU each worker loads its own models.
         app = None if options.on_gpu else _application(options)
         _Server(app, bound.detach(), options, files).run()
@@ -95,7 +95,7 @@ def _application(options: Options, slot: int = 0) -> Any:
     _log.info("Initialized model serving.")
     app = contract_app()
     model_routes(app, servables)
-    catalogue = StandaloneCatalogue(options, servables)
+    catalogue = StandaloneRegistry(options, servables)
     host_routes(app, catalogue, HostCounts(directory).count)
     metrics_route(app, catalogue, _files(options).counted)
     # The words are the contract's (section 6): people search logs for them.
@@ -116,7 +116,7 @@ def _layout(options: Options) -> Layout:
     return Layout(run=options.scratch)
 
 
-class StandaloneCatalogue:
+class StandaloneRegistry:
     """The models of this process tree: all are loaded, and each service is asked how it is."""
 
     def __init__(self, options: Options, servables: Mapping[str, Servable]) -> None:
@@ -152,10 +152,10 @@ class StandaloneCatalogue:
 class _Server(BaseApplication):  # type: ignore[misc]
     """Gunicorn with an application that is loaded already, or by each worker in its slot."""
 
-    def __init__(self, app: Any, descriptor: int, options: Options, files: WorkerFiles) -> None:
+    def __init__(self, app: Any, descriptor: int, options: Options, files: WorkerCounters) -> None:
         self._app = app
         self._files = files
-        self._slots = Slots()
+        self._slots = WorkerSlots()
         self._descriptor = descriptor
         self._options = options
         super().__init__()
@@ -182,7 +182,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def run(self) -> None:
         """Become the master."""
-        TellingArbiter(self).run()
+        StopRetryArbiter(self).run()
 
     def load(self) -> Any:
         """Return the application: the workers get it by the fork, but for those on a GPU.

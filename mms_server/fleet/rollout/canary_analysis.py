@@ -43,7 +43,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """A host at one moment: the text of ``/metrics``, and what ``mms status --json`` printed."""
 
     metrics: str
@@ -159,10 +159,10 @@ class Window:
     may lack hosts that were lost.
     """
 
-    past: Mapping[str, Look]
-    start: Mapping[str, Look]
-    now: Mapping[str, Look]
-    last: Mapping[str, Look] = field(default_factory=dict)
+    past: Mapping[str, Snapshot]
+    start: Mapping[str, Snapshot]
+    now: Mapping[str, Snapshot]
+    last: Mapping[str, Snapshot] = field(default_factory=dict)
 
     @property
     def latest(self) -> Window:
@@ -268,7 +268,7 @@ def _baseline(others: Figures, past: Figures, limits: Thresholds) -> tuple[Figur
     return None, "expected (there is nothing to compare with)"
 
 
-def _unit_restarts(before: Look | None, after: Look, model: str) -> float:
+def _unit_restarts(before: Snapshot | None, after: Snapshot, model: str) -> float:
     """Return how often systemd started the model's release again; a new release began at 0."""
     old = _row(before, model) if before else {}
     new = _row(after, model)
@@ -277,7 +277,7 @@ def _unit_restarts(before: Look | None, after: Look, model: str) -> float:
     return max(0.0, count)
 
 
-def _row(look: Look, model: str) -> Mapping[str, Any]:
+def _row(look: Snapshot, model: str) -> Mapping[str, Any]:
     rows = look.status.get("models") or []
     return next((row for row in rows if row.get("model") == model), {})
 

@@ -44,7 +44,7 @@ class Difference:
     what: str
 
 
-class Collector:
+class DriftCollector:
     """What was found in this run, in its order."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Collector:
         self._found.clear()
 
 
-FOUND: Final = Collector()
+FOUND: Final = DriftCollector()
 """The one of this process."""
 
 

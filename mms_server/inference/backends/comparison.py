@@ -40,8 +40,8 @@ def compare(
                 number, share, f"{what} {number}: {len(given)} outputs, not {len(wanted)}."
             )
         for place, (one, two) in enumerate(zip(wanted, given, strict=True)):
-            apart, text = _apart(one, two, tolerance)
-            share = max(share, apart)
+            alone, text = _apart(one, two, tolerance)
+            share = max(share, alone)
             fault = fault or (f"{what} {number}, output {place}: {text}" if text else "")
     return Difference(len(expected), share, fault)
 
@@ -56,14 +56,14 @@ def _apart(one: Any, two: Any, tolerance: float) -> tuple[float, str]:
         return 0.0, "it has a NaN or an infinite number."
     peak = float(np.abs(wanted).max())
     distance = np.abs(wanted - given)
-    apart = float(distance.max()) / peak if peak else float(distance.max())
-    if apart > tolerance:
+    alone = float(distance.max()) / peak if peak else float(distance.max())
+    if alone > tolerance:
         at = np.unravel_index(int(distance.argmax()), wanted.shape)
-        return apart, (
-            f"a number is {given[at]:.6g}; expected is {wanted[at]:.6g}, which is {apart:.1%} of "
+        return alone, (
+            f"a number is {given[at]:.6g}; expected is {wanted[at]:.6g}, which is {alone:.1%} of "
             f"the largest apart."
         )
-    return apart, _top(wanted, given, tolerance * peak)
+    return alone, _top(wanted, given, tolerance * peak)
 
 
 def _top(wanted: Any, given: Any, level: float) -> str:

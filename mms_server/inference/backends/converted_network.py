@@ -38,7 +38,7 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ConversionCache:
     """Where a release's conversion is kept, and where a new one is left; None for nowhere."""
 
     entry: Path | None = None

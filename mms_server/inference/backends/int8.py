@@ -20,7 +20,7 @@ import numpy as np
 from mxnet.contrib.quantization import calib_graph, quantize_graph
 
 from mms_server.config.backend_names import INT8
-from mms_server.inference.backends.converted_network import Conversion, Kept
+from mms_server.inference.backends.converted_network import Conversion, ConversionCache
 
 _log = logging.getLogger(__name__)
 _STDERR: Final = 2
@@ -48,7 +48,7 @@ def quantized(
     rows: Sequence[Sequence[Any]],
     ctx: Any,
     spread: float | None = None,
-    kept: Kept | None = None,
+    kept: ConversionCache | None = None,
 ) -> Any:
     """Return a Module that computes as ``module`` does, in 8 bits where oneDNN can.
 
@@ -59,7 +59,7 @@ def quantized(
     Raises:
         MXNetError, ValueError, TypeError, KeyError: the network cannot be quantized.
     """
-    names, kept = [row.name for row in module.data_shapes], kept or Kept()
+    names, kept = [row.name for row in module.data_shapes], kept or ConversionCache()
     by = spread_of(_flags()) if spread is None else spread
     made_by = {"engine": INT8, "mxnet": mx.__version__, "spread": by}
     before = kept.read(made_by)

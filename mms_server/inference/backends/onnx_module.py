@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from mms_server.config.backend_names import ONNXRUNTIME
-from mms_server.inference.backends.converted_network import Conversion, Kept
+from mms_server.inference.backends.converted_network import Conversion, ConversionCache
 from mms_server.inference.backends.onnx_export import converted
 
 
@@ -32,13 +32,13 @@ class OnnxModule:
         self.data_names = [row.name for row in data_shapes]
 
     @classmethod
-    def of(cls, module: Any, kept: Kept | None = None) -> OnnxModule:
+    def of(cls, module: Any, kept: ConversionCache | None = None) -> OnnxModule:
         """Return the network of a Module; what is ``kept`` is taken as it is.
 
         Raises:
             ConversionError: it cannot be converted.
         """
-        kept = kept or Kept()
+        kept = kept or ConversionCache()
         made_by = {"engine": ONNXRUNTIME, "mxnet": mx.__version__, "onnx": version("onnx")}
         before = kept.read(made_by)
         if before is not None:

@@ -19,7 +19,7 @@ from mms_server.archives.golden_samples import Sample
 from mms_server.config import backend_names
 from mms_server.core.errors import EngineError
 from mms_server.inference.backends.comparison import Difference, compare
-from mms_server.inference.backends.converted_network import Kept
+from mms_server.inference.backends.converted_network import ConversionCache
 from mms_server.inference.backends.int8 import quantized
 from mms_server.inference.backends.onnx_module import OnnxModule
 from mms_server.inference.batching.batch_compute import BoundNetwork, network_of
@@ -37,7 +37,7 @@ Row = list[Any]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class BackendChoice:
     """An engine of :mod:`names`, and how far its outputs may be from the reference's.
 
     ``tolerance`` is a share of an output's largest number.
@@ -48,7 +48,10 @@ class Chosen:
 
 
 def give(
-    model: Any, chosen: Chosen, samples: Sequence[Sample], kept: Kept | None = None
+    model: Any,
+    chosen: BackendChoice,
+    samples: Sequence[Sample],
+    kept: ConversionCache | None = None,
 ) -> Difference | None:
     """Let ``chosen`` compute a model (a LoadedModel); return how far it is, None if that is MXNet.
 
@@ -62,12 +65,12 @@ def give(
         return None
     service = model.service
     _require_replaceable(model, chosen)
-    reference, kept = service.mx_model, kept or Kept()
+    reference, kept = service.mx_model, kept or ConversionCache()
     rows, what = _rows_of(service, chosen, samples)
     expected = [_outputs(service, row) for row in rows]
     before_s = _seconds(service, rows[0])
 
-    def replaced(kept: Kept) -> tuple[Difference, float]:
+    def replaced(kept: ConversionCache) -> tuple[Difference, float]:
         service.mx_model = reference
         service.mx_model = _MAKERS[chosen.name](service, rows, kept)
         given = [_outputs(service, row) for row in rows]
@@ -75,7 +78,7 @@ def give(
         return compare(expected, given, chosen.tolerance, what), after_s
 
     try:
-        found, after_s = _by_kept(replaced, kept) or replaced(Kept(left=kept.left))
+        found, after_s = _by_kept(replaced, kept) or replaced(ConversionCache(left=kept.left))
     except Exception as error:
         # Each engine raises kinds of its own, those of ONNX Runtime are derived from no other.
         service.mx_model = reference
@@ -106,7 +109,7 @@ def give(
 
 
 def _by_kept(
-    replaced: Callable[[Kept], tuple[Difference, float]], kept: Kept
+    replaced: Callable[[ConversionCache], tuple[Difference, float]], kept: ConversionCache
 ) -> tuple[Difference, float] | None:
     """Return what came of the network that is kept, None if there is none, or it does not do."""
     if not kept.there:
@@ -122,7 +125,7 @@ def _by_kept(
     return found, after_s
 
 
-def _require_replaceable(model: Any, chosen: Chosen) -> None:
+def _require_replaceable(model: Any, chosen: BackendChoice) -> None:
     """Refuse a service that runs its network otherwise than the base service does."""
     if not isinstance(network_of(model.service), BoundNetwork):
         raise EngineError(
@@ -140,7 +143,9 @@ def _require_replaceable(model: Any, chosen: Chosen) -> None:
         )
 
 
-def _rows_of(service: Any, chosen: Chosen, samples: Sequence[Sample]) -> tuple[list[Row], str]:
+def _rows_of(
+    service: Any, chosen: BackendChoice, samples: Sequence[Sample]
+) -> tuple[list[Row], str]:
     """Return inputs of the network, and what one is called: of the samples, or else made ones."""
     shapes = [bound_shape(row["data_shape"]) for row in service.signature["inputs"]]
     rows = [as_list(service._preprocess(copy.deepcopy(list(one.inputs)))) for one in samples]  # noqa: SLF001 - the users' interface
@@ -175,16 +180,16 @@ def _seconds(service: Any, row: Row) -> float:
     return min(taken)
 
 
-def _int8(service: Any, rows: Sequence[Row], kept: Kept) -> Any:
+def _int8(service: Any, rows: Sequence[Row], kept: ConversionCache) -> Any:
     return quantized(service.mx_model, rows, service.ctx, kept=kept)
 
 
-def _onnxruntime(service: Any, rows: Sequence[Row], kept: Kept) -> Any:
+def _onnxruntime(service: Any, rows: Sequence[Row], kept: ConversionCache) -> Any:
     del rows
     return OnnxModule.of(service.mx_model, kept)
 
 
-_MAKERS: Final[dict[str, Callable[[Any, Sequence[Row], Kept], Any]]] = {
+_MAKERS: Final[dict[str, Callable[[Any, Sequence[Row], ConversionCache], Any]]] = {
     backend_names.INT8: _int8,
     backend_names.ONNXRUNTIME: _onnxruntime,
 }

@@ -21,13 +21,13 @@ from mms_server.archives.comparison import difference
 from mms_server.archives.golden_samples import Sample
 from mms_server.config.model_settings import MAX_BATCH
 from mms_server.inference.batching.batch_compute import (
-    ByNetwork,
-    ByService,
-    Joint,
+    BatchComputer,
     Network,
+    NetworkBatchComputer,
+    ServiceBatchComputer,
     network_of,
 )
-from mms_server.inference.batching.batch_decision import Verdict
+from mms_server.inference.batching.batch_decision import BatchDecision
 from mms_server.inference.batching.cpu_clock import Clock, cost_clock
 from mms_server.inference.batching.statefulness import state_of
 from mms_server.inference.services.module import made_rows
@@ -53,41 +53,41 @@ class NoGain(Exception):  # noqa: N818 - an answer, not a fault
     """Batches are of no use; the text says why."""
 
 
-def joint_of(
+def choose_batch_computer(
     model: Any,
     wanted: int,
     samples: Sequence[Sample] = (),
     clock: Clock | None = None,
-) -> tuple[Joint | None, Verdict]:
+) -> tuple[BatchComputer | None, BatchDecision]:
     """Return what computes up to ``wanted`` requests of a loaded model together, None if nothing.
 
     ``clock`` counts the seconds that a forward costs, by default :func:`cost_clock`.
     """
     if wanted <= 1:
-        return None, Verdict(1, "max_batch_size is 1")
+        return None, BatchDecision(1, "max_batch_size is 1")
     try:
-        return _joint(model, min(wanted, MAX_BATCH), samples, clock or cost_clock())
+        return _batch_computer(model, min(wanted, MAX_BATCH), samples, clock or cost_clock())
     except NoGain as why:
-        return None, Verdict(1, str(why))
+        return None, BatchDecision(1, str(why))
 
 
-def _joint(
+def _batch_computer(
     model: Any, wanted: int, samples: Sequence[Sample], clock: Clock
-) -> tuple[Joint, Verdict]:
+) -> tuple[BatchComputer, BatchDecision]:
     service = model.service
     if model.signature is None:
         raise NoGain("a handler of 1.x reads whole requests")
     if callable(getattr(type(service), "handle_batch", None)):
-        by_service = ByService(service, wanted)
+        by_service = ServiceBatchComputer(service, wanted)
         _compare_answers(service, by_service, samples)
-        return by_service, Verdict(wanted, "the service declares handle_batch")
+        return by_service, BatchDecision(wanted, "the service declares handle_batch")
     network = network_of(service)
     if network is None:
         raise NoGain(f"the service runs its network itself; {_OFF}")
     state = state_of(type(service))
     if state:
         raise NoGain(f"the service keeps state between its steps ({state}); {_OFF}")
-    by_network = ByNetwork(service, network)
+    by_network = NetworkBatchComputer(service, network)
     try:
         try:
             costs = _tried(by_network, wanted, clock)
@@ -101,16 +101,18 @@ def _joint(
     by_network.plan({size: cost * size for size, cost in costs.items()})
     gain = 1 - costs[by_network.most] / costs[1]
     row_ms = {size: round(1000 * cost, 6) for size, cost in costs.items()}
-    return by_network, Verdict(by_network.most, f"a row costs {gain:.0%} less", row_ms)
+    return by_network, BatchDecision(by_network.most, f"a row costs {gain:.0%} less", row_ms)
 
 
-def _compare_answers(service: Any, joint: ByService, samples: Sequence[Sample]) -> None:
+def _compare_answers(
+    service: Any, batch_computer: ServiceBatchComputer, samples: Sequence[Sample]
+) -> None:
     """Refuse a service whose batch has other answers than its requests; asked are its samples."""
-    asked = list(samples)[: joint.most]
+    asked = list(samples)[: batch_computer.most]
     if not asked:
         return
     try:
-        together = joint.compute([list(sample.inputs) for sample in asked])
+        together = batch_computer.compute([list(sample.inputs) for sample in asked])
         found = json.loads(json.dumps(list(together)))
         expected = [golden_samples.answer_of(service, sample) for sample in asked]
     except (Exception, SystemExit) as error:
@@ -124,14 +126,14 @@ def _compare_answers(service: Any, joint: ByService, samples: Sequence[Sample]) 
             raise NoGain(f"in a batch {differs}")
 
 
-def _tried(joint: ByNetwork, wanted: int, clock: Clock) -> dict[int, float]:
+def _tried(batch_computer: NetworkBatchComputer, wanted: int, clock: Clock) -> dict[int, float]:
     """Return the seconds of a row by size of batch, of the sizes that are of use.
 
     Raises:
         NoGain: none is.
     """
-    network = joint.network
-    one_s = _seconds(network, _random_rows(joint, 1), 1, clock, 2)
+    network = batch_computer.network
+    one_s = _seconds(network, _random_rows(batch_computer, 1), 1, clock, 2)
     if one_s > SLOWEST_S:
         raise NoGain(f"a forward takes {one_s:.2f} s, of which its call is next to nothing")
     sizes = [2**power for power in range(1, int(math.log2(wanted)) + 1)]
@@ -140,7 +142,7 @@ def _tried(joint: ByNetwork, wanted: int, clock: Clock) -> dict[int, float]:
     first = within[-1] if within else sizes[0]
     costs = {1: one_s}
     for size in (first, *(each for each in sizes if each != first)):
-        rows = _random_rows(joint, size)
+        rows = _random_rows(batch_computer, size)
         network.prepare(size)
         _require_same(network, rows, size)
         alone_s, row_s = _side_by_side(network, rows, size, clock)
@@ -157,8 +159,8 @@ def _tried(joint: ByNetwork, wanted: int, clock: Clock) -> dict[int, float]:
     return dict(sorted(costs.items()))
 
 
-def _random_rows(joint: ByNetwork, count: int) -> list[list[Any]]:
-    return made_rows(joint.shapes, count, joint.network.dtype)
+def _random_rows(batch_computer: NetworkBatchComputer, count: int) -> list[list[Any]]:
+    return made_rows(batch_computer.shapes, count, batch_computer.network.dtype)
 
 
 def _require_same(network: Network, rows: Sequence[Sequence[Any]], size: int) -> None:

@@ -18,7 +18,7 @@ Row = Sequence[Any]
 """One request's inputs, or outputs, of the network: arrays with a batch of one."""
 
 
-class Joint(Protocol):
+class BatchComputer(Protocol):
     """A service that computes up to ``most`` requests at a time."""
 
     most: int
@@ -43,7 +43,7 @@ class Joint(Protocol):
         """Return the answer to a request that has these outputs."""
 
 
-class ByService:
+class ServiceBatchComputer:
     """A service that says itself how requests are computed together: ``handle_batch``.
 
     It gets a list of what ``inference`` gets, and returns a list of what that returns.
@@ -84,7 +84,7 @@ class ByService:
         return own
 
 
-class ByNetwork:
+class NetworkBatchComputer:
     """A service whose network is ours to run: prepared and finished by itself, for each request."""
 
     def __init__(self, service: Any, network: Network) -> None:
@@ -214,7 +214,7 @@ class BoundNetwork:
         return _rows(executor.outputs, len(rows), size)
 
 
-class FreeNetwork:
+class UnboundNetwork:
     """A network that takes any number of rows: of Gluon's vision service, and of ONNX Runtime."""
 
     def __init__(self, service: Any) -> None:
@@ -257,12 +257,12 @@ def network_of(service: Any) -> Network | None:
         return None
     own = getattr(kind, "_inference", None)
     if own is GluonVisionService._inference:  # noqa: SLF001 - the users' interface
-        return FreeNetwork(service)
+        return UnboundNetwork(service)
     if own is not MXNetBaseService._inference:  # noqa: SLF001 - likewise
         return None
     module = getattr(service, "mx_model", None)
     if getattr(module, "takes_any_batch", False):
-        return FreeNetwork(service)
+        return UnboundNetwork(service)
     # Any other Module may do more in its forward.
     return BoundNetwork(module, service.ctx) if type(module) is mx.mod.Module else None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mms_server.config.model_settings import MAX_BATCH
-from mms_server.host.instance_files import Places, read_bounded, write_whole
+from mms_server.host.instance_files import InstanceFiles, read_bounded, write_whole
 
 _MAX_BYTES: Final = 64 * 1024
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BatchDecision:
     """How many requests are computed together, and why; 1 is one at a time.
 
     ``row_ms`` is what a row of the network costs the processor, in milliseconds, by size of batch.
@@ -29,7 +29,7 @@ class Verdict:
     row_ms: Mapping[int, float] = field(default_factory=dict)
 
 
-def tell(model: str, verdict: Verdict, places: Places) -> None:
+def tell(model: str, verdict: BatchDecision, instance_files: InstanceFiles) -> None:
     """Log a verdict and keep it in the release's directory."""
     costs = ", ".join(f"{size}: {ms:.3f}" for size, ms in verdict.row_ms.items())
     shown = f" (ms a row by size: {costs})" if costs else ""
@@ -37,7 +37,7 @@ def tell(model: str, verdict: Verdict, places: Places) -> None:
         "%s computes up to %d requests together: %s%s", model, verdict.most, verdict.reason, shown
     )
     try:
-        write_whole(places.batching, json.dumps(asdict(verdict)).encode())
+        write_whole(instance_files.batching, json.dumps(asdict(verdict)).encode())
     except OSError as error:
         _log.warning("what was found out about batches is not kept: %s", error)
 

@@ -18,11 +18,11 @@ Gathered = Callable[[Callable[[], bool]], None]
 """Returns when no more requests are waited for, and it is told that those taken have been read."""
 
 
-def at_once(_all_read: Callable[[], bool]) -> None:
+def no_delay(_all_read: Callable[[], bool]) -> None:
     """Wait for nothing."""
 
 
-class Gathering:
+class BatchDelay:
     """One worker's wait; ``delay_s`` is the longest, 0 for none. Used from one event loop."""
 
     def __init__(self, delay_s: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -23,10 +23,10 @@ from mms_server.core.errors import (
     PredictionError,
     PredictionTimeoutError,
 )
-from mms_server.inference.batching.batch_compute import Joint
-from mms_server.inference.batching.batch_delay import Gathered, at_once
+from mms_server.inference.batching.batch_compute import BatchComputer
+from mms_server.inference.batching.batch_delay import Gathered, no_delay
 from mms_server.inference.executor import FAILED, late_after
-from mms_server.inference.scheduler import Line, Ticket
+from mms_server.inference.scheduler import QueuedRequest, Scheduler
 from mms_server.metrics import stage_timing
 
 _LEAVE_S: Final = 1.0
@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class _Place:
+class _Entry:
     """A request in the queue and what became of it; ``odd`` if a batch could not compute it."""
 
-    ticket: Ticket
+    queued: QueuedRequest
     prepared: Any = None
     odd: bool = False
     answer: Any = None
@@ -49,58 +49,64 @@ class _Place:
     @property
     def joins(self) -> bool:
         """Whether it can be part of a batch."""
-        return self.ticket.work.finish is not None and not self.ticket.apart
+        return self.queued.work.finish is not None and not self.queued.alone
 
 
-class _Spoilt(Exception):  # noqa: N818 - it never leaves this module
+class _BatchFailedError(Exception):
     """A batch failed as a whole."""
 
 
-class Batcher(Line):
+class Batcher(Scheduler):
     """A line in which requests that wait are computed together; used from one event loop.
 
-    ``in_hand`` says how many requests the worker has taken and not answered; ``gathered`` returns
+    ``in_hand`` says how many requests the worker has taken and not answered; ``wait_for_batch`` returns
     when it takes no more for now.
     """
 
     def __init__(
         self,
-        line: Line,
-        joint: Joint,
+        scheduler: Scheduler,
+        batch_computer: BatchComputer,
         in_hand: Callable[[], int],
-        gathered: Gathered = at_once,
+        wait_for_batch: Gathered = no_delay,
     ) -> None:
-        super().__init__(line.engine, line.guard, line.pace, line.computed, line.clock)
-        self._joint = joint
+        super().__init__(
+            scheduler.engine,
+            scheduler.quarantine,
+            scheduler.service_rate,
+            scheduler.computed,
+            scheduler.clock,
+        )
+        self._batch_computer = batch_computer
         self._in_hand = in_hand
-        self._gathered = gathered
-        self._waiting: list[_Place] = []
+        self._wait_for_batch = wait_for_batch
+        self._waiting: list[_Entry] = []
         self._works = False
-        self._current: _Place | None = None
+        self._current: _Entry | None = None
 
-    def run(self, ticket: Ticket) -> Any:
-        """Return the answer to a request: see :meth:`Line.run`."""
-        place = _Place(ticket)
-        self._waiting.append(place)
+    def run(self, queued: QueuedRequest) -> Any:
+        """Return the answer to a request: see :meth:`Scheduler.run`."""
+        entry = _Entry(queued)
+        self._waiting.append(entry)
         if not self._works:
             self._works = True
             # It begins when all requests that were taken together have been read.
             gevent.spawn(self._work)
         limit_s = self.engine.timeout_s
-        place.done.wait(limit_s)
-        if place in self._waiting:
-            self._waiting.remove(place)
+        entry.done.wait(limit_s)
+        if entry in self._waiting:
+            self._waiting.remove(entry)
             raise late_after(limit_s)
         # Its batch has a limit of its own, which began later.
-        if not place.done.wait(limit_s + _LEAVE_S):
+        if not entry.done.wait(limit_s + _LEAVE_S):
             raise late_after(limit_s)
-        if place.error is not None:
-            raise place.error
-        return place.answer
+        if entry.error is not None:
+            raise entry.error
+        return entry.answer
 
     def _work(self) -> None:
         try:
-            self._gathered(lambda: len(self._waiting) >= self._in_hand())
+            self._wait_for_batch(lambda: len(self._waiting) >= self._in_hand())
             while self._waiting:
                 batch = self._next()
                 if len(batch) > 1:
@@ -110,16 +116,16 @@ class Batcher(Line):
         finally:
             self._works = False
 
-    def _next(self) -> list[_Place]:
+    def _next(self) -> list[_Entry]:
         """Take what is computed next out of the queue."""
-        plain = [place for place in self._waiting if not place.ticket.apart]
+        plain = [entry for entry in self._waiting if not entry.queued.alone]
         if plain:
-            mates = [place for place in plain if place.joins]
-            chosen = mates[: self._joint.most] if plain[0].joins else plain[:1]
+            mates = [entry for entry in plain if entry.joins]
+            chosen = mates[: self._batch_computer.most] if plain[0].joins else plain[:1]
         else:
             self._let_others_leave()
             chosen = self._waiting[:1]
-        self._waiting = [place for place in self._waiting if place not in chosen]
+        self._waiting = [entry for entry in self._waiting if entry not in chosen]
         return chosen
 
     def _let_others_leave(self) -> None:
@@ -128,14 +134,14 @@ class Batcher(Line):
         while self._in_hand() > len(self._waiting) and self.clock() < until:
             gevent.sleep(_LOOK_S)
 
-    def _by_itself(self, place: _Place) -> None:
+    def _by_itself(self, entry: _Entry) -> None:
         try:
-            place.answer, place.error = super().run(place.ticket), None
+            entry.answer, entry.error = super().run(entry.queued), None
         except MMSError as error:
-            place.error = error
-        place.done.set()
+            entry.error = error
+        entry.done.set()
 
-    def _together(self, batch: Sequence[_Place]) -> None:
+    def _together(self, batch: Sequence[_Entry]) -> None:
         try:
             sizes = self.engine.run(partial(self._compute, batch))
         except PredictionTimeoutError as error:
@@ -144,99 +150,99 @@ class Batcher(Line):
         except PredictionError as error:
             cause = error.__cause__
             _log.warning("a batch of %d failed, each is tried alone: %r", len(batch), cause)
-            for place in batch:
-                self._by_itself(place)
+            for entry in batch:
+                self._by_itself(entry)
             return
         for rows in sizes:
             self.computed(rows)
-        for place in batch:
-            place.done.set()
+        for entry in batch:
+            entry.done.set()
 
-    def _give_up(self, batch: Sequence[_Place], error: PredictionTimeoutError) -> None:
+    def _give_up(self, batch: Sequence[_Entry], error: PredictionTimeoutError) -> None:
         """Tell the request that took too long, all if it was none alone.
 
         The process ends with the first answer: the connections of the others break, and nginx sends
         them again, to be computed one by one.
         """
-        guilty = [place for place in batch if place is self._current]
-        for place in guilty or batch:
-            place.error = error
-            place.done.set()
+        guilty = [entry for entry in batch if entry is self._current]
+        for entry in guilty or batch:
+            entry.error = error
+            entry.done.set()
 
-    def _compute(self, batch: Sequence[_Place]) -> list[int]:
+    def _compute(self, batch: Sequence[_Entry]) -> list[int]:
         """Compute a batch, in the engine's thread; return the sizes of the forwards.
 
         Raises:
             Exception: it failed as a whole.
         """
-        for place in batch:
-            _step(place, self._admit)
-        going = [place for place in batch if place.error is None]
+        for entry in batch:
+            _step(entry, self._admit)
+        going = [entry for entry in batch if entry.error is None]
         began = self.clock()
-        with self.guard.computing(*(place.ticket.flight for place in going)):
-            for place in going:
-                self._in_turn(place, self._prepare)
-            odd = [place for place in going if place.error is None and place.odd]
-            for place in odd:
-                self._in_turn(place, self._compute_one)
-            going = [place for place in going if place.error is None and not place.odd]
+        with self.quarantine.computing(*(entry.queued.in_flight_entry for entry in going)):
+            for entry in going:
+                self._in_turn(entry, self._prepare)
+            odd = [entry for entry in going if entry.error is None and entry.odd]
+            for entry in odd:
+                self._in_turn(entry, self._compute_one)
+            going = [entry for entry in going if entry.error is None and not entry.odd]
             if going:
                 outputs = self._forward(going)
-                for place, own in zip(going, outputs, strict=True):
-                    self._in_turn(place, partial(_finish, own))
-        self.pace.computed((self.clock() - began) / len(batch))
+                for entry, own in zip(going, outputs, strict=True):
+                    self._in_turn(entry, partial(_finish, own))
+        self.service_rate.computed((self.clock() - began) / len(batch))
         return [1] * len(odd) + [len(going)] * bool(going)
 
-    def _in_turn(self, place: _Place, step: Callable[[_Place], None]) -> None:
+    def _in_turn(self, entry: _Entry, step: Callable[[_Entry], None]) -> None:
         """Do a step that is one request's own; if it hangs, it is known whose it was."""
-        self._current = place
-        with stage_timing.collecting(place.ticket.taken):
-            _step(place, step)
+        self._current = entry
+        with stage_timing.collecting(entry.queued.taken):
+            _step(entry, step)
         self._current = None
 
     @staticmethod
-    def _admit(place: _Place) -> None:
-        place.ticket.waited()
-        place.ticket.check()
+    def _admit(entry: _Entry) -> None:
+        entry.queued.waited()
+        entry.queued.check()
 
-    def _prepare(self, place: _Place) -> None:
-        place.ticket.waited()
-        place.prepared = self._joint.prepare(place.ticket.work.inputs)
-        place.ticket.worked()
-        place.odd = not self._joint.fits(place.prepared)
+    def _prepare(self, entry: _Entry) -> None:
+        entry.queued.waited()
+        entry.prepared = self._batch_computer.prepare(entry.queued.work.inputs)
+        entry.queued.worked()
+        entry.odd = not self._batch_computer.fits(entry.prepared)
 
-    def _compute_one(self, place: _Place) -> None:
-        place.ticket.waited()
+    def _compute_one(self, entry: _Entry) -> None:
+        entry.queued.waited()
         with stage_timing.stage(stage_timing.INFERENCE):
-            own = self._joint.compute_one(place.prepared)
-        _finish(own, place)
-        place.ticket.worked()
+            own = self._batch_computer.compute_one(entry.prepared)
+        _finish(own, entry)
+        entry.queued.worked()
 
-    def _forward(self, going: Sequence[_Place]) -> Sequence[Any]:
-        for place in going:
-            place.ticket.waited()
+    def _forward(self, going: Sequence[_Entry]) -> Sequence[Any]:
+        for entry in going:
+            entry.queued.waited()
         began = self.clock()
-        outputs = self._joint.compute([place.prepared for place in going])
+        outputs = self._batch_computer.compute([entry.prepared for entry in going])
         seconds = self.clock() - began
-        for place in going:
-            place.ticket.taken.add(stage_timing.INFERENCE, seconds)
-            place.prepared = None
+        for entry in going:
+            entry.queued.taken.add(stage_timing.INFERENCE, seconds)
+            entry.prepared = None
         if len(outputs) != len(going):
-            raise _Spoilt(f"{len(going)} requests have {len(outputs)} answers")
+            raise _BatchFailedError(f"{len(going)} requests have {len(outputs)} answers")
         return outputs
 
 
-def _finish(own: Any, place: _Place) -> None:
-    finish = place.ticket.work.finish
-    place.answer = finish(own) if finish else own
+def _finish(own: Any, entry: _Entry) -> None:
+    finish = entry.queued.work.finish
+    entry.answer = finish(own) if finish else own
 
 
-def _step(place: _Place, step: Callable[[_Place], None]) -> None:
+def _step(entry: _Entry, step: Callable[[_Entry], None]) -> None:
     """Do a step; what it raises is the request's own failure."""
     try:
-        step(place)
+        step(entry)
     except (LateError, ClientGoneError) as refusal:
-        place.error = refusal
+        entry.error = refusal
     except BaseException as error:  # noqa: BLE001 - a service that exits must not end the worker
-        place.error = PredictionError(FAILED)
-        place.error.__cause__ = error
+        entry.error = PredictionError(FAILED)
+        entry.error.__cause__ = error

@@ -16,8 +16,8 @@ from typing import Any, Final
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
-from mms_server.inference.batching.batch_delay import Gathering
-from mms_server.overload.worker_load import Hands
+from mms_server.inference.batching.batch_delay import BatchDelay
+from mms_server.overload.worker_load import WorkerLoad
 
 _AGAIN: Final = b"\r\nX-Mms-Again: 1\r\n"
 _PEEKED: Final = 16 * 1024
@@ -26,10 +26,10 @@ Serve = Callable[[Any, Any], None]
 Done = Callable[[int, float], None]
 
 
-class Rounds(StreamServer):  # type: ignore[misc]
+class RoundIntake(StreamServer):  # type: ignore[misc]
     """Accepts at most ``most`` connections at a time; ``done`` is told their number and seconds.
 
-    ``gathering`` is the wait for more of them.
+    ``batch_delay`` is the wait for more of them.
     """
 
     max_accept = 1
@@ -38,18 +38,18 @@ class Rounds(StreamServer):  # type: ignore[misc]
         self,
         listener: Any,
         serve: Serve,
-        hands: Hands,
+        worker_load: WorkerLoad,
         most: int,
         *,
         done: Done,
-        gathering: Gathering | None = None,
+        batch_delay: BatchDelay | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._serve = serve
-        self._hands = hands
+        self._worker_load = worker_load
         self._most = most
         self._done = done
-        self._gathering = gathering or Gathering(0)
+        self._batch_delay = batch_delay or BatchDelay(0)
         self._clock = clock
         self._began = 0.0
         self._taken = self._left = 0
@@ -58,7 +58,7 @@ class Rounds(StreamServer):  # type: ignore[misc]
 
     def _do_read(self) -> None:
         """Take a round, or more for the one that gathers; called when a connection waits."""
-        if not self._gathering.open:
+        if not self._batch_delay.open:
             self._began = self._clock()
             self._taken, self._left, self._newest = 0, 0, None
             # Before the first is taken: another that wakes up as well must not count on this one.
@@ -70,19 +70,19 @@ class Rounds(StreamServer):  # type: ignore[misc]
         self._hold(self._taken - self._left)
         if not self._taken:
             return
-        if self._gathering.open:
+        if self._batch_delay.open:
             # What it may not take now would wake it up again at once.
             if not self._may_take_more():
-                self._gathering.end()
-        elif self._gathering.delay_s and self._taken < self._hands.most(self._most):
-            self._gathering.begin(self.stop_accepting)
+                self._batch_delay.end()
+        elif self._batch_delay.delay_s and self._taken < self._worker_load.most(self._most):
+            self._batch_delay.begin(self.stop_accepting)
         else:
             self.stop_accepting()
 
     def _may_take_more(self) -> bool:
         """Return whether another may be taken beside what was; who gathers has read the newest."""
-        room = 0 < self._taken < self._hands.most(self._most)
-        return room and _is_plain(self._newest, unread=self._gathering.open)
+        room = 0 < self._taken < self._worker_load.most(self._most)
+        return room and _is_plain(self._newest, unread=self._batch_delay.open)
 
     def _take(self) -> bool:
         """Accept one more; return whether there was one."""
@@ -107,28 +107,28 @@ class Rounds(StreamServer):  # type: ignore[misc]
             self._serve(client, address)
         finally:
             self._left += 1
-            self._hold(self._hands.own - 1)
-            if not self._hands.own and self.started:
-                self._gathering.end()
+            self._hold(self._worker_load.own - 1)
+            if not self._worker_load.own and self.started:
+                self._batch_delay.end()
                 self._done(self._taken, self._clock() - self._began)
                 self.start_accepting()
 
     def _start_accepting_if_started(self, _event: Any = None) -> None:
         """Go on after an error, but not while a round is under way."""
-        if not self._hands.own:
+        if not self._worker_load.own:
             super()._start_accepting_if_started(_event)
 
     def close(self) -> None:
         """Take no more connections."""
-        self._gathering.end()
-        self._hands.leave()
+        self._batch_delay.end()
+        self._worker_load.leave()
         super().close()
 
     def _hold(self, count: int) -> None:
         if self.started:
-            self._hands.hold(count)
+            self._worker_load.hold(count)
         else:
-            self._hands.own = count
+            self._worker_load.own = count
 
 
 def _is_plain(client: Any, *, unread: bool) -> bool:

@@ -41,23 +41,23 @@ def steps(
     passing: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the steps that a change goes in."""
-    from mms_server.fleet.rollout import rollout_batches as deciding  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import rollout_batches  # noqa: PLC0415 - see above
 
     # `-e mms_serial=1,25%` is a text, 50 a number.
     sizes = serial if isinstance(serial, list) else str(serial).split(",")
     plan = _decided(
-        lambda: deciding.plan(list(hosts), sizes, list(canaries), int(soaks), list(passing))
+        lambda: rollout_batches.plan(list(hosts), sizes, list(canaries), int(soaks), list(passing))
     )
     return [{**asdict(step), "hosts": list(step.hosts)} for step in plan]
 
 
 def step_failure(step: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return why the steps end after this one, or an empty string."""
-    from mms_server.fleet.rollout import rollout_batches as deciding  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import rollout_batches  # noqa: PLC0415 - see above
 
-    judged = deciding.Step(step["number"], step["of"], tuple(step["hosts"]), step["soaks"])
+    judged = rollout_batches.Step(step["number"], step["of"], tuple(step["hosts"]), step["soaks"])
     errors = {host: str(row.get("error") or "") for host, row in outcomes.items() if row}
-    return deciding.failure(judged, errors)
+    return rollout_batches.failure(judged, errors)
 
 
 def gate(
@@ -71,19 +71,21 @@ def gate(
     ``looks`` has `past`, `start`, `last` and `now`, each host -> metrics and status; ``suspects``
     are those of the verdict before.
     """
-    from mms_server.fleet.rollout import canary_analysis as deciding  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import canary_analysis  # noqa: PLC0415 - see above
 
     def read(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         return {
-            host: deciding.Look(str(row["metrics"]), row["status"])
+            host: canary_analysis.Snapshot(str(row["metrics"]), row["status"])
             for host, row in rows.items()
             if row and row.get("metrics")
         }
 
-    window = deciding.Window(**{name: read(rows) for name, rows in looks.items()})
-    typed = {name: type(getattr(deciding.Thresholds, name))(each) for name, each in limits.items()}
-    allowed = deciding.Thresholds(**typed)
-    verdict = _decided(lambda: deciding.judge(window, canaries, allowed, suspects))
+    window = canary_analysis.Window(**{name: read(rows) for name, rows in looks.items()})
+    typed = {
+        name: type(getattr(canary_analysis.Thresholds, name))(each) for name, each in limits.items()
+    }
+    allowed = canary_analysis.Thresholds(**typed)
+    verdict = _decided(lambda: canary_analysis.judge(window, canaries, allowed, suspects))
     return {name: list(rows) for name, rows in asdict(verdict).items()}
 
 
@@ -91,9 +93,9 @@ def brought_to(
     outcome: Mapping[str, Any] | None, cause: str, published: Mapping[str, Any], restored: Any
 ) -> int:
     """Return the publication that a host was brought to by a run, 0 if to none."""
-    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
-    return wording.brought_to(outcome or {}, cause, published.get("number"), restored)
+    return summaries.brought_to(outcome or {}, cause, published.get("number"), restored)
 
 
 def summary(
@@ -104,33 +106,33 @@ def summary(
     restored: Any,
 ) -> dict[str, Any]:
     """Return the result of a run in words."""
-    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
     known = {host: row or {} for host, row in outcomes.items()}
-    return wording.after_update(
+    return summaries.after_update(
         list(hosts), known, cause=cause, number=number or None, restored=restored or None
     )
 
 
 def states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what hosts said of themselves, by their names; `rows` are their variables."""
-    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
     found = {}
     for row in rows:
-        state = wording.answer_of(row.get("__mms_fleet_now"))
+        state = summaries.answer_of(row.get("__mms_fleet_now"))
         plan = row.get("__mms_fleet_plan")
         if state and plan is not None:
-            state["drift"] = wording.drift_of(wording.answer_of(plan))
+            state["drift"] = summaries.drift_of(wording.answer_of(plan))
         found[str(row["inventory_hostname"])] = state
     return found
 
 
 def table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """Return the table of what each host serves."""
-    from mms_server.fleet.rollout import summary as wording  # noqa: PLC0415 - see above
+    from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
-    return wording.fleet_table(list(hosts), states)
+    return summaries.fleet_table(list(hosts), states)
 
 
 def drift(hosts: Sequence[str], data: bool) -> Any:  # noqa: FBT001 - filters have no keywords

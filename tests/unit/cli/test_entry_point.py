@@ -26,11 +26,11 @@ def test_a_command_that_changes_the_host_yields_and_goes_on(
 ) -> None:
     asked: list[bool] = []
 
-    def give_way() -> str:
+    def enter_background_scope() -> str:
         asked.append(True)
         return "it keeps its share of the processor: no bus"
 
-    monkeypatch.setattr(background_scope, "give_way", give_way)
+    monkeypatch.setattr(background_scope, "enter_background_scope", enter_background_scope)
     for words, yields in ((["why"], 0), (["rollback"], 1), (["gc"], 2)):
         with pytest.raises(SystemExit):
             entry_point.main([*words, "--help"])

@@ -12,7 +12,7 @@ import pytest
 from mms_server.config import devices, mms_conf
 from mms_server.core.errors import ConfError, MMSError
 from mms_server.host.release import Release
-from mms_server.host.worker_slots import Slots
+from mms_server.host.worker_slots import WorkerSlots
 from mms_server.server import release_launcher
 
 PYTHON = Path("/opt/runtime/bin/python")
@@ -89,7 +89,7 @@ def test_gpus_are_counted_only_when_they_are_wanted_and_as_the_model_sees_them()
 
 
 def test_workers_take_gpus_in_turn_and_a_new_one_takes_the_dead_ones() -> None:
-    slots = Slots()
+    slots = WorkerSlots()
 
     def device(name: int) -> int | None:
         return devices.device_of(slots.take(name), gpu=None, num_gpu=2)

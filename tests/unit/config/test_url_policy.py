@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mms_server.config.url_policy import RefusedError, Rules, UnresolvedError, parse_words
+from mms_server.config.url_policy import RefusedError, UnresolvedError, UrlPolicy, parse_words
 
 PUBLIC_ADDRESS = "93.184.215.14"
 INNER = "https://models.example/store/"
@@ -143,13 +143,13 @@ REFUSED = [
 
 @pytest.mark.parametrize(("words", "url"), ALLOWED)
 def test_allowed(words: str, url: str) -> None:
-    assert Rules(words.split(), _RESOLVE).admit(urlsplit(url))
+    assert UrlPolicy(words.split(), _RESOLVE).admit(urlsplit(url))
 
 
 @pytest.mark.parametrize(("words", "url"), REFUSED)
 def test_refused(words: str, url: str) -> None:
     with pytest.raises((RefusedError, UnresolvedError)):
-        Rules(words.split(), _RESOLVE).admit(urlsplit(url))
+        UrlPolicy(words.split(), _RESOLVE).admit(urlsplit(url))
 
 
 def test_the_addresses_that_were_checked_are_the_answer() -> None:
@@ -159,7 +159,7 @@ def test_the_addresses_that_were_checked_are_the_answer() -> None:
     def changing(_host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         return [(0, 0, 0, "", (next(answers), port))]
 
-    rules = Rules(["public"], changing)
+    rules = UrlPolicy(["public"], changing)
     assert rules.admit(urlsplit("http://example.com/a")) == [PUBLIC_ADDRESS]
     with pytest.raises(RefusedError, match="not a public address"):
         rules.admit(urlsplit("http://example.com/a"))
@@ -167,7 +167,7 @@ def test_the_addresses_that_were_checked_are_the_answer() -> None:
 
 def test_a_name_without_an_address_may_have_one_later() -> None:
     with pytest.raises(UnresolvedError, match=r"nowhere\.example has no address"):
-        Rules(["public"], _RESOLVE).admit(urlsplit("http://nowhere.example/a"))
+        UrlPolicy(["public"], _RESOLVE).admit(urlsplit("http://nowhere.example/a"))
 
 
 @pytest.mark.parametrize(

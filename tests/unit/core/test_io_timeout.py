@@ -13,7 +13,7 @@ from mms_server.archives.content_store import Store
 from mms_server.config import mms_conf
 from mms_server.core import io_timeout
 from mms_server.core.errors import SilentFileSystemError
-from mms_server.core.io_timeout import chunks, patiently
+from mms_server.core.io_timeout import chunks, with_io_timeout
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def silent(tmp_path: Path) -> Path:
 
 
 def test_what_was_found_is_returned_and_raised(tmp_path: Path) -> None:
-    assert patiently(tmp_path.exists, tmp_path) is True
+    assert with_io_timeout(tmp_path.exists, tmp_path) is True
     with pytest.raises(FileNotFoundError):
-        patiently((tmp_path / "none").stat, tmp_path / "none")
+        with_io_timeout((tmp_path / "none").stat, tmp_path / "none")
 
 
 def test_a_look_that_does_not_end_is_given_up() -> None:
     began, never = time.monotonic(), threading.Event()
     with pytest.raises(SilentFileSystemError) as caught:
-        patiently(lambda: never.wait(30), Path("/efs/x"), 0.1)
+        with_io_timeout(lambda: never.wait(30), Path("/efs/x"), 0.1)
     never.set()
     assert time.monotonic() - began < 10
     assert str(caught.value).startswith("/efs/x: the file system did not answer within 0.1 s. Fix:")
@@ -72,7 +72,9 @@ def test_a_piece_that_does_not_come_is_given_up(silent: Path) -> None:
 
 
 def test_mms_conf_on_a_silent_share(silent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mms_conf, "patiently", lambda act, path: patiently(act, path, 0.1))
+    monkeypatch.setattr(
+        mms_conf, "with_io_timeout", lambda act, path: with_io_timeout(act, path, 0.1)
+    )
     with pytest.raises(SilentFileSystemError, match="silent"):
         mms_conf.read(silent)
     release(silent)
@@ -83,7 +85,7 @@ def test_an_archive_on_a_silent_share(
 ) -> None:
     # A pipe is no file; a share that stops in the middle of one is what is meant.
     monkeypatch.setattr(
-        "mms_server.archives.content_store.patiently", lambda act, path: True if act else path
+        "mms_server.archives.content_store.with_io_timeout", lambda act, path: True if act else path
     )
     monkeypatch.setattr("mms_server.archives.content_store._is_directory", lambda _path: False)
     monkeypatch.setattr(

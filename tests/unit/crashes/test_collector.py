@@ -11,21 +11,21 @@ import pytest
 from mms_server.core.paths import Layout
 from mms_server.crashes import collector as collectors
 from mms_server.crashes import explain, start_history
-from mms_server.crashes.collector import Collector
-from mms_server.crashes.in_flight_log import Flight, Flights
-from mms_server.crashes.start_history import Starts
+from mms_server.crashes.collector import CrashCollector
+from mms_server.crashes.in_flight_log import InFlightLog, InFlightRequest
+from mms_server.crashes.start_history import StartHistory
 from mms_server.host.cgroup import Cgroup
-from tests.fixtures.crash_reports import DIGEST, RELEASE, certificate, places
+from tests.fixtures.crash_reports import DIGEST, RELEASE, certificate, instance_files
 
 
-def make(root: Path, told: list[str] | None = None) -> Collector:
+def make(root: Path, told: list[str] | None = None) -> CrashCollector:
     report = told.append if told is not None else print
-    return Collector(Layout.under(root), lambda _name: ("last line",), report, lambda: 1.8e9)
+    return CrashCollector(Layout.under(root), lambda _name: ("last line",), report, lambda: 1.8e9)
 
 
 def leave(root: Path, name: str = "", **changes: object) -> str:
     made = certificate(**changes)
-    (places(root).deaths / (name or f"{made.id}.json")).write_text(made.to_json())
+    (instance_files(root).deaths / (name or f"{made.id}.json")).write_text(made.to_json())
     return made.id
 
 
@@ -36,14 +36,14 @@ def test_a_sound_record_is_kept_with_the_last_lines(tmp_path: Path) -> None:
     kept = tmp_path / "var/lib/mms/deaths" / f"{left}.json"
     assert kept.stat().st_mode & 0o777 == 0o640
     assert explain.find(Layout.under(tmp_path), "id-1") == [found]
-    assert list(places(tmp_path).deaths.iterdir()) == []
+    assert list(instance_files(tmp_path).deaths.iterdir()) == []
     assert make(tmp_path).collect(RELEASE) == []
 
 
 def test_all_else_is_removed_and_told(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(certificate().to_json())
-    deaths = places(tmp_path).deaths
+    deaths = instance_files(tmp_path).deaths
     leave(tmp_path, release="other.0123abcd", model="other")
     leave(tmp_path, role="master")
     leave(tmp_path, name="another-name.json")
@@ -62,7 +62,7 @@ def test_all_else_is_removed_and_told(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
-    deaths = places(tmp_path).deaths
+    deaths = instance_files(tmp_path).deaths
     leave(tmp_path)
     deaths.rename(tmp_path / "elsewhere")
     deaths.symlink_to(tmp_path / "elsewhere")
@@ -98,7 +98,7 @@ def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_body_of_a_refused_request_is_moved_to_root(tmp_path: Path) -> None:
-    body = places(tmp_path).suspects / DIGEST
+    body = instance_files(tmp_path).suspects / DIGEST
     body.write_bytes(b"{}\nbody")
     leave(tmp_path, refused=DIGEST)
     (found,) = make(tmp_path).collect(RELEASE)
@@ -111,7 +111,7 @@ def test_the_body_of_a_refused_request_is_moved_to_root(tmp_path: Path) -> None:
 
 
 def test_a_body_that_is_a_link_is_not_read(tmp_path: Path) -> None:
-    (places(tmp_path).suspects / DIGEST).symlink_to("/etc/passwd")
+    (instance_files(tmp_path).suspects / DIGEST).symlink_to("/etc/passwd")
     leave(tmp_path, refused=DIGEST)
     (found,) = make(tmp_path).collect(RELEASE)
     assert found.replay == ""
@@ -136,10 +136,10 @@ def test_a_body_that_is_a_link_is_not_read(tmp_path: Path) -> None:
 def test_the_end_of_a_master(
     tmp_path: Path, environ: dict[str, str], cause: str, name: str, code: int | None
 ) -> None:
-    flights = Flights(places(tmp_path).flights)
-    flights.begin(0, (Flight("in-flight", DIGEST, 1.8e9 - 2, 1), None))
-    start_history.write(places(tmp_path).starts, Starts(1, 1.8e9 - 10))
-    places(tmp_path).stack("master").write_text("File arbiter.py")
+    in_flight = InFlightLog(instance_files(tmp_path).in_flight)
+    in_flight.begin(0, (InFlightRequest("in-flight", DIGEST, 1.8e9 - 2, 1), None))
+    start_history.write(instance_files(tmp_path).starts, StartHistory(1, 1.8e9 - 10))
+    instance_files(tmp_path).stack("master").write_text("File arbiter.py")
     make(tmp_path).ended(RELEASE, environ, Cgroup(tmp_path))
     (found,) = explain.find(Layout.under(tmp_path), "in-flight")
     assert (found.role, found.cause, found.signal, found.exit_code) == ("master", cause, name, code)
@@ -150,7 +150,7 @@ def test_the_end_of_a_master(
 def test_a_master_without_memory(tmp_path: Path) -> None:
     (tmp_path / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
     (tmp_path / "memory.peak").write_text("4096\n")
-    places(tmp_path)
+    instance_files(tmp_path)
     environ = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
     make(tmp_path).ended(RELEASE, environ, Cgroup(tmp_path))
     (found,) = explain.find(Layout.under(tmp_path), RELEASE)
@@ -158,9 +158,9 @@ def test_a_master_without_memory(tmp_path: Path) -> None:
 
 
 def test_an_end_that_was_asked_for_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
-    start_history.write(places(tmp_path).starts, Starts(3, 1.8e9 - 10))
+    start_history.write(instance_files(tmp_path).starts, StartHistory(3, 1.8e9 - 10))
     leave(tmp_path)
     make(tmp_path).ended(RELEASE, {"SERVICE_RESULT": "success"}, Cgroup(tmp_path))
-    assert start_history.read(places(tmp_path).starts) == Starts()
+    assert start_history.read(instance_files(tmp_path).starts) == StartHistory()
     assert len(explain.find(Layout.under(tmp_path), RELEASE)) == 1
     assert signal.SIGTERM.name not in explain.text("x", [])

@@ -9,12 +9,12 @@ import pytest
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.crashes import crash_history, explain, start_history
-from mms_server.crashes.crash_history import Recent
+from mms_server.crashes.crash_history import CrashHistory
 from mms_server.crashes.lookup import WAIT_S, Lookup, trouble
-from mms_server.crashes.start_history import Starts
+from mms_server.crashes.start_history import StartHistory
 from mms_server.host import generations
 from mms_server.host.generations import Generation
-from tests.fixtures.crash_reports import DIGEST, RELEASE, certificate, places
+from tests.fixtures.crash_reports import DIGEST, RELEASE, certificate, instance_files
 
 
 def keep(root: Path, *rows: object) -> Layout:
@@ -81,7 +81,7 @@ def test_a_client_waits_for_its_certificate_and_not_for_ever(tmp_path: Path) -> 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         if len(slept) == 3:
-            crash_history.write(places(tmp_path).recent, Recent().after(made))
+            crash_history.write(instance_files(tmp_path).recent, CrashHistory().after(made))
 
     clock = lambda: sum(slept)  # noqa: E731
     lookup = Lookup(Layout.under(tmp_path), sleep, clock)
@@ -96,15 +96,17 @@ def test_a_client_waits_for_its_certificate_and_not_for_ever(tmp_path: Path) -> 
 def test_trouble_is_told_while_it_lasts(tmp_path: Path) -> None:
     layout, now = Layout.under(tmp_path), 1.8e9
     assert trouble(layout, RELEASE, now) == ""
-    start_history.write(places(tmp_path).starts, Starts(3, now - 2, next=now + 2))
+    start_history.write(instance_files(tmp_path).starts, StartHistory(3, now - 2, next=now + 2))
     assert trouble(layout, RELEASE, now) == (
         "crash loop: 3 starts in a row failed, the next goes on in 2 s"
     )
-    start_history.write(places(tmp_path).starts, Starts(3, now - 2, ready=now - 1))
+    start_history.write(instance_files(tmp_path).starts, StartHistory(3, now - 2, ready=now - 1))
     assert trouble(layout, RELEASE, now) == ""
     made = certificate()
-    known = Recent().after(made)
-    crash_history.write(places(tmp_path).recent, Recent(known.deaths, known.digests, now + 8))
+    known = CrashHistory().after(made)
+    crash_history.write(
+        instance_files(tmp_path).recent, CrashHistory(known.deaths, known.digests, now + 8)
+    )
     assert trouble(layout, RELEASE, now) == (
         f"crash loop: its workers die early, the last of SIGSEGV ({made.id}); "
         "the next starts in 8 s"

@@ -14,7 +14,7 @@ from mms_server.core.errors import ConfError, GoldenError, LockHeldError, Releas
 from mms_server.deploy.apply import apply, plan
 from mms_server.host import generations, live_links, resource_profile, start_failure
 from mms_server.host.lock import locked
-from mms_server.host.resource_profile import Measured
+from mms_server.host.resource_profile import ResourceProfile
 from mms_server.host.systemd import UnitState
 from tests.fixtures.fake_host import FakeHost
 
@@ -192,7 +192,7 @@ def test_a_release_is_measured_when_it_is_ready(fake: FakeHost) -> None:
     assert any("never loaded on this host" in text for text in before.risks)
     apply(fake.host, conf)
     (release,) = fake.serving()
-    assert resource_profile.read(fake.layout.measured_file(release)) == Measured(5, 5, 0.0)
+    assert resource_profile.read(fake.layout.measured_file(release)) == ResourceProfile(5, 5, 0.0)
     fake.supervisor.stop(release, 1)
     again = plan(fake.host, conf)
     assert again.forecast is not None

@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 
 from mms_server.deploy.capacity import Facts, Forecast, forecast
-from mms_server.deploy.plan import ModelAction, Observed, Plan
+from mms_server.deploy.plan import ModelAction, ObservedState, Plan
 from mms_server.host import resource_profile
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release
-from mms_server.host.resource_profile import ENGINE_BYTES, WORKER_BYTES, Known, Measured, Need, need
+from mms_server.host.resource_profile import (
+    ENGINE_BYTES,
+    WORKER_BYTES,
+    ProfileCache,
+    ResourceNeed,
+    ResourceProfile,
+    need,
+)
 from mms_server.host.systemd import UnitState
 
 UP = UnitState("active", "active", enabled=True, half_enabled=True)
@@ -28,11 +35,11 @@ def changing(*rows: tuple[str, int, int], room: int, **more: Any) -> Forecast:
         used + room + more.get("reserve", 0),
         room + more.get("reserve", 0),
         more.get("reserve", 0),
-        {f"{model}.new": Need(needed, needed, 10) for model, _now, needed in rows},
+        {f"{model}.new": ResourceNeed(needed, needed, 10) for model, _now, needed in rows},
         {**old, **more.get("warm", {})},
     )
     warm = list(more.get("warm", {}))
-    observed = Observed(
+    observed = ObservedState(
         Generation(1, "", "", "", {name.partition(".")[0]: name for name in old}),
         dict.fromkeys([*old, *warm], UP),
         {name.partition(".")[0]: name for name in old},
@@ -107,9 +114,9 @@ def test_what_is_kept_warm_ends_first_and_no_more_of_it_than_needed() -> None:
 
 
 def test_what_is_loaded_already_needs_no_room() -> None:
-    facts = Facts(100, 0, 0, {"a.new": Need(50, 50, 10)}, {"a.new": 50})
+    facts = Facts(100, 0, 0, {"a.new": ResourceNeed(50, 50, 10)}, {"a.new": 50})
     plan = Plan((ModelAction("a", "replace", "a.new", "a.old"),))
-    found = forecast(plan, Observed(states={"a.new": UP}), facts)
+    found = forecast(plan, ObservedState(states={"a.new": UP}), facts)
     assert (found.starts, found.gap, found.seconds) == ({}, (), 0)
 
 
@@ -123,9 +130,9 @@ def test_the_rule_for_what_was_never_measured() -> None:
 
 
 def test_a_release_is_expected_to_be_off_the_rule_like_the_one_before() -> None:
-    old = Known(RELEASE, 10**8, Measured(100_000_000, 120_000_000, 2.0))
+    old = ProfileCache(RELEASE, 10**8, ResourceProfile(100_000_000, 120_000_000, 2.0))
     same = need(RELEASE, 10**8, None, old)
-    assert same == Need(100_000_000, 120_000_000, 2.0)
+    assert same == ResourceNeed(100_000_000, 120_000_000, 2.0)
     larger = need(replace(RELEASE, workers=3), 2 * 10**8, None, old)
     assert larger.memory_bytes == 100_000_000 + 350_000_000 + WORKER_BYTES
     assert larger.ready_s == 3.0
@@ -144,10 +151,10 @@ def test_resnet18_as_it_was_measured() -> None:
 def test_what_was_measured_counts(tmp_path: Path) -> None:
     file = tmp_path / "r" / "measured.json"
     assert resource_profile.read(file) is None
-    seen = Measured(5, 7, 1.5)
+    seen = ResourceProfile(5, 7, 1.5)
     resource_profile.write(file, seen)
     assert resource_profile.read(file) == seen
-    assert need(RELEASE, 10**9, seen) == Need(5, 7, 1.5, measured=True)
+    assert need(RELEASE, 10**9, seen) == ResourceNeed(5, 7, 1.5, measured=True)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from mms_server.core.paths import Layout
 from mms_server.deploy import converted_networks
 from mms_server.deploy.apply import apply
 from mms_server.deploy.converted_networks import take
-from mms_server.deploy.prune import tidy
+from mms_server.deploy.prune import prune
 from mms_server.host import unit_dropin
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
 from mms_server.inference.backends.converted_network import FILE_NAME
 from tests.fixtures.fake_host import FakeHost
@@ -36,7 +36,7 @@ def store(layout: Layout) -> Store:
 
 
 def left(layout: Layout) -> Path:
-    return Places(layout.instance(RELEASE.id)).conversion
+    return InstanceFiles(layout.instance(RELEASE.id)).conversion
 
 
 def kept(layout: Layout) -> Path:
@@ -102,8 +102,8 @@ def test_a_release_sees_its_own_and_cleaning_up_leaves_it(fake: FakeHost) -> Non
     assert f"BindReadOnlyPaths=-{entry}\n" in unit_dropin.text(fake.layout, release)
     with (fake.root / "network").open("w+b") as stream:
         fake.host.store.put(release.conversion, FILE_NAME, stream, 10)
-    tidy(fake.host)
+    prune(fake.host)
     assert entry.is_dir()
     apply(fake.host, fake.write_conf({"a": "1"}))
-    tidy(replace(fake.host, settings=replace(fake.host.settings, keep_generations=1)))
+    prune(replace(fake.host, settings=replace(fake.host.settings, keep_generations=1)))
     assert not entry.exists()

@@ -21,8 +21,8 @@ from mms_server.core.errors import NoRoomError
 from mms_server.deploy import apply as engine
 from mms_server.deploy import release_groups
 from mms_server.deploy.change_report import Outcome
-from mms_server.deploy.desired_state import Wanted
-from mms_server.deploy.plan import Observed
+from mms_server.deploy.desired_state import DesiredState
+from mms_server.deploy.plan import ObservedState
 from mms_server.host import live_links, warm_standby
 from mms_server.host.release import Release
 from mms_server.host.resource_profile import need
@@ -81,7 +81,7 @@ class RandomHost:
         self.fake = FakeHost(root)
         self.fake.memory_bytes = 100_000 * MB
 
-    def wanted(self, conf: Conf) -> Wanted:
+    def wanted(self, conf: Conf) -> DesiredState:
         releases, contents = {}, {}
         for model, served in conf.items():
             text = f"{model} {served.weights} {served.workers} {served.size}"
@@ -97,7 +97,7 @@ class RandomHost:
             contents[model] = Content.of(entry)
         grouped = {model: GROUP for model, served in conf.items() if served.grouped}
         warm_s = dict.fromkeys([*conf, GROUP], self.fake.settings.keep_warm_s)
-        wanted = Wanted(
+        wanted = DesiredState(
             Path("/mms.conf"),
             release_groups.joined(releases, grouped),
             "h",
@@ -156,7 +156,7 @@ def _in(directory: str, name: str, situation: Situation, before: Conf, between: 
     return host
 
 
-def _acts(planned: Outcome, seen: Observed) -> set[str]:
+def _acts(planned: Outcome, seen: ObservedState) -> set[str]:
     """Return what a plan lets systemd do."""
     costs = planned.forecast
     if costs is None:

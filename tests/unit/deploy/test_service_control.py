@@ -201,7 +201,7 @@ def test_a_host_whose_state_cannot_be_read(fake: FakeHost, command: Command) -> 
 )
 def test_words_in_any_order_and_case(words: str, word: str, conf: str | None) -> None:
     order = server_main.read_order(words.split())
-    assert order == server_main.Order(word, Path(conf) if conf else None)
+    assert order == server_main.Invocation(word, Path(conf) if conf else None)
     assert not server_main.is_standalone(words.split())
 
 

@@ -31,15 +31,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_command_of_a_session_moves_to_a_scope_of_little_weight(
     asked: list[str], tmp_path: Path
 ) -> None:
-    assert background_scope.give_way({}, 5, tmp_path) == ""
+    assert background_scope.enter_background_scope({}, 5, tmp_path) == ""
     (command,) = asked
     assert command.startswith("busctl --quiet call org.freedesktop.systemd1 ")
     assert " mms-change-5.scope fail 4 PIDs au 1 5 Slice s system.slice CPUWeight t 10 " in command
 
 
 def test_what_systemd_runs_has_its_weight_already(asked: list[str], tmp_path: Path) -> None:
-    assert background_scope.give_way({"INVOCATION_ID": "x"}, 5, tmp_path) == ""
-    assert background_scope.give_way({}, 5, tmp_path / "missing") == ""
+    assert background_scope.enter_background_scope({"INVOCATION_ID": "x"}, 5, tmp_path) == ""
+    assert background_scope.enter_background_scope({}, 5, tmp_path / "missing") == ""
     assert asked == []
 
 
@@ -47,7 +47,7 @@ def test_without_rights_nothing_is_asked(
     asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert background_scope.give_way({}, 5, tmp_path) == ""
+    assert background_scope.enter_background_scope({}, 5, tmp_path) == ""
     assert asked == []
 
 
@@ -55,11 +55,11 @@ def test_a_failure_is_told_and_stops_nothing(
     asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = "it keeps its share of the processor: no such process"
-    assert background_scope.give_way({}, 7, tmp_path) == expected
+    assert background_scope.enter_background_scope({}, 7, tmp_path) == expected
     assert asked
 
     def missing(*_arguments: Any) -> None:
         raise FileNotFoundError(2, "No such file", "busctl")
 
     monkeypatch.setattr(process, "run", missing)
-    assert "busctl" in background_scope.give_way({}, 5, tmp_path)
+    assert "busctl" in background_scope.enter_background_scope({}, 5, tmp_path)

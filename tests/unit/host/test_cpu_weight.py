@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mms_server.core.errors import SupervisorError
-from mms_server.host.cpu_weight import ProcessorShare, named
+from mms_server.host.cpu_weight import CpuWeights, weight_in_files
 
 UNIT = "mms@m.1.service"
 FILES = """\
@@ -46,17 +46,17 @@ def systemctl(tmp_path: Path) -> Systemctl:
 def test_a_release_loads_with_what_is_left_and_serves_with_what_its_unit_names(
     systemctl: Systemctl, tmp_path: Path
 ) -> None:
-    share = ProcessorShare(systemctl, tmp_path)
-    with share.little(UNIT, 300):
+    share = CpuWeights(systemctl, tmp_path)
+    with share.lowered(UNIT, 300):
         assert systemctl.asked == ["set-property CPUWeight=idle"]
-    share.whole(UNIT)
+    share.restore(UNIT)
     assert systemctl.asked[1:] == [f"cat {UNIT}", "set-property CPUWeight=70"]
 
 
 def test_on_a_host_that_is_never_idle_it_loads_all_the_same(
     systemctl: Systemctl, tmp_path: Path
 ) -> None:
-    with ProcessorShare(systemctl, tmp_path).little(UNIT, 0.2):
+    with CpuWeights(systemctl, tmp_path).lowered(UNIT, 0.2):
         deadline = time.monotonic() + 10
         while len(systemctl.asked) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -64,7 +64,7 @@ def test_on_a_host_that_is_never_idle_it_loads_all_the_same(
 
 
 def test_nothing_is_set_after_the_start(systemctl: Systemctl, tmp_path: Path) -> None:
-    with ProcessorShare(systemctl, tmp_path).little(UNIT, 0.4):
+    with CpuWeights(systemctl, tmp_path).lowered(UNIT, 0.4):
         pass
     time.sleep(0.3)
     assert systemctl.asked == ["set-property CPUWeight=idle"]
@@ -73,15 +73,15 @@ def test_nothing_is_set_after_the_start(systemctl: Systemctl, tmp_path: Path) ->
 def test_a_systemd_that_does_not_answer_meanwhile_is_left_to_the_start(
     systemctl: Systemctl, tmp_path: Path
 ) -> None:
-    with ProcessorShare(systemctl, tmp_path).little(UNIT, 0.2):
+    with CpuWeights(systemctl, tmp_path).lowered(UNIT, 0.2):
         systemctl.broken = True
         time.sleep(0.3)
     assert len(systemctl.asked) == 2
 
 
 def test_a_share_that_was_not_set_is_not_asked_for(systemctl: Systemctl, tmp_path: Path) -> None:
-    share = ProcessorShare(systemctl, tmp_path)
-    share.whole(UNIT)
+    share = CpuWeights(systemctl, tmp_path)
+    share.restore(UNIT)
     share.forget(UNIT)
     assert systemctl.asked == []
     (tmp_path / f"{UNIT}.d").mkdir()
@@ -100,4 +100,4 @@ def test_a_share_that_was_not_set_is_not_asked_for(systemctl: Systemctl, tmp_pat
     ],
 )
 def test_the_weight_that_the_files_of_a_unit_name(more: str, weight: str, tmp_path: Path) -> None:
-    assert named(FILES + "\n" + more.replace("{d}", str(tmp_path)), tmp_path) == weight
+    assert weight_in_files(FILES + "\n" + more.replace("{d}", str(tmp_path)), tmp_path) == weight

@@ -140,13 +140,13 @@ def test_it_waits_for_the_connections_of_now_and_no_others() -> None:
         with socket.create_connection(address) as first, socket.create_connection(address):
             assert server.stdout.readline() == "accepted\n"
             made = Waiting(server.pid)
-            assert made.let_go(0.3) == 2
+            assert made.drain_keepalive(0.3) == 2
             server.stdin.write("\n")
             server.stdin.flush()
             assert first.recv(1) == b""
-            assert made.let_go(0.3) == 1
+            assert made.drain_keepalive(0.3) == 1
         server.kill()
-    assert made.let_go(0.3) == 0
+    assert made.drain_keepalive(0.3) == 0
 
 
 def test_start_stop_and_pid(systemd: FakeSystemd) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mms_server.core.errors import MMSError, ReleaseFailedError
 from mms_server.deploy import operate, retire
 from mms_server.deploy.apply import apply, plan_rollback, rollback
-from mms_server.deploy.prune import look, tidy
+from mms_server.deploy.prune import find_unused, prune
 from mms_server.host import generations, live_links, warm_standby
 from tests.fixtures.fake_host import FakeHost
 
@@ -23,7 +23,7 @@ def keeping(fake: FakeHost) -> FakeHost:
 
 def _collect(fake: FakeHost) -> list[str]:
     ended = retire.end_overdue(fake.host)
-    tidy(fake.host)
+    prune(fake.host)
     return ended
 
 
@@ -183,15 +183,15 @@ def test_a_stale_note_of_a_live_release_harms_nothing(keeping: FakeHost) -> None
 def test_what_is_rubbish_is_told_before_it_is_removed(fake: FakeHost) -> None:
     for weights in "12":
         apply(fake.host, fake.write_conf({"a": weights}))
-    assert not look(fake.host)
+    assert not find_unused(fake.host)
     fake.settings = replace(fake.settings, keep_generations=1)
-    found = look(fake.host)
+    found = find_unused(fake.host)
     assert found.generations == (1,)
     assert (len(found.releases), len(found.entries)) == (1, 1)
     assert found.size_bytes > 0
-    assert look(fake.host) == found, "looking changes nothing"
-    assert tidy(fake.host) == found
-    assert not look(fake.host)
+    assert find_unused(fake.host) == found, "looking changes nothing"
+    assert prune(fake.host) == found
+    assert not find_unused(fake.host)
     fake.check_settled({"a": "2"})
 
 

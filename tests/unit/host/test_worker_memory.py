@@ -8,7 +8,7 @@ import pytest
 
 from mms_server.config.settings import DERIVED
 from mms_server.host.cgroup import Cgroup
-from mms_server.host.worker_memory import Memory, limit_of, private_bytes, resident_bytes
+from mms_server.host.worker_memory import WorkerMemory, limit_of, private_bytes, resident_bytes
 
 MIB = 1024 * 1024
 
@@ -16,10 +16,10 @@ MIB = 1024 * 1024
 class Worker:
     def __init__(self, limit: int) -> None:
         self.now, self.own, self.measured = 0.0, 10 * MIB, 0
-        self.told: list[tuple[int, float]] = []
-        self.memory = Memory(
+        self.reported: list[tuple[int, float]] = []
+        self.memory = WorkerMemory(
             limit,
-            lambda own, growth: self.told.append((own, growth)),
+            lambda own, growth: self.reported.append((own, growth)),
             lambda: self.now,
             resident=lambda: 100 * MIB + self.own,
             private=self._private,
@@ -53,7 +53,7 @@ def test_no_limit_but_still_a_metric() -> None:
     worker = Worker(0)
     worker.serve(10 * MIB)
     assert not worker.serve(900 * MIB, 10)
-    assert worker.told == [(10 * MIB, 0.0), (900 * MIB, 89 * MIB)]
+    assert worker.reported == [(10 * MIB, 0.0), (900 * MIB, 89 * MIB)]
 
 
 def test_the_kernel_is_asked_seldom() -> None:

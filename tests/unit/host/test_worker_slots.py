@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from mms_server.host.worker_slots import Slots
+from mms_server.host.worker_slots import WorkerSlots
 
 
 def test_a_successor_takes_the_slot_of_the_dead() -> None:
-    slots = Slots()
+    slots = WorkerSlots()
     assert [slots.take(worker) for worker in (11, 12, 13)] == [0, 1, 2]
     slots.free(12)
     assert slots.take(14) == 1
@@ -12,6 +12,6 @@ def test_a_successor_takes_the_slot_of_the_dead() -> None:
 
 
 def test_a_worker_keeps_its_slot() -> None:
-    slots = Slots()
+    slots = WorkerSlots()
     assert slots.take("a") == slots.take("a") == 0
     slots.free("unknown")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mms_server.metrics import minute_stats, multiprocess
-from mms_server.metrics.minute_stats import RING, Minutes, Statistic
+from mms_server.metrics.minute_stats import RING, MinuteStats, Statistic
 
 KEYS = [("a", "X"), ("a", "Y"), ("b", "X")]
 
@@ -38,7 +38,7 @@ def test_a_minute_over_several_processes(tmp_path: Path) -> None:
     clock = Clock()
     for name, values in {"0": (3.0, 1.0), "1": (5.0,)}.items():
         multiprocess.become(name)
-        ring = Minutes(tmp_path, "p", KEYS, clock)
+        ring = MinuteStats(tmp_path, "p", KEYS, clock)
         for value in values:
             ring.add(("a", "X"), value)
     assert read(tmp_path, 100) == {("a", "X"): Statistic(3, 9, 1, 5)}
@@ -47,7 +47,7 @@ def test_a_minute_over_several_processes(tmp_path: Path) -> None:
 
 def test_a_ring_holds_its_minutes_and_no_older_one(tmp_path: Path) -> None:
     clock = Clock()
-    ring = Minutes(tmp_path, "p", KEYS, clock)
+    ring = MinuteStats(tmp_path, "p", KEYS, clock)
     for number in range(100, 100 + RING + 1):
         clock.now = number * 60.0
         ring.add(("b", "X"), float(number))
@@ -58,16 +58,16 @@ def test_a_ring_holds_its_minutes_and_no_older_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("now", "minute"), [(6059.999, 100), (6060.0, 101)])
 def test_where_a_minute_ends(tmp_path: Path, now: float, minute: int) -> None:
-    Minutes(tmp_path, "p", KEYS, Clock(now)).add(("a", "Y"), 1.0)
+    MinuteStats(tmp_path, "p", KEYS, Clock(now)).add(("a", "Y"), 1.0)
     assert list(read(tmp_path, minute)) == [("a", "Y")]
     assert minute_stats.end_of(100) == 6060.0
 
 
 def test_a_successor_goes_on_and_a_fork_has_a_file_of_its_own(tmp_path: Path) -> None:
     clock = Clock()
-    ring = Minutes(tmp_path, "p", KEYS, clock)
+    ring = MinuteStats(tmp_path, "p", KEYS, clock)
     ring.add(("a", "X"), 1.0)
-    Minutes(tmp_path, "p", KEYS, clock).add(("a", "X"), 2.0)
+    MinuteStats(tmp_path, "p", KEYS, clock).add(("a", "X"), 2.0)
     child = os.fork()
     if child == 0:
         multiprocess.become("7")
@@ -81,8 +81,8 @@ def test_a_successor_goes_on_and_a_fork_has_a_file_of_its_own(tmp_path: Path) ->
 
 def test_a_file_of_other_models_is_made_anew(tmp_path: Path) -> None:
     clock = Clock()
-    Minutes(tmp_path, "p", KEYS, clock).add(("a", "X"), 1.0)
-    Minutes(tmp_path, "p", [("c", "X"), *KEYS], clock).add(("c", "X"), 2.0)
+    MinuteStats(tmp_path, "p", KEYS, clock).add(("a", "X"), 1.0)
+    MinuteStats(tmp_path, "p", [("c", "X"), *KEYS], clock).add(("c", "X"), 2.0)
     assert read(tmp_path, 100) == {("c", "X"): Statistic.of(2.0)}
 
 
@@ -91,7 +91,7 @@ def test_whatever_is_in_a_file_costs_no_other(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
 ) -> None:
     directory = tmp_path_factory.mktemp("f")
-    Minutes(directory, "p", KEYS, Clock()).add(("a", "X"), 1.0)
+    MinuteStats(directory, "p", KEYS, Clock()).add(("a", "X"), 1.0)
     head = (directory / "p-master.minutes").read_bytes()[:60] if headed else b""
     (directory / "a.minutes").write_bytes(head + data)
     (directory / "b.minutes").symlink_to("/etc/passwd")
@@ -102,7 +102,7 @@ def test_whatever_is_in_a_file_costs_no_other(
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=30))
 def test_statistics(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     directory = tmp_path_factory.mktemp("s")
-    ring = Minutes(directory, "p", KEYS, Clock())
+    ring = MinuteStats(directory, "p", KEYS, Clock())
     for value in values:
         ring.add(("a", "X"), value)
     seen = read(directory, 100)["a", "X"]

@@ -9,30 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from mms_server.host.instance_files import Places
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.overload.admission import refusal
 from mms_server.overload.deadline import QUEUED_S
-from mms_server.overload.queue_delay import RECENT_S, Noted, QueueNote, expected_wait, noted
-from mms_server.overload.worker_load import Hands
+from mms_server.overload.queue_delay import (
+    RECENT_S,
+    QueueDelay,
+    QueueDelayRecorder,
+    expected_wait,
+    last_queue_delay,
+)
+from mms_server.overload.worker_load import WorkerLoad
 
 NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path)
+def instance_files(tmp_path: Path) -> InstanceFiles:
+    return InstanceFiles(tmp_path)
 
 
-def note(places: Places, queue_s: float = 2.0, request_s: float = 0.1) -> None:
-    QueueNote(places.queue, lambda: NOW).took(queue_s, request_s)
+def note(instance_files: InstanceFiles, queue_s: float = 2.0, request_s: float = 0.1) -> None:
+    QueueDelayRecorder(instance_files.queue, lambda: NOW).record(queue_s, request_s)
 
 
-def busy(places: Places, *counts: int) -> None:
+def busy(instance_files: InstanceFiles, *counts: int) -> None:
     """Write how many requests each worker has in hand."""
     for slot, count in enumerate(counts):
-        hands = Hands(places.hands, len(counts))
-        hands.begin(slot)
-        hands.hold(count)
+        worker_load = WorkerLoad(instance_files.worker_load, len(counts))
+        worker_load.begin(slot)
+        worker_load.hold(count)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def busy(places: Places, *counts: int) -> None:
 def test_what_waits_and_is_computed_within_the_limit_is_let_in(
     queue_s: float, limit_s: float, refused: bool
 ) -> None:
-    error = refusal((Noted(NOW, queue_s, 0.1), 2), limit_s)
+    error = refusal((QueueDelay(NOW, queue_s, 0.1), 2), limit_s)
     assert (error is not None) == refused
     if error:
         assert (error.depth, error.rate) == (round(queue_s * 20), 20)
@@ -60,23 +66,23 @@ def test_nothing_known_refuses_nobody() -> None:
     assert refusal(None, 0.001) is None
 
 
-def test_what_was_noted_counts_while_all_workers_are_busy(places: Places) -> None:
-    assert expected_wait(places, NOW) is None
-    note(places)
-    busy(places, 1, 3)
-    assert expected_wait(places, NOW + 1) == Noted(NOW, 2.0, 0.1)
-    busy(places, 1, 0)
-    assert expected_wait(places, NOW + 1) is None, "one of them would take it at once"
-    busy(places, *[1] * 40, 0)
-    assert expected_wait(places, NOW + 1) is None, "however many they are"
+def test_what_was_noted_counts_while_all_workers_are_busy(instance_files: InstanceFiles) -> None:
+    assert expected_wait(instance_files, NOW) is None
+    note(instance_files)
+    busy(instance_files, 1, 3)
+    assert expected_wait(instance_files, NOW + 1) == QueueDelay(NOW, 2.0, 0.1)
+    busy(instance_files, 1, 0)
+    assert expected_wait(instance_files, NOW + 1) is None, "one of them would take it at once"
+    busy(instance_files, *[1] * 40, 0)
+    assert expected_wait(instance_files, NOW + 1) is None, "however many they are"
 
 
-def test_it_counts_for_a_while(places: Places) -> None:
-    note(places)
-    busy(places, 1)
-    assert expected_wait(places, NOW + RECENT_S)
-    assert not expected_wait(places, NOW + RECENT_S + 0.01)
-    assert not expected_wait(places, NOW - 0.01), "a clock that was set says nothing"
+def test_it_counts_for_a_while(instance_files: InstanceFiles) -> None:
+    note(instance_files)
+    busy(instance_files, 1)
+    assert expected_wait(instance_files, NOW + RECENT_S)
+    assert not expected_wait(instance_files, NOW + RECENT_S + 0.01)
+    assert not expected_wait(instance_files, NOW - 0.01), "a clock that was set says nothing"
 
 
 @pytest.mark.parametrize(
@@ -93,17 +99,17 @@ def test_it_counts_for_a_while(places: Places) -> None:
     ],
 )
 def test_what_a_model_may_have_written_is_no_number_of_a_queue(
-    places: Places, content: bytes
+    instance_files: InstanceFiles, content: bytes
 ) -> None:
-    places.queue.write_bytes(content)
-    assert noted(places.queue) is None
+    instance_files.queue.write_bytes(content)
+    assert last_queue_delay(instance_files.queue) is None
 
 
-def test_a_link_or_a_pipe_is_not_read(places: Places, tmp_path: Path) -> None:
-    note(Places(tmp_path))
-    places.queue.rename(tmp_path / "other")
-    places.queue.symlink_to(tmp_path / "other")
-    assert noted(places.queue) is None
-    places.queue.unlink()
-    os.mkfifo(places.queue)
-    assert noted(places.queue) is None
+def test_a_link_or_a_pipe_is_not_read(instance_files: InstanceFiles, tmp_path: Path) -> None:
+    note(InstanceFiles(tmp_path))
+    instance_files.queue.rename(tmp_path / "other")
+    instance_files.queue.symlink_to(tmp_path / "other")
+    assert last_queue_delay(instance_files.queue) is None
+    instance_files.queue.unlink()
+    os.mkfifo(instance_files.queue)
+    assert last_queue_delay(instance_files.queue) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mms_server.overload.backlog_limit import CHANGED, FILLED, Room, room
+from mms_server.overload.backlog_limit import CHANGED, FILLED, BacklogLimit, backlog_for
 
 
 @pytest.mark.parametrize(
@@ -20,26 +20,26 @@ from mms_server.overload.backlog_limit import CHANGED, FILLED, Room, room
     ids=["rate not known", "no limit", "by the rate", "at least one", "at most", "just under"],
 )
 def test_as_many_as_are_answered_in_time(rate: float, limit_s: float, expected: int) -> None:
-    assert room(rate, limit_s, 512) == expected
+    assert backlog_for(rate, limit_s, 512) == expected
 
 
 def test_without_a_time_limit_nothing_is_changed() -> None:
-    assert Room(512, 0.0, 2).took(1, 10.0) is None
+    assert BacklogLimit(512, 0.0, 2).record(1, 10.0) is None
 
 
 def test_all_workers_empty_the_queue() -> None:
     # Two workers that take 40 ms for a request answer 50 in a second.
-    assert Room(512, 1.0, 2).took(1, 0.04) == int(FILLED * 50)
-    assert Room(512, 1.0, 2).took(8, 8 * 0.04) == int(FILLED * 50)
+    assert BacklogLimit(512, 1.0, 2).record(1, 0.04) == int(FILLED * 50)
+    assert BacklogLimit(512, 1.0, 2).record(8, 8 * 0.04) == int(FILLED * 50)
 
 
 def test_a_small_change_is_not_worth_a_call() -> None:
-    queue = Room(100, 1.0, 1)
-    assert queue.took(1, 0.01) == int(FILLED * 100)
-    assert queue.took(1, 0.01) is None
-    assert queue.took(1, 0.01 * (1 + 4 * CHANGED)) is None, "a fifth of it counts"
-    assert queue.took(1, 0.01 * (1 + 9 * CHANGED)) is not None
+    queue = BacklogLimit(100, 1.0, 1)
+    assert queue.record(1, 0.01) == int(FILLED * 100)
+    assert queue.record(1, 0.01) is None
+    assert queue.record(1, 0.01 * (1 + 4 * CHANGED)) is None, "a fifth of it counts"
+    assert queue.record(1, 0.01 * (1 + 9 * CHANGED)) is not None
 
 
 def test_a_round_that_took_nothing_tells_nothing() -> None:
-    assert Room(100, 1.0, 1).took(0, 1.0) is None
+    assert BacklogLimit(100, 1.0, 1).record(0, 1.0) is None

@@ -9,26 +9,26 @@ import pytest
 
 from mms_server.core.errors import BadInputError, LateError
 from mms_server.overload import deadline
-from mms_server.overload.deadline import QUEUED_S, Pace, Waited
+from mms_server.overload.deadline import QUEUED_S, ServiceRate, WaitTimes
 
 NOW = 1_700_000_100.0
 
 
-def times(text: str) -> Waited:
+def times(text: str) -> WaitTimes:
     return deadline.waited({deadline.TIMES_KEY: text}, NOW)
 
 
 def test_nginx_tells_how_long_a_request_waited() -> None:
-    assert times("1700000098.500 0.250") == Waited(1.5, 1.75)
+    assert times("1700000098.500 0.250") == WaitTimes(1.5, 1.75)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1700000098.500", "1700000098.500 -0.1", "1e9 0.250"])
 def test_what_is_no_time_is_none(text: str) -> None:
-    assert times(text) == Waited()
+    assert times(text) == WaitTimes()
 
 
 def test_a_clock_that_was_set_gives_no_negative_time() -> None:
-    assert times("1700000200.000 0.250") == Waited(0.0, 0.25)
+    assert times("1700000200.000 0.250") == WaitTimes(0.0, 0.25)
     assert times("0.000 0.000").queue_s == 86_400
 
 
@@ -46,32 +46,32 @@ def test_a_time_that_is_none_is_told(text: str) -> None:
 
 
 def test_a_request_is_refused_when_its_time_is_over() -> None:
-    Pace().check(Waited(0.999, 0.999), 1.0)
+    ServiceRate().check(WaitTimes(0.999, 0.999), 1.0)
     with pytest.raises(LateError) as caught:
-        Pace().check(Waited(1.0, 1.0), 1.0)
+        ServiceRate().check(WaitTimes(1.0, 1.0), 1.0)
     assert caught.value.retry_after_s == 1
-    Pace().check(Waited(1000.0, 1000.0), 0.0)
+    ServiceRate().check(WaitTimes(1000.0, 1000.0), 0.0)
 
 
 def test_the_mean_of_the_last_requests_counts_for_what_was_queued() -> None:
-    pace = Pace(workers=2)
+    pace = ServiceRate(workers=2)
     pace.computed(0.1)
-    pace.check(Waited(2.0, 2.0), 2.11)
+    pace.check(WaitTimes(2.0, 2.0), 2.11)
     with pytest.raises(LateError, match=r"about 40 requests wait, 20 are answered") as caught:
-        pace.check(Waited(2.0, 2.0), 2.1)
+        pace.check(WaitTimes(2.0, 2.0), 2.1)
     assert caught.value.retry_after_s == 2
 
 
 def test_a_request_that_did_not_queue_is_tried_whatever_the_others_took() -> None:
-    pace = Pace()
+    pace = ServiceRate()
     pace.computed(10.0)
-    pace.check(Waited(QUEUED_S - 0.001, 0.1), 1.0)
+    pace.check(WaitTimes(QUEUED_S - 0.001, 0.1), 1.0)
     with pytest.raises(LateError):
-        pace.check(Waited(QUEUED_S, 0.1), 1.0)
+        pace.check(WaitTimes(QUEUED_S, 0.1), 1.0)
 
 
 def test_the_pace_follows_what_requests_take_now() -> None:
-    pace = Pace()
+    pace = ServiceRate()
     for seconds in (1.0, *[0.1] * 30):
         pace.computed(seconds)
     assert pace.request_s == pytest.approx(0.1, abs=0.01)
@@ -82,10 +82,10 @@ def test_who_closed_the_connection_is_gone_and_who_only_said_all_is_not() -> Non
     environ: dict[str, Any] = {"gunicorn.socket": ours}
     with ours:
         theirs.sendall(b"a request")
-        assert not deadline.gone(environ)
+        assert not deadline.client_gone(environ)
         theirs.shutdown(socket.SHUT_WR)
-        assert not deadline.gone(environ)
+        assert not deadline.client_gone(environ)
         theirs.close()
-        assert deadline.gone(environ)
-    assert deadline.gone(environ)
-    assert not deadline.gone({})
+        assert deadline.client_gone(environ)
+    assert deadline.client_gone(environ)
+    assert not deadline.client_gone({})

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mms_server.overload.worker_load import MOST, Hands
+from mms_server.overload.worker_load import MOST, WorkerLoad
 
 WANTED = 8
 
 
-def hands(path: Path, slot: int, held: int) -> Hands:
-    made = Hands(path / "hands", 3)
+def worker_load(path: Path, slot: int, held: int) -> WorkerLoad:
+    made = WorkerLoad(path / "hands", 3)
     made.begin(slot)
     made.hold(held)
     return made
@@ -32,14 +32,14 @@ def hands(path: Path, slot: int, held: int) -> Hands:
     ],
 )
 def test_what_is_left_to_the_others(tmp_path: Path, others: list[int], allowed: int) -> None:
-    own = hands(tmp_path, 0, 1)
+    own = worker_load(tmp_path, 0, 1)
     for slot, held in enumerate(others, 1):
-        hands(tmp_path, slot, held)
+        worker_load(tmp_path, slot, held)
     assert own.most(WANTED) == allowed
 
 
 def test_who_has_left_or_ended_leaves_all(tmp_path: Path) -> None:
-    own, leaving, _dead = (hands(tmp_path, slot, 0) for slot in range(3))
+    own, leaving, _dead = (worker_load(tmp_path, slot, 0) for slot in range(3))
     leaving.leave()
     assert own.most(WANTED) == 1
     own.forget(2)
@@ -47,8 +47,8 @@ def test_who_has_left_or_ended_leaves_all(tmp_path: Path) -> None:
 
 
 def test_a_new_master_forgets_the_workers_of_the_old(tmp_path: Path) -> None:
-    hands(tmp_path, 1, 0)
-    own = Hands(tmp_path / "hands", 3)
+    worker_load(tmp_path, 1, 0)
+    own = WorkerLoad(tmp_path / "hands", 3)
     own.clear()
     own.begin(0)
     assert own.most(WANTED) == WANTED

@@ -18,16 +18,16 @@ import pytest
 
 from mms_server.core.paths import Layout
 from mms_server.crashes import crash_history, start_history
-from mms_server.crashes.crash_history import Recent
-from mms_server.crashes.start_history import Starts
+from mms_server.crashes.crash_history import CrashHistory
+from mms_server.crashes.start_history import StartHistory
 from mms_server.deploy.apply import apply
 from mms_server.host import generations, live_links
 from mms_server.host.generations import Generation
-from mms_server.host.instance_files import Places
-from mms_server.overload.queue_delay import QueueNote
-from mms_server.overload.worker_load import Hands
+from mms_server.host.instance_files import InstanceFiles
+from mms_server.overload.queue_delay import QueueDelayRecorder
+from mms_server.overload.worker_load import WorkerLoad
 from mms_server.server import auth, control_app, health
-from tests.fixtures.crash_reports import certificate, places
+from tests.fixtures.crash_reports import certificate, instance_files
 from tests.fixtures.fake_host import FakeHost
 
 _HOLDER = """
@@ -239,7 +239,7 @@ def test_errors_of_the_proxy_are_worded_for_the_client(tmp_path: Path, code: str
 
 def test_the_client_of_a_death_is_told_its_certificate(tmp_path: Path) -> None:
     made = certificate()
-    crash_history.write(places(tmp_path).recent, Recent().after(made))
+    crash_history.write(instance_files(tmp_path).recent, CrashHistory().after(made))
     app = control_app.create_app(str(tmp_path))
     asked = {"HTTP_X_MMS_ERROR": "502", "HTTP_X_REQUEST_ID": "id-1"}
     for path in ("/a/predict", "/predictions/a", "/v2/models/a/infer"):
@@ -256,9 +256,9 @@ def test_the_reason_is_told_of_models_that_are_not_ready(fake: FakeHost) -> None
     apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
     live = live_links.read(fake.layout)
     app = control_app.create_app(str(fake.root))
-    loop = Places(fake.layout.instance(live["b"]))
+    loop = InstanceFiles(fake.layout.instance(live["b"]))
     loop.prepare()
-    start_history.write(loop.starts, Starts(4, time.time(), next=time.time() + 8))
+    start_history.write(loop.starts, StartHistory(4, time.time(), next=time.time() + 8))
     with _alive(fake.layout, live["a"], 0, 1):
         about = json.loads(_ask(app, "/ping")[2])
         assert set(about["models"]) == {"b"}
@@ -342,7 +342,7 @@ def test_keys_are_checked_for_nginx(tmp_path: Path) -> None:
 def test_who_would_be_late_is_told_so_for_nginx(fake: FakeHost) -> None:
     apply(fake.host, fake.write_conf({"a": "1"}))
     (release,) = fake.serving()
-    of_model = Places(fake.layout.instance(release))
+    of_model = InstanceFiles(fake.layout.instance(release))
     of_model.directory.mkdir(parents=True, exist_ok=True)
     app = control_app.create_app(str(fake.root))
     asked = {"HTTP_X_MMS_MODEL": "a", "HTTP_X_REQUEST_TIMEOUT_MS": "500"}
@@ -352,10 +352,10 @@ def test_who_would_be_late_is_told_so_for_nginx(fake: FakeHost) -> None:
     assert (status, headers["Retry-After"]) == (503, "1")
     assert b"The queue was too long" in body
 
-    QueueNote(of_model.queue, time.time).took(1.5, 0.1)
-    hands = Hands(of_model.hands, 1)
-    hands.begin(0)
-    hands.hold(1)
+    QueueDelayRecorder(of_model.queue, time.time).record(1.5, 0.1)
+    worker_load = WorkerLoad(of_model.worker_load, 1)
+    worker_load.begin(0)
+    worker_load.hold(1)
     assert _ask(app, "/@door", **asked)[0] == 403
     assert _ask(app, "/@door", **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "5000"})[0] == 204
     assert _ask(app, "/@door", **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "soon"})[0] == 204

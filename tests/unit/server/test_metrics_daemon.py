@@ -17,7 +17,7 @@ import pytest
 from mms_server.core.paths import Layout
 from mms_server.deploy.apply import apply
 from mms_server.host import generations
-from mms_server.metrics.minute_stats import Minutes
+from mms_server.metrics.minute_stats import MinuteStats
 from mms_server.metrics.mms04_metrics import Record
 from mms_server.metrics.sinks import SinkError
 from mms_server.metrics.system_metrics import HostUsage
@@ -71,7 +71,7 @@ def count(layout: Layout, release: str, now: float) -> None:
     layout.metrics.mkdir(parents=True, exist_ok=True)
     layout.counts(release).mkdir(parents=True, exist_ok=True)
     key = (release.rpartition(".")[0], "PredictionTotal")
-    Minutes(layout.counts(release), "predictions", [key], lambda: now).add(key, 1.0)
+    MinuteStats(layout.counts(release), "predictions", [key], lambda: now).add(key, 1.0)
 
 
 def made(fake: FakeHost, clock: Clock, sinks: Sinks) -> HostMetrics:

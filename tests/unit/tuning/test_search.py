@@ -9,7 +9,7 @@ import pytest
 from mms_server.tuning.search import (
     MOST_CONNECTIONS,
     Candidate,
-    Measured,
+    Measurement,
     Window,
     best,
     candidates,
@@ -26,10 +26,10 @@ def constant(rate: float, ms_each: float = 1.0) -> Callable[[int], Window]:
     return lambda many: Window(rate, ms_each * many, 2 * ms_each * many)
 
 
-def measured(rate: float, p99_ms: float, candidate: Candidate = ONE, **more: object) -> Measured:
+def measured(rate: float, p99_ms: float, candidate: Candidate = ONE, **more: object) -> Measurement:
     facts = {"connections": 4, "stable": True, "failed": 0, **more}
     window = Window(rate, p99_ms / 2, p99_ms, int(str(facts["failed"])))
-    return Measured(candidate, int(str(facts["connections"])), window, bool(facts["stable"]))
+    return Measurement(candidate, int(str(facts["connections"])), window, bool(facts["stable"]))
 
 
 def test_what_serves_is_tried_first_and_nothing_twice() -> None:

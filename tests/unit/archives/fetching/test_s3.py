@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from mms_server.archives.fetching.responses import Reply, Validator
 from mms_server.archives.fetching.s3 import S3Source, make_client
 from mms_server.config import model_uri
-from mms_server.config.url_policy import Rules
+from mms_server.config.url_policy import UrlPolicy
 from mms_server.core.errors import ArchiveError, FetchError
 from tests.fixtures.web_server import MIB, Bench
 
@@ -72,7 +72,7 @@ def test_unchanged_objects_are_not_sent_again(bench: Bench, s3: Any) -> None:
 
 def test_a_part_is_continued_if_the_object_is_still_the_same(bench: Bench, s3: Any) -> None:
     etag = s3.put_object(Bucket="models", Key="a.model", Body=CONTENT)["ETag"]
-    source = S3Source(model_uri.parse("s3://models/a.model"), Rules(["public"]))
+    source = S3Source(model_uri.parse("s3://models/a.model"), UrlPolicy(["public"]))
     with source.open(MIB, Validator(etag), Validator()) as reply:
         assert (reply.start, reply.size) == (MIB, len(CONTENT))
         assert reply.read() + reply.read() == CONTENT[MIB:]

@@ -82,7 +82,8 @@ def test_a_log_option_that_is_not_understood(
 
 def test_nothing_imports_the_network_before_it_is_gevents() -> None:
     program = (
-        "import sys; from mms_server.cli import server_main; from mms_server.cli.standalone import cmd; "
+        "import sys; from mms_server.cli import server_main; "
+        "from mms_server.cli.standalone import cmd; "
         "sys.exit(len({'ssl', 'socket', 'urllib3'} & sys.modules.keys()))"
     )
     done = subprocess.run(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mms_server.fleet.rollout import canary_analysis
-from mms_server.fleet.rollout.canary_analysis import Look, Thresholds, Window
+from mms_server.fleet.rollout.canary_analysis import Snapshot, Thresholds, Window
 
 LIMITS = Thresholds(errors=0.01, p99_ratio=1.5, p99_slack_s=0.06, min_requests=20, restarts=0)
 BOUNDS = (0.1, 0.2, 0.4, 0.8)
@@ -43,12 +43,14 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def look(*words: Any, restarts: int = 0, release: str = "m.1", **more: Any) -> Look:
+def look(*words: Any, restarts: int = 0, release: str = "m.1", **more: Any) -> Snapshot:
     status = {"models": [{"model": "m", "release": release, "restarts": restarts}]}
-    return Look(text(*words, **more), status)
+    return Snapshot(text(*words, **more), status)
 
 
-def judged(canary: Look, other: Look | None, past: Look | None = None) -> tuple[str, ...]:
+def judged(
+    canary: Snapshot, other: Snapshot | None, past: Snapshot | None = None
+) -> tuple[str, ...]:
     """Return the reasons, if the model was slow in the look before."""
     window = Window(
         past={"a": past} if past else {},
@@ -81,7 +83,7 @@ def test_a_slower_model_is_stopped(seconds: float, passes: bool) -> None:
         assert "p99 of the canary is 398 ms, 99 ms on the other hosts" in reasons[0]
 
 
-def looks(*canary: Look) -> list[canary_analysis.Verdict]:
+def looks(*canary: Snapshot) -> list[canary_analysis.Verdict]:
     """Return the verdict of each look at the canary; the other host is fast."""
     last = start = {"a": look(), "b": look()}
     verdicts = [canary_analysis.Verdict((), ())]

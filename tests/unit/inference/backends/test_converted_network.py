@@ -12,8 +12,8 @@ import pytest
 
 from mms_server.config import backend_names
 from mms_server.inference.backends import converted_network, int8, onnx_module, selection
-from mms_server.inference.backends.converted_network import FILE_NAME, Conversion, Kept
-from mms_server.inference.backends.selection import Chosen
+from mms_server.inference.backends.converted_network import FILE_NAME, Conversion, ConversionCache
+from mms_server.inference.backends.selection import BackendChoice
 from tests.unit.inference.backends.test_selection import (
     Service,
     answers,
@@ -26,22 +26,22 @@ ENGINES = [backend_names.INT8, backend_names.ONNXRUNTIME]
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Kept:
+def places(tmp_path: Path) -> ConversionCache:
     (tmp_path / "entry").mkdir()
-    return Kept(tmp_path / "entry", tmp_path / "left")
+    return ConversionCache(tmp_path / "entry", tmp_path / "left")
 
 
-def keep(places: Kept) -> None:
+def keep(places: ConversionCache) -> None:
     """Do what root does."""
     assert places.left
     assert places.entry
     places.left.rename(places.entry / FILE_NAME)
 
 
-def given(engine: str, kept: Kept) -> tuple[Any, list[Any]]:
+def given(engine: str, kept: ConversionCache) -> tuple[Any, list[Any]]:
     """Return the service on an engine, and its answers."""
     service, asked = Service(convolution()), samples(6)
-    assert selection.give(model(service), Chosen(engine, 0.05), asked, kept)
+    assert selection.give(model(service), BackendChoice(engine, 0.05), asked, kept)
     return service, answers(service, asked)
 
 
@@ -55,7 +55,9 @@ def no_converter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_it_is_converted_once(engine: str, places: Kept, request: pytest.FixtureRequest) -> None:
+def test_it_is_converted_once(
+    engine: str, places: ConversionCache, request: pytest.FixtureRequest
+) -> None:
     _service, before = given(engine, places)
     keep(places)
     request.getfixturevalue("no_converter")
@@ -71,7 +73,7 @@ def test_it_is_converted_once(engine: str, places: Kept, request: pytest.Fixture
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("other", ["damaged", "cut off", "empty", "no json", "another network"])
 def test_what_cannot_be_used_is_converted_again(
-    engine: str, other: str, places: Kept, caplog: pytest.LogCaptureFixture
+    engine: str, other: str, places: ConversionCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert places.entry
     assert places.left
@@ -89,7 +91,12 @@ def test_what_cannot_be_used_is_converted_again(
         strange = Service(convolution())
         weights = {name: 3 * each for name, each in strange.mx_model.get_params()[0].items()}
         strange.mx_model.set_params(weights, {})
-        selection.give(model(strange), Chosen(engine, 0.05), samples(6), Kept(left=places.left))
+        selection.give(
+            model(strange),
+            BackendChoice(engine, 0.05),
+            samples(6),
+            ConversionCache(left=places.left),
+        )
         bad = places.left.read_bytes()
     places.left.unlink()
     (places.entry / FILE_NAME).write_bytes(bad)
@@ -100,17 +107,19 @@ def test_what_cannot_be_used_is_converted_again(
     assert places.left.exists(), "the new one is kept instead"
 
 
-def test_what_another_version_made_is_not_read(places: Kept) -> None:
+def test_what_another_version_made_is_not_read(places: ConversionCache) -> None:
     assert places.entry
     made = Conversion({"engine": "int8", "mxnet": "1"}, b"data\nwith lines")
     (places.entry / FILE_NAME).write_bytes(made.to_bytes())
     assert places.read(dict(made.about)) == made
     assert places.read({**made.about, "mxnet": "2"}) is None
     assert places.read({**made.about, "spread": 2.0}) is None
-    assert Kept().read({}) is None
+    assert ConversionCache().read({}) is None
 
 
-def test_one_just_over_the_limit_is_not_left(places: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_just_over_the_limit_is_not_left(
+    places: ConversionCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert places.left
     made = Conversion({"engine": "int8"}, b"x" * 10)
     monkeypatch.setattr(converted_network, "MAX_BYTES", len(made.to_bytes()) - 1)
@@ -124,12 +133,12 @@ def test_one_just_over_the_limit_is_not_left(places: Kept, monkeypatch: pytest.M
 def test_a_place_that_cannot_be_written_costs_no_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Kept(left=tmp_path / "none" / "left").leave(Conversion({}, b""))
+    ConversionCache(left=tmp_path / "none" / "left").leave(Conversion({}, b""))
     assert "not kept" in caplog.text
 
 
 def test_one_that_is_made_again_is_not_said_to_be_kept(
-    places: Kept, caplog: pytest.LogCaptureFixture
+    places: ConversionCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert places.entry
     other = Conversion({"engine": backend_names.ONNXRUNTIME, "mxnet": "0"}, b"")

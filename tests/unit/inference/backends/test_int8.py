@@ -39,7 +39,7 @@ def rows() -> list[list[Any]]:
     return [[mx.nd.array(random.uniform(0.5, 1, SHAPE))] for _ in range(3)]
 
 
-def apart(module: Any, other: Any, rows: list[list[Any]]) -> float:
+def alone(module: Any, other: Any, rows: list[list[Any]]) -> float:
     """Return the largest difference of outputs, as a share of the largest output."""
     found = []
     for each in (module, other):
@@ -52,10 +52,10 @@ def apart(module: Any, other: Any, rows: list[list[Any]]) -> float:
 
 
 def test_its_numbers_do_not_overflow_on_this_processor(network: Any, rows: list[list[Any]]) -> None:
-    assert apart(network, quantized(network, rows, mx.cpu()), rows) < 0.03
+    assert alone(network, quantized(network, rows, mx.cpu()), rows) < 0.03
     if spread_of(_flags()) > 1:
         narrow = quantized(network, rows, mx.cpu(), spread=1.0)
-        assert apart(network, narrow, rows) > 0.3, "it is what the spread is for"
+        assert alone(network, narrow, rows) > 0.3, "it is what the spread is for"
 
 
 @pytest.mark.parametrize(

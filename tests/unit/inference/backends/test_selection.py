@@ -20,8 +20,8 @@ from mms_server.core.errors import EngineError
 from mms_server.inference.backends import onnx_export, selection
 from mms_server.inference.backends.onnx_export import ConversionError
 from mms_server.inference.backends.onnx_module import OnnxModule
-from mms_server.inference.backends.selection import Chosen
-from mms_server.inference.batching.batch_benchmark import joint_of
+from mms_server.inference.backends.selection import BackendChoice
+from mms_server.inference.batching.batch_benchmark import choose_batch_computer
 from mms_server.inference.batching.batch_compute import network_of
 from mms_server.inference.services.module import bound_shape
 from mms_server.inference.services.mxnet_model_service import MXNetBaseService
@@ -94,7 +94,7 @@ def test_an_engine_answers_as_the_reference_does(engine: str, symbol: Callable[[
     """A label that nobody gives, as of SoftmaxOutput, is no input of the other engine."""
     service, asked = Service(symbol()), samples(8)
     before, reference = answers(service, asked), service.mx_model
-    found = selection.give(model(service), Chosen(engine, 0.05), asked)
+    found = selection.give(model(service), BackendChoice(engine, 0.05), asked)
     assert found is not None
     assert (found.inputs, found.fault) == (8, "")
     assert service.mx_model is not reference
@@ -104,7 +104,7 @@ def test_an_engine_answers_as_the_reference_does(engine: str, symbol: Callable[[
 
 def test_int8_is_another_computation() -> None:
     service, asked = Service(convolution()), samples(8)
-    found = selection.give(model(service), Chosen(backend_names.INT8, 0.05), asked)
+    found = selection.give(model(service), BackendChoice(backend_names.INT8, 0.05), asked)
     assert found is not None
     assert 1e-5 < found.share < 0.05
     assert "quantized" in service.mx_model.symbol.tojson()
@@ -112,7 +112,7 @@ def test_int8_is_another_computation() -> None:
 
 def test_quantizing_fills_no_journal(capfd: pytest.CaptureFixture[str]) -> None:
     service, asked = Service(convolution()), samples(2)
-    selection.give(model(service), Chosen(backend_names.INT8, 1.0), asked)
+    selection.give(model(service), BackendChoice(backend_names.INT8, 1.0), asked)
     assert "quantize_graph_pass" not in capfd.readouterr().err
     sys.stderr.write("still there\n")
     assert "still there" in capfd.readouterr().err
@@ -121,7 +121,7 @@ def test_quantizing_fills_no_journal(capfd: pytest.CaptureFixture[str]) -> None:
 def test_mxnet_stays_as_it_is() -> None:
     service = Service(convolution())
     reference = service.mx_model
-    assert selection.give(model(service), Chosen(), []) is None
+    assert selection.give(model(service), BackendChoice(), []) is None
     assert service.mx_model is reference
 
 
@@ -129,7 +129,7 @@ def test_mxnet_stays_as_it_is() -> None:
 def test_batches_are_computed_as_single_requests_are(engine: str) -> None:
     service, asked = Service(convolution()), samples(8)
     loaded = model(service)
-    selection.give(loaded, Chosen(engine, 0.05), asked)
+    selection.give(loaded, BackendChoice(engine, 0.05), asked)
     network = network_of(service)
     assert network is not None
     rows = [service._preprocess(list(one.inputs)) for one in asked]
@@ -138,14 +138,14 @@ def test_batches_are_computed_as_single_requests_are(engine: str) -> None:
     for one, other in zip(answers(service, asked), together, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     ticks = iter(range(1_000_000))
-    joint, verdict = joint_of(loaded, 4, clock=lambda: 0.001 * next(ticks))
+    joint, verdict = choose_batch_computer(loaded, 4, clock=lambda: 0.001 * next(ticks))
     assert joint is not None, verdict
     assert verdict.most == 4
 
 
 def test_without_samples_onnxruntime_is_compared_on_made_inputs() -> None:
     service = Service(convolution())
-    found = selection.give(model(service), Chosen(backend_names.ONNXRUNTIME, 0.001), [])
+    found = selection.give(model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
     assert found is not None
     assert found.inputs >= 2
     assert isinstance(service.mx_model, OnnxModule)
@@ -171,26 +171,28 @@ def test_what_onnxruntime_raises_is_told(method: str, monkeypatch: pytest.Monkey
     service = Service(convolution())
     reference = service.mx_model
     with pytest.raises(EngineError, match="cannot be computed by onnxruntime: no kernel for it"):
-        selection.give(model(service), Chosen(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.give(model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
     assert service.mx_model is reference
 
 
 def test_without_samples_there_is_no_int8() -> None:
     with pytest.raises(EngineError, match="no golden samples") as caught:
-        selection.give(model(Service(convolution())), Chosen(backend_names.INT8, 0.05), [])
+        selection.give(model(Service(convolution())), BackendChoice(backend_names.INT8, 0.05), [])
     assert "--sample" in caught.value.fix
 
 
 def test_a_difference_above_the_tolerance_is_refused_and_shown() -> None:
     service, asked = Service(convolution()), samples(4)
-    found = selection.give(model(service), Chosen(backend_names.INT8, 1.0), asked)
+    found = selection.give(model(service), BackendChoice(backend_names.INT8, 1.0), asked)
     assert found is not None
     again = Service(convolution())
     reference = again.mx_model
     with pytest.raises(EngineError, match=r"golden sample \d, output 0: a number is .* apart"):
-        selection.give(model(again), Chosen(backend_names.INT8, found.share * 0.99), asked)
+        selection.give(model(again), BackendChoice(backend_names.INT8, found.share * 0.99), asked)
     assert again.mx_model is reference
-    assert selection.give(model(again), Chosen(backend_names.INT8, found.share * 1.01), asked)
+    assert selection.give(
+        model(again), BackendChoice(backend_names.INT8, found.share * 1.01), asked
+    )
 
 
 class Own(Service):
@@ -210,7 +212,9 @@ class Whole(Service):
 @pytest.mark.parametrize("kind", [Own, Whole])
 def test_a_service_that_computes_by_itself_is_refused(kind: type[Service]) -> None:
     with pytest.raises(EngineError, match=f"its service {kind.__name__} runs its network itself"):
-        selection.give(model(kind(convolution())), Chosen(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.give(
+            model(kind(convolution())), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
+        )
 
 
 def test_a_module_of_their_own_is_refused() -> None:
@@ -220,20 +224,24 @@ def test_a_module_of_their_own_is_refused() -> None:
     service = Service(convolution())
     service.mx_model.__class__ = Module
     with pytest.raises(EngineError, match="runs its network itself"):
-        selection.give(model(service), Chosen(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.give(model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
 
 
 def test_sizes_that_vary_are_refused() -> None:
     symbol = mx.sym.mean(mx.sym.Variable("data"), axis=1, keepdims=True)
     symbol = mx.sym.broadcast_add(symbol, mx.sym.Variable("b", shape=(1, 1)))
     with pytest.raises(EngineError, match="lets the sizes of data vary"):
-        selection.give(model(Service(symbol, [0, 0])), Chosen(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.give(
+            model(Service(symbol, [0, 0])), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
+        )
 
 
 def test_a_sample_of_other_sizes_is_refused() -> None:
     asked = samples(1, (2, 1, SIDE, SIDE))
     with pytest.raises(EngineError, match="golden sample 1 is not one row"):
-        selection.give(model(Service(convolution())), Chosen(backend_names.INT8, 0.05), asked)
+        selection.give(
+            model(Service(convolution())), BackendChoice(backend_names.INT8, 0.05), asked
+        )
 
 
 def test_operators_without_a_counterpart_are_named() -> None:
@@ -248,7 +256,7 @@ def test_operators_without_a_counterpart_are_named() -> None:
     symbol = mx.sym.gamma(symbol)
     assert onnx_export.unsupported(symbol) == ["SpatialTransformer", "gamma"]
     with pytest.raises(EngineError, match="no counterpart of SpatialTransformer, gamma"):
-        selection.give(model(Service(symbol)), Chosen(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.give(model(Service(symbol)), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
 
 
 def test_a_conversion_that_takes_too_long_is_ended() -> None:

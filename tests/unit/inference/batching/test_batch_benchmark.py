@@ -16,8 +16,8 @@ import pytest
 from mms_server.archives.golden_samples import Sample
 from mms_server.archives.signature import Signature
 from mms_server.inference.batching import batch_benchmark
-from mms_server.inference.batching.batch_benchmark import joint_of
-from mms_server.inference.batching.batch_compute import BoundNetwork, ByNetwork, split
+from mms_server.inference.batching.batch_benchmark import choose_batch_computer
+from mms_server.inference.batching.batch_compute import BoundNetwork, NetworkBatchComputer, split
 from mms_server.inference.services.module import bound_shape
 from mms_server.inference.services.mxnet_model_service import MXNetBaseService
 
@@ -64,9 +64,9 @@ def rows(count: int) -> list[list[Any]]:
 
 
 def test_a_call_that_costs_the_same_for_many_rows_is_worth_it() -> None:
-    joint, verdict = joint_of(model(Service(dense())), 6, clock=costs(0.001))
+    batch_computer, verdict = choose_batch_computer(model(Service(dense())), 6, clock=costs(0.001))
     assert verdict.most == 4, "the largest power of two"
-    assert joint is not None
+    assert batch_computer is not None
     assert sorted(verdict.row_ms) == [1, 2, 4]
 
 
@@ -74,11 +74,11 @@ def test_a_call_that_costs_the_same_for_many_rows_is_worth_it() -> None:
 def test_each_request_has_its_own_outputs(symbol: Any) -> None:
     """A label that nobody gives, as of SoftmaxOutput, is of the batch's size too."""
     service = Service(symbol)
-    joint, _verdict = joint_of(model(service), 4, clock=costs(0.001))
-    assert joint is not None
+    batch_computer, _verdict = choose_batch_computer(model(service), 4, clock=costs(0.001))
+    assert batch_computer is not None
     for count in (1, 2, 3, 4):
         given = rows(count)
-        found = joint.compute(given)
+        found = batch_computer.compute(given)
         expected = [service._inference(one)[0].asnumpy().copy() for one in given]
         together = [one[0].asnumpy() for one in found]
         np.testing.assert_allclose(np.concatenate(together), np.concatenate(expected), rtol=1e-5)
@@ -86,10 +86,10 @@ def test_each_request_has_its_own_outputs(symbol: Any) -> None:
 
 def test_numbers_of_another_type_are_computed_as_floats() -> None:
     service = Service(dense())
-    joint, _verdict = joint_of(model(service), 2, clock=costs(0.001))
-    assert joint is not None
+    batch_computer, _verdict = choose_batch_computer(model(service), 2, clock=costs(0.001))
+    assert batch_computer is not None
     given = [[one[0].astype(kind)] for one, kind in zip(rows(2), ("uint8", "float32"), strict=True)]
-    found = [one[0].asnumpy() for one in joint.compute(given)]
+    found = [one[0].asnumpy() for one in batch_computer.compute(given)]
     expected = [service._inference(one)[0].asnumpy().copy() for one in given]
     np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), rtol=1e-5)
 
@@ -109,23 +109,23 @@ def test_parameters_are_not_copied() -> None:
 )
 def test_what_is_not_one_row_does_not_fit(prepared: Any) -> None:
     service = Service(dense())
-    joint = ByNetwork(service, BoundNetwork(service.mx_model, service.ctx))
-    assert not joint.fits(prepared)
-    assert joint.fits([mx.nd.zeros((1, WIDTH))])
+    batch_computer = NetworkBatchComputer(service, BoundNetwork(service.mx_model, service.ctx))
+    assert not batch_computer.fits(prepared)
+    assert batch_computer.fits([mx.nd.zeros((1, WIDTH))])
 
 
 def test_a_network_that_mixes_its_rows_is_computed_one_by_one() -> None:
     data = mx.sym.Variable("data")
     mixed = mx.sym.broadcast_sub(data, mx.sym.mean(data, axis=0, keepdims=True))
-    joint, verdict = joint_of(model(Service(mixed)), 4, clock=costs(0.001))
-    assert joint is None
+    batch_computer, verdict = choose_batch_computer(model(Service(mixed)), 4, clock=costs(0.001))
+    assert batch_computer is None
     assert (verdict.most, "an output differs by" in verdict.reason) == (1, True)
 
 
 def test_a_network_with_one_output_for_all_rows_takes_no_batch() -> None:
     total = mx.sym.sum(mx.sym.Variable("data"), axis=0)
-    joint, verdict = joint_of(model(Service(total)), 4, clock=costs(0.001))
-    assert joint is None
+    batch_computer, verdict = choose_batch_computer(model(Service(total)), 4, clock=costs(0.001))
+    assert batch_computer is None
     assert verdict.reason.startswith("the network takes no batch: ")
 
 
@@ -137,18 +137,20 @@ def test_rows_that_cost_the_same_in_a_batch_are_computed_one_by_one(
         monkeypatch.setattr(
             batch_benchmark, "_side_by_side", lambda *_, share=share: (0.01, 0.01 * share)
         )
-        _joint, verdict = joint_of(model(service), 4, clock=costs(0.01))
+        _batch_computer, verdict = choose_batch_computer(model(service), 4, clock=costs(0.01))
         assert verdict.most == most, verdict.reason
 
 
 def test_a_clock_that_sees_no_cost_turns_batches_off() -> None:
-    _joint, verdict = joint_of(model(Service(dense())), 4, clock=lambda: 1.0)
+    _batch_computer, verdict = choose_batch_computer(model(Service(dense())), 4, clock=lambda: 1.0)
     assert (verdict.most, verdict.reason) == (1, "a forward costs nothing that a clock could tell")
 
 
 def test_a_slow_forward_is_not_tried() -> None:
     for seconds, tried in ((0.26, False), (0.24, True)):
-        _joint, verdict = joint_of(model(Service(dense())), 2, clock=costs(seconds))
+        _batch_computer, verdict = choose_batch_computer(
+            model(Service(dense())), 2, clock=costs(seconds)
+        )
         assert ("of which its call" in verdict.reason) is not tried
 
 
@@ -157,15 +159,15 @@ def test_a_service_with_its_own_network_is_computed_one_by_one() -> None:
         def _inference(self, data: Any) -> Any:
             return super()._inference(data)
 
-    joint, verdict = joint_of(model(Own(dense())), 8)
-    assert joint is None
+    batch_computer, verdict = choose_batch_computer(model(Own(dense())), 8)
+    assert batch_computer is None
     assert "declare handle_batch" in verdict.reason
 
 
 def test_steps_that_keep_state_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_benchmark, "state_of", lambda _kind: "service.py:7")
-    joint, verdict = joint_of(model(Service(dense())), 8)
-    assert joint is None
+    batch_computer, verdict = choose_batch_computer(model(Service(dense())), 8)
+    assert batch_computer is None
     assert "keeps state between its steps (service.py:7)" in verdict.reason
 
 
@@ -179,14 +181,14 @@ def test_a_declared_batch_has_the_answers_of_its_samples(bias: float, most: int)
             return [[one[0][0] + bias] for one in requests]
 
     samples = [Sample(([1.0],), [1.0]), Sample(([2.0],), [2.0])]
-    joint, verdict = joint_of(model(Declares(dense())), 8, samples)
+    batch_computer, verdict = choose_batch_computer(model(Declares(dense())), 8, samples)
     assert verdict.most == most, verdict.reason
-    assert (joint is None) is (most == 1)
+    assert (batch_computer is None) is (most == 1)
 
 
 def test_one_at_a_time_is_not_tried(tmp_path: Path) -> None:
-    joint, verdict = joint_of(model(None), 1)
-    assert (joint, verdict.most) == (None, 1)
+    batch_computer, verdict = choose_batch_computer(model(None), 1)
+    assert (batch_computer, verdict.most) == (None, 1)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from mms_server.config.model_settings import MAX_BATCH
-from mms_server.host.instance_files import Places
-from mms_server.inference.batching.batch_decision import Verdict, most_of, tell
+from mms_server.host.instance_files import InstanceFiles
+from mms_server.inference.batching.batch_decision import BatchDecision, most_of, tell
 
 
 def test_what_is_told_is_read_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    tell("m", Verdict(8, "a row costs 60% less", {1: 0.1, 8: 0.04}), Places(tmp_path))
-    assert most_of(Places(tmp_path).batching) == 8
+    tell("m", BatchDecision(8, "a row costs 60% less", {1: 0.1, 8: 0.04}), InstanceFiles(tmp_path))
+    assert most_of(InstanceFiles(tmp_path).batching) == 8
     assert "m computes up to 8 requests together: a row costs 60% less" in caplog.text
     assert "8: 0.040" in caplog.text
 

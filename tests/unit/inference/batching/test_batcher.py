@@ -11,12 +11,12 @@ import pytest
 
 from mms_server.core.errors import LateError, PredictionError
 from mms_server.crashes.input_digest import Input
-from mms_server.crashes.quarantine import NoGuard
+from mms_server.crashes.quarantine import NoQuarantine
 from mms_server.inference.batching.batcher import Batcher
 from mms_server.inference.executor import Engine
-from mms_server.inference.scheduler import Line, Ticket, Work
+from mms_server.inference.scheduler import InferenceRequest, QueuedRequest, Scheduler
 from mms_server.metrics.stage_timing import Stages
-from mms_server.overload.deadline import Pace, Waited
+from mms_server.overload.deadline import ServiceRate, WaitTimes
 
 ODD = "odd"
 
@@ -52,20 +52,22 @@ class Rows(list[int]):
     """The sizes of forwards that an observer was told."""
 
 
-def ticket(joint: Doubles, inputs: Any, waited_s: float = 0.0, *, apart: bool = False) -> Ticket:
-    work = Work(inputs, lambda: ("alone", inputs), joint.answer)
-    before = Waited(waited_s, waited_s)
+def queued(
+    joint: Doubles, inputs: Any, waited_s: float = 0.0, *, alone: bool = False
+) -> QueuedRequest:
+    work = InferenceRequest(inputs, lambda: ("alone", inputs), joint.answer)
+    before = WaitTimes(waited_s, waited_s)
     given = Input(b"", b"", b"")
-    return Ticket(work, {}, Stages(), "id", given, before, 5.0, Pace(), apart=apart)
+    return QueuedRequest(work, {}, Stages(), "id", given, before, 5.0, ServiceRate(), alone=alone)
 
 
-def run(joint: Doubles, *tickets: Ticket) -> tuple[list[Any], Rows]:
+def run(joint: Doubles, *tickets: QueuedRequest) -> tuple[list[Any], Rows]:
     """Return what became of requests that were taken together."""
     rows = Rows()
-    line = Line(Engine(5.0, list), NoGuard(), Pace(), rows.append)
+    line = Scheduler(Engine(5.0, list), NoQuarantine(), ServiceRate(), rows.append)
     batcher = Batcher(line, joint, lambda: 1)
 
-    def answer(one: Ticket) -> Any:
+    def answer(one: QueuedRequest) -> Any:
         try:
             return batcher.run(one)
         except Exception as error:  # noqa: BLE001 - what the test looks at
@@ -78,14 +80,14 @@ def run(joint: Doubles, *tickets: Ticket) -> tuple[list[Any], Rows]:
 
 def test_what_is_read_together_is_computed_together() -> None:
     joint = Doubles()
-    found, rows = run(joint, *(ticket(joint, number) for number in range(6)))
+    found, rows = run(joint, *(queued(joint, number) for number in range(6)))
     assert found == [0, 2, 4, 6, 8, 10]
     assert (joint.sizes, rows) == ([4, 2], [4, 2])
 
 
 def test_a_late_request_is_left_out() -> None:
     joint = Doubles()
-    found, rows = run(joint, ticket(joint, 1), ticket(joint, 2, waited_s=6), ticket(joint, 3))
+    found, rows = run(joint, queued(joint, 1), queued(joint, 2, waited_s=6), queued(joint, 3))
     assert (found[0], found[2]) == (2, 6)
     assert isinstance(found[1], LateError)
     assert rows == [2]
@@ -93,14 +95,14 @@ def test_a_late_request_is_left_out() -> None:
 
 def test_what_does_not_fit_is_computed_beside_the_others() -> None:
     joint = Doubles()
-    found, rows = run(joint, ticket(joint, 1), ticket(joint, ODD), ticket(joint, 3))
+    found, rows = run(joint, queued(joint, 1), queued(joint, ODD), queued(joint, 3))
     assert found == [2, "odd by itself", 6]
     assert sorted(rows) == [1, 2]
 
 
 def test_a_suspect_is_computed_last_and_by_itself() -> None:
     joint = Doubles()
-    found, rows = run(joint, ticket(joint, 1, apart=True), ticket(joint, 2), ticket(joint, 3))
+    found, rows = run(joint, queued(joint, 1, alone=True), queued(joint, 2), queued(joint, 3))
     assert found == [("alone", 1), 4, 6]
     assert rows == [2, 1]
 
@@ -108,16 +110,16 @@ def test_a_suspect_is_computed_last_and_by_itself() -> None:
 @pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
 def test_a_batch_with_other_than_its_answers_is_tried_one_by_one(answers: list[int]) -> None:
     joint = Doubles(lambda _prepared: answers)
-    found, rows = run(joint, ticket(joint, 1), ticket(joint, 2))
+    found, rows = run(joint, queued(joint, 1), queued(joint, 2))
     assert found == [("alone", 1), ("alone", 2)]
     assert rows == [1, 1]
 
 
 def test_a_service_that_exits_fails_its_own_request() -> None:
     joint = Doubles()
-    bad = ticket(joint, 1)
-    bad.work = Work(1, int, lambda _own: sys.exit(1))
-    found, rows = run(joint, bad, ticket(joint, 2))
+    bad = queued(joint, 1)
+    bad.work = InferenceRequest(1, int, lambda _own: sys.exit(1))
+    found, rows = run(joint, bad, queued(joint, 2))
     assert isinstance(found[0], PredictionError)
     assert found[1] == 4
     assert rows == [2]
