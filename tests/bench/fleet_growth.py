@@ -41,11 +41,11 @@ LOCAL: Final = frozenset(
     {"set_fact", "debug", "assert", "fail", "include_tasks", "include_role", "import_tasks"}
 )
 """Actions that end on the controller; all others go to a host."""
-_WHOLE: Final = ("step.yml", "change.yml", "soak.yml", "watch.yml")
-_LEFT_OUT: Final = ("put_back.yml", "hook.yml")
+_WHOLE: Final = ("run_batch.yml", "update_host.yml", "soak.yml", "watch.yml")
+_LEFT_OUT: Final = ("restore_fleet.yml", "run_hook.yml")
 _SKIPPED_BY: Final = (
     "suspects",
-    "__mms_fleet_edge_changes",
+    "__mms_fleet_nginx_changes",
     "mms_fleet_webhook",
     "rejectattr('publish')",
 )
@@ -89,7 +89,7 @@ def count(role: str, file: str, part: str = "run", hosts: str = "all") -> Counte
         if inner is None or inner[1] in _LEFT_OUT:
             continue
         within = inner[1].removesuffix(".yml") if inner[1] in _WHOLE else part
-        found += count(*inner, within, "step" if within == "change" else where)
+        found += count(*inner, within, "step" if within == "update_host" else where)
     return found
 
 
@@ -108,8 +108,8 @@ def seconds(
     for step in stepping.plan(names, serial, [], 1):
         many = {"all": hosts, "step": len(step.hosts), "once": 1}
         total += costs.load * math.ceil(len(step.hosts) / forks)
-        total += _part(counted, costs, "step", many, forks)
-        total += _part(counted, costs, "change", many, forks)
+        total += _part(counted, costs, "run_batch", many, forks)
+        total += _part(counted, costs, "update_host", many, forks)
         if step.soaks:
             total += costs.soak + _part(counted, costs, "soak", many, forks)
             total += costs.looks * _part(counted, costs, "watch", many, forks)

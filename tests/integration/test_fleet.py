@@ -38,8 +38,8 @@ class Degrading(mxnet_vision_service.MXNetVisionService):
 HOOK = """\
 - name: Remember the hosts of the step
   ansible.builtin.copy:
-    content: "{{ __mms_fleet_step.hosts | join(' ') }}"
-    dest: "{{ mms_fleet_hooks }}/step-{{ __mms_fleet_step.number }}"
+    content: "{{ mms_fleet_step.hosts | join(' ') }}"
+    dest: "{{ mms_fleet_hooks }}/step-{{ mms_fleet_step.number }}"
   delegate_to: localhost
   become: false
   run_once: true

@@ -1,4 +1,4 @@
-"""Filters of the role: what is decided on the controller, as Jinja can call it."""
+"""Jinja filters of the role mms_fleet: the roll-out decisions of ``mms_server.fleet.rollout``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 
-def _decided(act: Callable[[], Any]) -> Any:
-    # Imported late: Ansible loads all filters, also where the project is not installed.
+def _with_ansible_errors(act: Callable[[], Any]) -> Any:
+    """Call ``act``; raise its MMSError as an AnsibleFilterError."""
+    # Imported here: Ansible loads every filter, also where the project is not installed.
     from mms_server.core.errors import MMSError  # noqa: PLC0415
 
     try:
@@ -19,57 +20,60 @@ def _decided(act: Callable[[], Any]) -> Any:
         raise AnsibleFilterError(str(error)) from error
 
 
-def run(_value: object) -> dict[str, str]:
-    """Return who this run is; the value is not looked at."""
+def identity_of_this_run(_value: object) -> dict[str, str]:
+    """Return the identity of this Ansible run; the input value is ignored."""
     from mms_server.fleet.rollout import run_identity  # noqa: PLC0415 - see above
 
     return asdict(run_identity.this_run())
 
 
 def run_is_gone(lease: Mapping[str, str] | None) -> bool:
-    """Return whether the run that holds a lease has ended without giving it back."""
+    """Return whether the run that holds the lease has ended without releasing it."""
     from mms_server.fleet.rollout import run_identity  # noqa: PLC0415 - see above
 
     return lease is not None and run_identity.is_gone(lease["controller"], lease["process"])
 
 
-def steps(
+def batches(
     hosts: Sequence[str],
     serial: Any,
     canaries: Sequence[str],
     soaks: int,
     passing: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the steps that a change goes in."""
+    """Return the batches of hosts, in the order in which they are updated.
+
+    The first ``soaks`` batches are watched. Hosts in ``passing`` come last.
+    """
     from mms_server.fleet.rollout import rollout_batches  # noqa: PLC0415 - see above
 
-    # `-e mms_serial=1,25%` is a text, 50 a number.
+    # `-e mms_serial=1,25%` gives a string, `-e mms_serial=50` a number.
     sizes = serial if isinstance(serial, list) else str(serial).split(",")
-    plan = _decided(
+    plan = _with_ansible_errors(
         lambda: rollout_batches.plan(list(hosts), sizes, list(canaries), int(soaks), list(passing))
     )
     return [{**asdict(step), "hosts": list(step.hosts)} for step in plan]
 
 
-def step_failure(step: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return why the steps end after this one, or an empty string."""
+def batch_failure(step: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why the roll-out stops after this batch, or an empty string."""
     from mms_server.fleet.rollout import rollout_batches  # noqa: PLC0415 - see above
 
-    judged = rollout_batches.Step(step["number"], step["of"], tuple(step["hosts"]), step["soaks"])
+    batch = rollout_batches.Step(step["number"], step["of"], tuple(step["hosts"]), step["soaks"])
     errors = {host: str(row.get("error") or "") for host, row in outcomes.items() if row}
-    return rollout_batches.failure(judged, errors)
+    return rollout_batches.failure(batch, errors)
 
 
-def gate(
+def gate_verdict(
     canaries: Sequence[str],
-    looks: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    limits: Mapping[str, Any],
+    snapshots: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    thresholds: Mapping[str, Any],
     suspects: Sequence[str] = (),
 ) -> dict[str, list[str]]:
-    """Return the verdict on the canaries: ``reasons`` not to go on, ``figures`` and ``suspects``.
+    """Return the gate's verdict on the canaries: ``reasons`` to stop, ``figures``, ``suspects``.
 
-    ``looks`` has `past`, `start`, `last` and `now`, each host -> metrics and status; ``suspects``
-    are those of the verdict before.
+    ``snapshots`` has the keys `past`, `start`, `last` and `now`; each maps a host to its metrics
+    and status. ``suspects`` are those of the previous verdict.
     """
     from mms_server.fleet.rollout import canary_analysis  # noqa: PLC0415 - see above
 
@@ -80,32 +84,35 @@ def gate(
             if row and row.get("metrics")
         }
 
-    window = canary_analysis.Window(**{name: read(rows) for name, rows in looks.items()})
+    window = canary_analysis.Window(**{name: read(rows) for name, rows in snapshots.items()})
     typed = {
-        name: type(getattr(canary_analysis.Thresholds, name))(each) for name, each in limits.items()
+        name: type(getattr(canary_analysis.Thresholds, name))(each)
+        for name, each in thresholds.items()
     }
-    allowed = canary_analysis.Thresholds(**typed)
-    verdict = _decided(lambda: canary_analysis.judge(window, canaries, allowed, suspects))
+    limits = canary_analysis.Thresholds(**typed)
+    verdict = _with_ansible_errors(
+        lambda: canary_analysis.judge(window, canaries, limits, suspects)
+    )
     return {name: list(rows) for name, rows in asdict(verdict).items()}
 
 
-def brought_to(
+def host_publication(
     outcome: Mapping[str, Any] | None, cause: str, published: Mapping[str, Any], restored: Any
 ) -> int:
-    """Return the publication that a host was brought to by a run, 0 if to none."""
+    """Return the number of the publication that a host serves after the run, 0 for none."""
     from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
     return summaries.brought_to(outcome or {}, cause, published.get("number"), restored)
 
 
-def summary(
+def run_summary(
     outcomes: Mapping[str, Mapping[str, Any]],
     hosts: Sequence[str],
     cause: str,
     number: Any,
     restored: Any,
 ) -> dict[str, Any]:
-    """Return the result of a run in words."""
+    """Return the result of a run: ``result``, ``summary``, ``lines`` and the changed hosts."""
     from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
     known = {host: row or {} for host, row in outcomes.items()}
@@ -114,50 +121,52 @@ def summary(
     )
 
 
-def states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what hosts said of themselves, by their names; `rows` are their variables."""
+def host_states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the output of ``mms status`` by host name; ``rows`` are the variables of the hosts.
+
+    A host whose variables hold a plan also gets the key ``drift``.
+    """
     from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
     found = {}
     for row in rows:
-        state = summaries.answer_of(row.get("__mms_fleet_now"))
-        plan = row.get("__mms_fleet_plan")
+        state = summaries.answer_of(row.get("__mms_fleet_host_status"))
+        plan = row.get("__mms_fleet_host_plan")
         if state and plan is not None:
-            state["drift"] = summaries.drift_of(wording.answer_of(plan))
+            state["drift"] = summaries.drift_of(summaries.answer_of(plan))
         found[str(row["inventory_hostname"])] = state
     return found
 
 
-def table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
-    """Return the table of what each host serves."""
+def fleet_table(states: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+    """Return the table of the models that each host serves."""
     from mms_server.fleet.rollout import summary as summaries  # noqa: PLC0415 - see above
 
     return summaries.fleet_table(list(hosts), states)
 
 
-def drift(hosts: Sequence[str], data: bool) -> Any:  # noqa: FBT001 - filters have no keywords
-    """Return what this run found, as data by host or as lines."""
-    from mms_server.fleet.rollout import drift as collected  # noqa: PLC0415 - see above
+def drift_report(hosts: Sequence[str], data: bool) -> Any:  # noqa: FBT001 - called by position
+    """Return the drift that this run found: as data by host, or as lines of a table."""
+    from mms_server.fleet.rollout import drift  # noqa: PLC0415 - see above
 
-    found = collected.FOUND.found()
-    words = collected.as_data if data else collected.as_lines
-    return words(found, list(hosts))
+    render = drift.as_data if data else drift.as_lines
+    return render(drift.FOUND.found(), list(hosts))
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by their names."""
+        """Return the filters by name."""
         return {
-            "mms_run": run,
+            "mms_run_identity": identity_of_this_run,
             "mms_run_is_gone": run_is_gone,
-            "mms_steps": steps,
-            "mms_step_failure": step_failure,
-            "mms_gate": gate,
-            "mms_brought_to": brought_to,
-            "mms_summary": summary,
-            "mms_drift": drift,
-            "mms_states": states,
-            "mms_table": table,
+            "mms_batches": batches,
+            "mms_batch_failure": batch_failure,
+            "mms_gate_verdict": gate_verdict,
+            "mms_host_publication": host_publication,
+            "mms_run_summary": run_summary,
+            "mms_drift_report": drift_report,
+            "mms_host_states": host_states,
+            "mms_fleet_table": fleet_table,
         }

@@ -34,17 +34,17 @@ STEP = {"number": 1, "of": 1, "hosts": ["a"], "soaks": True}
 def test_steps_come_from_a_list_or_a_text_of_the_command_line(
     serial: Any, sizes: list[int]
 ) -> None:
-    steps = FILTERS["mms_steps"](list("abcd"), serial, [], 1)
+    steps = FILTERS["mms_batches"](list("abcd"), serial, [], 1)
     assert [len(step["hosts"]) for step in steps] == sizes
 
 
 def test_what_is_refused_names_its_cause() -> None:
     with pytest.raises(AnsibleFilterError, match="neither a number of hosts"):
-        FILTERS["mms_steps"](["a"], "x", [], 1)
+        FILTERS["mms_batches"](["a"], "x", [], 1)
 
 
 def test_a_step_is_judged_by_what_became_of_its_hosts() -> None:
-    judge = FILTERS["mms_step_failure"]
+    judge = FILTERS["mms_batch_failure"]
     assert judge(STEP, {"a": {"changed": True, "error": "", "put_back": None}}) == ""
     assert judge(STEP, {"a": {"error": "boom"}}) == "a: boom"
     assert "lost during the change" in judge(STEP, {"b": {"error": ""}})
@@ -68,26 +68,38 @@ def test_the_gate_reads_the_variables_of_the_role_and_skips_hosts_without_metric
         "last": {"a": {}},
         "now": {"a": {"metrics": bad, "status": {}}, "b": {"metrics": "", "status": {}}},
     }
-    verdict = FILTERS["mms_gate"](["a"], looks, limits)
+    verdict = FILTERS["mms_gate_verdict"](["a"], looks, limits)
     assert "10.0% of 100 answers" in verdict["reasons"][0]
 
 
 def test_this_run_is_alive_and_no_lease_is_no_dead_run() -> None:
-    run = FILTERS["mms_run"]("")
+    run = FILTERS["mms_run_identity"]("")
     assert FILTERS["mms_run_is_gone"](run) is False
     assert FILTERS["mms_run_is_gone"](None) is False
 
 
 def test_hosts_without_an_answer_are_in_the_table() -> None:
-    states = FILTERS["mms_states"]([{"inventory_hostname": "a", "__mms_fleet_now": {"rc": 4}}])
-    assert FILTERS["mms_table"](states, ["a", "b"])[1:] == [
+    row = {"inventory_hostname": "a", "__mms_fleet_host_status": {"rc": 4}}
+    states = FILTERS["mms_host_states"]([row])
+    assert FILTERS["mms_fleet_table"](states, ["a", "b"])[1:] == [
         "a     unreachable",
         "b     unreachable",
     ]
 
 
+def test_a_host_with_a_plan_has_its_drift_in_its_state() -> None:
+    row = {
+        "inventory_hostname": "a",
+        "__mms_fleet_host_status": {"stdout": '{"generation": 3}'},
+        "__mms_fleet_host_plan": {
+            "stdout": '{"changed": true, "models": [{"model": "m", "action": "load"}]}'
+        },
+    }
+    assert FILTERS["mms_host_states"]([row])["a"]["drift"] == "m"
+
+
 def test_hosts_that_were_reached_and_not_begun_are_not_touched() -> None:
     outcomes = {"a": {"changed": False, "error": "boom", "put_back": True}, "b": {}}
-    done = FILTERS["mms_summary"](outcomes, ["a", "b", "c"], "a: boom", 7, 6)
+    done = FILTERS["mms_run_summary"](outcomes, ["a", "b", "c"], "a: boom", 7, 6)
     assert "Not touched: b." in done["lines"]
     assert any(line.startswith("Unreachable: c;") for line in done["lines"])

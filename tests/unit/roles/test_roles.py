@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,40 @@ def test_registered_names_are_internal_to_the_role(role: Path) -> None:
     for file in role.glob("*/*.yml"):
         for name in re.findall(r"register: (\S+)", file.read_text(encoding="utf-8")):
             assert name.startswith((f"__{role.name}_", f"{role.name}_")), f"{file}: {name}"
+
+
+def included(tasks: list[dict[str, Any]], role: str) -> Iterator[tuple[str, str]]:
+    """Yield role and task file of each include or import; names that Jinja makes are left out."""
+    for task in tasks:
+        for part in ("block", "rescue", "always"):
+            yield from included(task.get(part, []), role)
+        for action in ("include_tasks", "import_tasks"):
+            given = task.get(f"ansible.builtin.{action}")
+            if given:
+                yield role, given if isinstance(given, str) else given["file"]
+        for action in ("include_role", "import_role"):
+            given = task.get(f"ansible.builtin.{action}")
+            if given and "{{" not in given["name"]:
+                yield given["name"], given.get("tasks_from", "main.yml")
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_included_task_files_exist(role: Path) -> None:
+    for file in role.glob("tasks/*.yml"):
+        for name, tasks in included(read(file), role.name):
+            assert "{{" in tasks or (ROOT / "roles" / name / "tasks" / tasks).exists(), file
+
+
+def test_task_files_that_playbooks_include_exist() -> None:
+    found = [
+        each
+        for playbook in (ROOT / "playbooks").glob("*.yml")
+        for play in read(playbook)
+        for each in included(play.get("tasks", []), "")
+    ]
+    files = [
+        ROOT / "roles" / role / "tasks" / tasks if role else ROOT / "playbooks" / tasks
+        for role, tasks in found
+    ]
+    assert files
+    assert [file for file in files if not file.exists()] == []
