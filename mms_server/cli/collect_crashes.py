@@ -1,4 +1,4 @@
-"""What systemd runs as root: ``python -m mms_server.crashes RELEASE [--ended]``.
+"""Collect crash reports as root: the command ``mms-collect-crashes RELEASE [--ended]``.
 
 Without ``--ended`` it collects the certificates that a release's masters have left; with it, it
 also certifies the end of the master, which the environment of ``ExecStopPost=`` describes.
@@ -28,7 +28,7 @@ _LINES: Final = 20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Collect; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mms_server.crashes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="mms-collect-crashes", description=__doc__)
     parser.add_argument("release", type=_release, help="id of the release: <model>.<8 hex>")
     parser.add_argument("--ended", action="store_true", help="the release's master has ended")
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
@@ -63,8 +63,4 @@ def _release(text: str) -> str:
 
 
 def _report(text: str) -> None:
-    print(f"mms_server.crashes: {text}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(f"mms-collect-crashes: {text}", file=sys.stderr)

@@ -12,9 +12,12 @@ from typing import Final
 
 from mms_server.core.errors import MMSError
 
-_SIGN: Final = "mms_server.server.application: step "
+_SIGN: Final = "mms-release-server: step "
+# Releases of runtimes of version 0.1 say it so. Remove in 0.3.
+_SIGN_0_1: Final = "mms_server.wsgi: step "
 _LINE: Final = re.compile(
-    re.escape(_SIGN) + r"(?P<step>[a-z -]+): (?P<cause>.*?)(?: Fix: (?P<fix>.*))?"
+    rf"(?:{re.escape(_SIGN)}|{re.escape(_SIGN_0_1)})"
+    r"(?P<step>[a-z -]+): (?P<cause>.*?)(?: Fix: (?P<fix>.*))?"
 )
 
 

@@ -253,7 +253,7 @@ def command(root: Path, bind: str | None) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Become gunicorn; return only with an exit code that is an error."""
     parser = argparse.ArgumentParser(
-        prog="python -m mms_server.server.control_app",
+        prog="mms-control",
         description="Answer for this host: health, description, metrics.",
     )
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
@@ -271,8 +271,4 @@ def _become(words: list[str]) -> NoReturn:
 
 
 def _log(text: str) -> None:
-    print(f"mms_server.server.control_app: {text}", file=sys.stderr)  # noqa: T201 - the journal reads it
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(f"mms-control: {text}", file=sys.stderr)  # noqa: T201 - the journal reads it

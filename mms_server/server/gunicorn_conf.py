@@ -23,7 +23,7 @@ from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.worker_slots import WorkerSlots
 from mms_server.overload.backlog_limit import set_backlog
 from mms_server.overload.worker_load import WorkerLoad
-from mms_server.server.release_launcher import RELEASE_VARIABLE, layout_of, read_release
+from mms_server.server.release_launcher import COMMAND, RELEASE_VARIABLE, layout_of, read_release
 from mms_server.server.worker_counters import WorkerCounters
 
 proc_name = os.environ[RELEASE_VARIABLE]
@@ -41,7 +41,7 @@ try:
     _worker_load = WorkerLoad(_instance_files.worker_load, _release.workers)
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
-    print(f"mms_server.server.gunicorn_conf: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{COMMAND}: {error}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code)
 
 _in_flight.clear()

@@ -15,6 +15,7 @@ from typing import Final
 
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
+from mms_server.core.untrusted_files import open_for_reading
 from mms_server.crashes.lookup import trouble
 from mms_server.host import generations, live_links
 from mms_server.host.generations import Generation
@@ -101,8 +102,7 @@ def has_processes(layout: Layout, release: str) -> bool:
 def _hidden(layout: Layout, release: str) -> str:
     """Return that the asking user may not see a release's processes, an empty text if it may."""
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        os.close(os.open(layout.alive_file(release), flags))
+        os.close(open_for_reading(layout.alive_file(release)))
     except PermissionError:
         return "this user may not see whether it runs: ask as root"
     except OSError:

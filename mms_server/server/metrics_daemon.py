@@ -1,4 +1,4 @@
-"""The process that writes 0.4's metrics of a host: ``python -m mms_server.server.metrics_daemon``.
+"""The process that writes 0.4's metrics of a host: the command ``mms-metrics``.
 
 What it writes to is said in ``mms.conf``, by ``--metrics-write-to`` and the log's flags; it follows
 the newest generation, so an apply needs not restart it.
@@ -21,10 +21,11 @@ from typing import Final
 from mms_server.config.mms_args import METRICS
 from mms_server.core import log_setup
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.log_setup import Log
 from mms_server.core.paths import Layout
 from mms_server.host.generations import Generation
-from mms_server.host.release import Release, write_atomically
+from mms_server.host.release import Release
 from mms_server.metrics import reporter, system_metrics
 from mms_server.metrics.minute_stats import Key, Statistic
 from mms_server.metrics.multiprocess_files import MetricsFiles
@@ -127,7 +128,7 @@ class HostMetrics:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write metrics until a signal ends it; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m mms_server.server.metrics_daemon",
+        prog="mms-metrics",
         description="Write the metrics of MXNet Model Server 0.4 for this host.",
     )
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
@@ -141,12 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         system_metrics.first()
         writer.begin()
     except (MMSError, OSError) as error:
-        print(f"mms_server.server.metrics_daemon: {error}", file=sys.stderr)  # noqa: T201 - the journal
+        print(f"mms-metrics: {error}", file=sys.stderr)  # noqa: T201 - the journal
         return error.exit_code if isinstance(error, MMSError) else 1
     with contextlib.suppress(KeyboardInterrupt):
         reporter.run(writer.step, stop.wait)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,17 @@
-"""Start the server of one release: ``python -m mms_server.server.release_launcher RELEASE_ID``.
+"""Start the server of one release: the command ``mms-release-server RELEASE_ID``.
 
-This process only reads ``release.json`` and then becomes gunicorn, in the runtime that the release
-was checked with: the process id stays, so systemd's socket and readiness protocol hold. When the
-servers before it failed, it waits first, longer each time.
+Each runtime has this command. A unit calls that of the current runtime, which hands over to that of
+the runtime that the release was checked with. So the only things that two versions have to agree
+on are the command, its argument and ``runtime`` in ``release.json``.
+
+The process then becomes gunicorn. Its process id stays the same, so systemd's protocols for sockets
+and readiness hold. After failed starts the launcher waits first, longer each time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -25,11 +29,13 @@ from mms_server.host import start_barrier
 from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
 
+COMMAND = "mms-release-server"
 RELEASE_VARIABLE = "MMS_RELEASE_ID"
 ROOT_VARIABLE = "MMS_LAYOUT_ROOT"
 START_TIMEOUT_VARIABLE = "MMS_START_TIMEOUT_S"
 
 _START_TIMEOUT_S = 300.0
+_WRITE_AGAIN = "run `mms apply` to write it again."
 
 # A release's code comes from elsewhere: it sees these variables of ours and no others.
 _PASSED_ON = (
@@ -64,14 +70,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = options.layout_root
     layout = Layout.under(root) if root else Layout()
     try:
+        handed_over = hand_over(runtime_of(layout, options.release), options.release, root)
+        if handed_over:
+            _become(handed_over, dict(os.environ))
         release = read_release(layout, options.release)
         check_socket(os.environ, os.getpid())
         start_barrier.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
         _wait_for_turn(InstanceFiles(layout.instance(release.id)))
         _become(arguments(release), environment(release, os.environ, root))
     except MMSError as error:
-        print(f"mms_server.server.release_launcher: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
+        print(f"{COMMAND}: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return error.exit_code
+
+
+def runtime_of(layout: Layout, release_id: str) -> Path:
+    """Return the runtime of a release, whatever version has written its ``release.json``.
+
+    Raises:
+        MMSError: the file cannot be read, or names no runtime.
+    """
+    file = layout.release_file(release_id)
+    try:
+        runtime = json.loads(file.read_text("utf-8"))["runtime"]
+        return Path(runtime)
+    except OSError as error:
+        raise MMSError(f"{file} cannot be read: {error.strerror}.", fix=_WRITE_AGAIN) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MMSError(f"{file} names no runtime.", fix=_WRITE_AGAIN) from error
+
+
+def hand_over(
+    runtime: Path, release_id: str, root: Path | None, own: Path = Path(sys.prefix)
+) -> list[str]:
+    """Return the command line of the release's own runtime; empty if this is that runtime."""
+    if runtime == own.resolve():
+        return []
+    options = ["--layout-root", str(root)] if root else []
+    command = runtime / "bin" / COMMAND
+    if command.exists():
+        return [str(command), release_id, *options]
+    # Runtimes of version 0.1 have no such command. Remove in 0.3.
+    return [str(runtime / "bin/python"), "-m", "mms_server.worker", release_id, *options]
 
 
 def _wait_for_turn(instance_files: InstanceFiles) -> None:
@@ -82,7 +121,7 @@ def _wait_for_turn(instance_files: InstanceFiles) -> None:
     start_history.write(instance_files.starts, begun)
     if wait_s:
         text = f"{begun.failures} starts in a row failed: trying again in {wait_s:g} s."
-        print(f"mms_server.server.release_launcher: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the journal
+        print(f"{COMMAND}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the journal
         extend = int((wait_s + _start_timeout_s(os.environ)) * 1e6)
         sd_notify(f"STATUS={text}\nEXTEND_TIMEOUT_USEC={extend}", logging.getLogger(__name__))
         time.sleep(wait_s)
@@ -108,14 +147,10 @@ def read_release(layout: Layout, release_id: str) -> Release:
     try:
         release = Release.from_json(file.read_text("utf-8"))
     except OSError as error:
-        raise MMSError(
-            f"{file} cannot be read: {error.strerror}.", fix="run `mms apply` to write it again."
-        ) from error
+        raise MMSError(f"{file} cannot be read: {error.strerror}.", fix=_WRITE_AGAIN) from error
     if release.id != release_id:
-        raise MMSError(
-            f"{file} describes {release.id}, not {release_id}.",
-            fix="run `mms apply` to write it again.",
-        )
+        cause = f"{file} describes {release.id}, not {release_id}."
+        raise MMSError(cause, fix=_WRITE_AGAIN)
     return release
 
 
@@ -165,13 +200,9 @@ def layout_of(environ: Mapping[str, str]) -> Layout:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mms_server.server.release_launcher",
+        prog=COMMAND,
         description="Become the server of one release.",
     )
     parser.add_argument("release", help="id of the release: <model>.<8 hex>")
     parser.add_argument("--layout-root", type=Path, help="directory that stands for / (for tests)")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mms_server.core.untrusted_files import open_group_file
 from mms_server.crashes.quarantine import ReleaseQuarantine
-from mms_server.host.instance_files import InstanceFiles, open_shared
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.worker_memory import WorkerMemory
 from mms_server.inference.batching.batch_delay import BatchDelay
 from mms_server.inference.engine_heartbeat import EngineHeartbeat
@@ -81,7 +82,7 @@ class WorkerLifecycle:
         if not self._memory.exceeded():
             return False
         try:
-            descriptor = open_shared(self._instance_files.replacing, os.O_RDWR)
+            descriptor = open_group_file(self._instance_files.replacing, os.O_RDWR)
         except OSError as error:
             _log.error("a worker that has outgrown its memory cannot be replaced: %s", error)
             return False

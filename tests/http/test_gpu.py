@@ -76,6 +76,6 @@ def test_a_gpu_that_is_not_there_ends_the_release(
     with release_server(releases, release, wait=False) as server:
         assert server.process.wait(30) == 3
         text = server.log.read_text()
-        assert "mms_server.server.application: " in text
+        assert "mms-release-server: " in text
         assert "USE_CUDA" in text
         assert "Traceback" not in text

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pytest
 
 from mms_server.core.log_setup import Log
 from mms_server.host.process_liveness import holders
-from tests.fixtures.servers import Answer, Server, release_server, until, write_release
+from tests.fixtures.servers import BIN, Answer, Server, release_server, until, write_release
 
 
 @pytest.fixture(scope="session")
@@ -169,14 +168,7 @@ def test_a_broken_model_is_never_ready(
 def test_it_refuses_to_run_without_its_socket(archives: dict[str, Path], tmp_path: Path) -> None:
     release = write_release(tmp_path, archives["pair"])
     for name in (release.id, "pair.00000000"):
-        command = [
-            sys.executable,
-            "-m",
-            "mms_server.server.release_launcher",
-            name,
-            "--layout-root",
-            str(tmp_path),
-        ]
+        command = [str(BIN / "mms-release-server"), name, "--layout-root", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 2
         assert "Fix:" in done.stderr

@@ -29,6 +29,7 @@ from mms_server.overload.worker_load import WorkerLoad
 from mms_server.server import auth, control_app, health
 from tests.fixtures.crash_reports import certificate, instance_files
 from tests.fixtures.fake_host import FakeHost
+from tests.fixtures.servers import BIN
 
 _HOLDER = """
 import sys, time
@@ -299,7 +300,7 @@ def test_the_command_line() -> None:
 def test_the_real_process_answers_on_its_socket(tmp_path: Path) -> None:
     address = tmp_path / "control.sock"
     words = ["--layout-root", str(tmp_path), "--bind", f"unix:{address}"]
-    process = subprocess.Popen([sys.executable, "-m", "mms_server.server.control_app", *words])
+    process = subprocess.Popen([str(BIN / "mms-control"), *words])
     try:
         deadline = time.monotonic() + 60
         while not address.exists() and time.monotonic() < deadline:

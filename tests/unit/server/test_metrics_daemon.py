@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from mms_server.metrics.sinks import SinkError
 from mms_server.metrics.system_metrics import HostUsage
 from mms_server.server.metrics_daemon import HostMetrics
 from tests.fixtures.fake_host import FakeHost
+from tests.fixtures.servers import BIN
 
 T0 = 6000.0
 
@@ -159,13 +159,7 @@ def test_removed_releases_stay_in_the_sums_of_the_host(fake: FakeHost) -> None:
 
 
 def test_the_real_process_writes_at_once_and_ends_at_a_signal(tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "mms_server.server.metrics_daemon",
-        "--layout-root",
-        str(tmp_path),
-    ]
+    words = [str(BIN / "mms-metrics"), "--layout-root", str(tmp_path)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:

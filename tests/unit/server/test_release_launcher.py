@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
-from mms_server.host.release import Release, write_atomically
+from mms_server.host.release import Release
 from mms_server.server import release_launcher
 
 RELEASE = Release(
@@ -71,3 +74,45 @@ def test_it_needs_the_one_socket(environ: dict[str, str]) -> None:
     with pytest.raises(MMSError, match="no listening socket"):
         release_launcher.check_socket(environ, 7)
     release_launcher.check_socket({"LISTEN_FDS": "1", "LISTEN_PID": "7"}, 7)
+
+
+def written(root: Path, text: str) -> Layout:
+    layout = Layout.under(root)
+    write_atomically(layout.release_file("digits.0"), text)
+    return layout
+
+
+def test_the_runtime_is_read_of_any_versions_release(tmp_path: Path) -> None:
+    layout = written(tmp_path, '{"runtime": "/opt/mms/releases/x", "what comes later": 1}')
+    assert release_launcher.runtime_of(layout, "digits.0") == Path("/opt/mms/releases/x")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"runtime": 1}'])
+def test_a_release_without_a_runtime_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MMSError, match="names no runtime"):
+        release_launcher.runtime_of(written(tmp_path, text), "digits.0")
+
+
+def test_the_runtime_of_the_release_starts_it(tmp_path: Path) -> None:
+    own, other, old = (tmp_path / name for name in ("own", "other", "old"))
+    for each in (own, other, old):
+        (each / "bin").mkdir(parents=True)
+    (other / "bin/mms-release-server").touch()
+    current = tmp_path / "current"
+    current.symlink_to(own)
+    root = Path("/x")
+    assert release_launcher.hand_over(own, "m.1", None, current) == []
+    assert release_launcher.hand_over(other, "m.1", root, current) == [
+        f"{other}/bin/mms-release-server", "m.1", "--layout-root", "/x"
+    ]  # fmt: skip
+    assert release_launcher.hand_over(old, "m.1", None, current) == [
+        f"{old}/bin/python", "-m", "mms_server.worker", "m.1"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["worker", "control", "host_metrics", "deaths"])
+def test_units_of_version_0_1_find_their_modules(module: str) -> None:
+    command = [sys.executable, "-m", f"mms_server.{module}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: mms-")
