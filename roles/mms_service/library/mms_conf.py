@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: read and check mms.conf and its archives. Runs on the controller."""
+"""Ansible module: validate mms.conf and its archives. Runs on the controller."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: mms_conf
-short_description: Read and check mms.conf and its archives, on the controller
+short_description: Validate mms.conf and its archives on the controller
 description:
-  - Parses the file as the server does and unpacks every archive that is on the controller, so that
-    a bad one stops a play before any host is touched. Changes nothing.
+  - Parses the file with the parser of the server, and unpacks every archive that is on the
+    controller. An error stops the play before any host is changed. Changes nothing.
 options:
   conf:
-    description: The C(mms.conf) to check, unless O(models) are given.
+    description: The C(mms.conf) to validate. Ignored if O(models) is given.
     type: path
     required: true
   models:
     description: >-
-      Models to make an C(mms.conf) of: name to location, or to a mapping with C(location) and
-      C(settings).
+      Models from which an C(mms.conf) is generated. Maps a name to a location, or to a mapping with
+      C(location) and C(settings).
     type: dict
     default: {}
   rest:
-    description: What else stands in the C(mms.conf) that is made.
+    description: Further text of the generated C(mms.conf).
     type: str
     default: ""
   archives:
-    description: Directory where archives are looked for, by the base names of their locations.
+    description: Directory on the controller in which archives are looked up, by base name.
     type: path
     required: true
   shared:
-    description: Directory on the hosts that archives are published to.
+    description: Directory on the hosts to which archives are published.
     type: path
     required: true
 author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: Check mms.conf
+- name: Validate mms.conf
   mms_conf:
     conf: build/models/mms.conf
     archives: build/models
@@ -50,7 +50,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: Check what the inventory says
+- name: Validate the models of the inventory
   mms_conf:
     conf: ""
     models:
@@ -64,26 +64,26 @@ EXAMPLES = r"""
 RETURN = r"""
 models:
   description: >-
-    One entry a model: C(name), C(location), C(line), C(archive) (path on the controller, or empty),
-    C(samples) (directory of golden samples beside it, or empty), C(publish) (whether the archive is
-    to be copied to its location), C(remote) (whether each host fetches it).
+    One entry for each model: C(name), C(location), C(line), C(archive) (path on the controller, or
+    empty), C(samples) (directory of golden samples beside it, or empty), C(publish) (whether the
+    archive has to be copied to its location), C(remote) (whether each host downloads it).
   returned: success
   type: list
   elements: dict
 contents:
   description: >-
-    What is to be copied to the share: C(source), C(sha256), C(directory) (whether it is one) and
-    C(label).
+    Files and directories to copy to the share: C(source), C(sha256), C(directory) (whether it is
+    a directory) and C(label).
   returned: success
   type: list
   elements: dict
 places:
   description: >-
-    Paths below the shared directory, and the SHA-256 of what is to be there; empty for nothing.
+    Maps paths below the shared directory to the SHA-256 of their content, empty for no content.
   returned: success
   type: dict
 text:
-  description: The C(mms.conf) that was made, empty for a file.
+  description: The generated C(mms.conf), empty if O(conf) is used.
   returned: success
   type: str
 sha256:
@@ -91,7 +91,7 @@ sha256:
   returned: success
   type: str
 notes:
-  description: What the file says that has no effect.
+  description: Settings in the file that have no effect.
   returned: success
   type: list
   elements: str
@@ -101,12 +101,12 @@ _GOLDEN = ".golden"
 
 
 def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, Any]:
-    """Return what the roles need to know of one model; unpack its archive to check it.
+    """Return the entry of one model in ``models`` of ``RETURN``; unpack its archive to validate it.
 
     Raises:
-        MMSError: the location is malformed, or the archive here is bad.
+        MMSError: the location is malformed, or the archive on the controller is not valid.
     """
-    # The module must load without the project.
+    # Imported here: Ansible loads the module also where the project is not installed.
     from mms_server.archives.resolver import check_beside  # noqa: PLC0415
     from mms_server.core.errors import ArchiveError, ConfError  # noqa: PLC0415
 
@@ -131,7 +131,7 @@ def describe(model: Any, conf: Path, archives: Path, shared: Path) -> dict[str, 
 
 
 def contents_of(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what is to be copied to the share, each content once."""
+    """Return the files and directories to copy to the share, each content once."""
     found = {}
     for model in models:
         if not model["publish"]:
@@ -150,7 +150,7 @@ def contents_of(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def places_of(models: list[dict[str, Any]], shared: Path) -> dict[str, str]:
-    """Return what is to be where below the shared directory."""
+    """Return the SHA-256 for each path below the shared directory."""
     found = {}
     for model in models:
         if model["publish"]:
@@ -163,10 +163,10 @@ def places_of(models: list[dict[str, Any]], shared: Path) -> dict[str, str]:
 def examine(
     conf: Path, archives: Path, shared: Path, models: dict[str, Any] | None = None, rest: str = ""
 ) -> dict[str, Any]:
-    """Return what ``RETURN`` says.
+    """Return the result of the module, as ``RETURN`` describes it.
 
     Raises:
-        MMSError: the file or an archive is wrong.
+        MMSError: the file or an archive is not valid.
     """
     from mms_server.config import mms_conf as parser  # noqa: PLC0415 - see above
     from mms_server.config import mms_conf_writer  # noqa: PLC0415 - likewise
@@ -207,11 +207,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        from mms_server.core.errors import MMSError  # noqa: PLC0415 - its absence gets a message
+        from mms_server.core.errors import MMSError  # noqa: PLC0415 - reported below if missing
     except ImportError as error:
         module.fail_json(
-            msg=f"The project is not installed where Ansible runs ({error}). "
-            "Fix: run `make venv` and start .venv/bin/ansible-playbook."
+            msg=f"The project is not installed in the Python of Ansible ({error}). "
+            "Fix: run `make venv`, then use .venv/bin/ansible-playbook."
         )
     try:
         result = examine(
@@ -222,7 +222,7 @@ def main() -> None:
             module.params["rest"],
         )
     except MMSError as error:
-        module.fail_json(msg=f"{error} Nothing has been changed on any host.")
+        module.fail_json(msg=f"{error} No host has been changed.")
     module.exit_json(changed=False, **result)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: make this host serve what mms.conf says. Runs on the host, stdlib only."""
+"""Ansible module: apply mms.conf on this host. Runs on the host, with the stdlib only."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: mms_models
-short_description: Make this host serve what mms.conf says
+short_description: Apply mms.conf on this host
 description:
-  - Runs C(mms apply), in check mode C(mms plan). A release that does not get ready leaves the host
-    serving what it served, and the module fails with the model, the step and the cause. So does a
-    change that the host has no memory for, also in check mode.
+  - Runs C(mms apply), in check mode C(mms plan). If a release does not become ready, the host keeps
+    its old releases, and the module fails with the model, the step and the cause. The module also
+    fails if the host has too little memory for the change, in check mode too.
 options:
   conf:
-    description: The C(mms.conf) on the host. A rollback needs none.
+    description: The C(mms.conf) on the host. Not needed for a rollback.
     type: path
   part:
     description: >-
-      Which part of the file. The edge is C([Nginx Configurations]) and gunicorn's C(--bind);
-      C(mms edge) is run for it, in check mode C(mms edge --check). C(rollback) is no part of the
-      file, but what the host served before; C(mms rollback) is run for it.
+      The part of the file to apply. C(models) runs C(mms apply). C(edge) is the configuration of
+      nginx, that is C([Nginx Configurations]) and C(--bind) of gunicorn; it runs C(mms edge), in
+      check mode C(mms edge --check). C(rollback) is not a part of the file: it runs
+      C(mms rollback).
     type: str
     choices: [models, edge, rollback]
     default: models
   to:
-    description: Number of the generation to go back to; by default the one before the live one.
+    description: >-
+      Number of the generation to roll back to. Default is the generation before the live one.
     type: int
   allow_gap:
     description: >-
-      Whether a release that does not fit beside the one that it replaces may be started after its
-      end. Its requests wait meanwhile.
+      Whether a release may start after the end of the release that it replaces, if both do not fit
+      into memory at the same time. Its requests wait meanwhile.
     type: bool
     default: false
   command:
@@ -43,22 +45,22 @@ options:
     type: path
     default: /opt/mms/current/bin/mms
   timeout_s:
-    description: Seconds after which the attempt is given up.
+    description: Time limit of the command, in seconds.
     type: int
     default: 1800
 author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: Serve what mms.conf says
+- name: Apply the models of mms.conf
   mms_models:
     conf: /efs/models/mms.conf
 
-- name: Serve what was served before
+- name: Roll back to the previous generation
   mms_models:
     part: rollback
 
-- name: Let nginx serve as mms.conf says
+- name: Apply the nginx configuration of mms.conf
   mms_models:
     conf: /efs/models/mms.conf
     part: edge
@@ -67,35 +69,35 @@ EXAMPLES = r"""
 RETURN = r"""
 models:
   description: >-
-    One entry a model, with C(model), C(action), C(release), C(previous), C(changes) and C(gap_s),
+    One entry for each model: C(model), C(action), C(release), C(previous), C(changes) and C(gap_s),
     the seconds that its requests waited.
   returned: for the models
   type: list
   elements: dict
 generation:
-  description: Number of the generation that is live.
+  description: Number of the live generation.
   returned: for the models
   type: int
 plan:
-  description: What was planned, in words. It is also the diff.
+  description: The plan as text. It is also the diff.
   returned: for the models
   type: str
 risks:
-  description: What an operator should know of the change.
+  description: Risks of the change, for the operator.
   returned: for the models
   type: list
   elements: str
 keep_warm:
-  description: Seconds that replaced releases stay loaded, by release.
+  description: Seconds that a replaced release stays loaded, by release.
   returned: for the models
   type: dict
 warnings_of_mms:
-  description: What C(mms) warned of.
+  description: Warnings of C(mms).
   returned: for the models
   type: list
   elements: str
 listen:
-  description: Where the router listens, in nginx's words.
+  description: Listen address of nginx, in the syntax of nginx.
   returned: for the edge
   type: str
 """
@@ -109,7 +111,7 @@ def interpret(returncode: int, stdout: str, stderr: str) -> dict[str, Any]:
     """Return the result of ``mms plan`` or ``mms apply``.
 
     Raises:
-        ApplyError: it reported an error, or its output is not what this module understands.
+        ApplyError: the command reported an error, or its output is not JSON.
     """
     try:
         result: dict[str, Any] = json.loads(stdout)
@@ -129,7 +131,7 @@ def run(command: list[str], timeout_s: int) -> dict[str, Any]:
     """Run ``mms`` and return its result.
 
     Raises:
-        ApplyError: it failed or took too long.
+        ApplyError: the command failed or exceeded the time limit.
     """
     try:
         done = subprocess.run(
@@ -138,17 +140,17 @@ def run(command: list[str], timeout_s: int) -> dict[str, Any]:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         message = (
-            f"`{' '.join(command)}` took more than {timeout_s} s and was stopped; the host serves "
-            "what it served. Fix: look at `journalctl -t mms` on the host, then run again."
+            f"`{' '.join(command)}` took more than {timeout_s} s and was stopped; the host keeps "
+            "its old releases. Fix: read `journalctl -t mms` on the host, then run the play again."
         )
         raise ApplyError(message) from error
     return interpret(done.returncode, done.stdout, done.stderr)
 
 
-def words_of(
+def arguments_of(
     part: str, conf: str | None, *, check_mode: bool, allow_gap: bool = False, to: int | None = None
 ) -> list[str]:
-    """Return the words of the ``mms`` command for a part of ``mms.conf``."""
+    """Return the arguments of the ``mms`` command for a part of ``mms.conf``."""
     gap = ["--allow-gap"] if allow_gap else []
     check = ["--check"] if check_mode else []
     if part == "rollback":
@@ -159,7 +161,7 @@ def words_of(
 
 
 def diff_of(result: dict[str, Any]) -> dict[str, str]:
-    """Return the diff of a result; for models the plan comes with it."""
+    """Return the diff of a result; for models it includes the plan."""
     diff = {"before": result["before"], "after": result["after"]}
     if result["changed"] and "plan" in result:
         diff["prepared"] = result["plan"] + "\n"
@@ -187,12 +189,12 @@ def main() -> None:
     command, conf, part = (module.params[name] for name in ("command", "conf", "part"))
     needed = [command] if part == "rollback" else [command, conf]
     if module.check_mode and not all(Path(each).exists() for each in needed):
-        # A bare host: neither the runtime nor mms.conf has been put there, because this is a check.
-        after = f"everything that {conf or 'mms.conf'} says, loaded for the first time\n"
+        # Check mode on a new host: the runtime and mms.conf have not been installed.
+        after = f"all models of {conf or 'mms.conf'}, loaded for the first time\n"
         module.exit_json(
             changed=True, models=[], generation=None, diff={"before": "", "after": after}
         )
-    words = words_of(
+    arguments = arguments_of(
         part,
         conf,
         check_mode=module.check_mode,
@@ -200,7 +202,7 @@ def main() -> None:
         to=module.params["to"],
     )
     try:
-        result = run([command, *words, "--json"], module.params["timeout_s"])
+        result = run([command, *arguments, "--json"], module.params["timeout_s"])
     except (ApplyError, OSError) as error:
         module.fail_json(msg=str(error))
     shown = ("models", "generation", "plan", "risks", "keep_warm", "listen")

@@ -52,13 +52,13 @@ CONF = ["--conf", "/x/mms.conf"]
     ],
 )
 def test_the_command_of_a_part(part: str, check_mode: bool, words: list[str]) -> None:
-    assert models.words_of(part, "/x/mms.conf", check_mode=check_mode) == words
+    assert models.arguments_of(part, "/x/mms.conf", check_mode=check_mode) == words
 
 
 def test_the_command_with_a_gap_and_with_a_number() -> None:
-    found = models.words_of("models", "/x/mms.conf", check_mode=False, allow_gap=True)
+    found = models.arguments_of("models", "/x/mms.conf", check_mode=False, allow_gap=True)
     assert found == ["apply", "--allow-gap", *CONF]
-    found = models.words_of("rollback", None, check_mode=True, allow_gap=True, to=7)
+    found = models.arguments_of("rollback", None, check_mode=True, allow_gap=True, to=7)
     assert found == ["rollback", "--check", "--allow-gap", "--to", "7"]
 
 
