@@ -22,6 +22,7 @@ from typing import IO, Final
 from mms_server.archives import extract, golden_samples
 from mms_server.archives.extract import UnpackLimits
 from mms_server.core.errors import ArchiveError
+from mms_server.core.files import sync
 from mms_server.core.io_timeout import chunks, with_io_timeout
 
 _TEMPORARY: Final = ".new-"
@@ -217,7 +218,7 @@ class Store:
         _seal(content)
         content.rename(self.entry(digest))
         self.entry(digest).chmod(0o555)
-        _sync(self._root)
+        sync(self._root)
 
     def _unpack(self, source: Path, content: Path) -> str:
         copy = content.with_name("archive")
@@ -313,16 +314,8 @@ def _seal(directory: Path) -> None:
     """Make what is in a directory read-only and let it reach the disk."""
     for path in sorted(directory.rglob("*"), reverse=True):
         path.chmod(0o555 if path.is_dir() else 0o444)
-        _sync(path)
-    _sync(directory)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
+    sync(directory)
 
 
 def _remove_tree(directory: Path) -> None:

@@ -26,6 +26,7 @@ from mms_server.archives import mar
 from mms_server.archives.manifest import FILE_NAME, Manifest, find_one
 from mms_server.archives.signature import Signature
 from mms_server.core.errors import ArchiveError
+from mms_server.core.files import new_file, open_directory, sync_directory
 
 GIB = 1024**3
 _CHUNK = 1024 * 1024
@@ -83,7 +84,7 @@ def unpack(archive: Path, destination: Path, limits: UnpackLimits = UnpackLimits
         with _opened(archive, limits) as members:
             _write_members(archive, members, scratch, limits)
         scratch.chmod(0o755)
-        _sync(scratch)
+        sync_directory(scratch)
         scratch.rename(destination)
     except OSError as error:
         raise ArchiveError(
@@ -160,7 +161,7 @@ def _write_members(
     for parent in {PurePosixPath(name).parent for name, _ in files}:
         (directory / parent).mkdir(parents=True, exist_ok=True)
     budget = limits.total_for(archive.stat().st_size)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    descriptor = open_directory(directory)
     try:
         for name, info in files:
             room = min(budget, limits.member_size)
@@ -171,10 +172,8 @@ def _write_members(
 
 def _write_member(archive: Path, member: IO[bytes], name: str, directory: int, room: int) -> int:
     """Write one member; return its size. The declared size is not believed."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(name, flags, 0o644, dir_fd=directory)
     written = 0
-    with os.fdopen(descriptor, "wb") as target, member as source:
+    with member as source, new_file(name, 0o644, directory=directory) as target:
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > room:
@@ -184,9 +183,7 @@ def _write_member(archive: Path, member: IO[bytes], name: str, directory: int, r
                     fix=_EXPORT_AGAIN,
                 )
             target.write(chunk)
-        target.flush()
         os.fchmod(target.fileno(), 0o644)
-        os.fsync(target.fileno())
     return written
 
 
@@ -263,11 +260,3 @@ def _text(path: Path) -> str:
             path.parent, f"{path.name} is larger than {_MAX_TEXT_BYTES} bytes.", fix=_EXPORT_AGAIN
         )
     return text
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

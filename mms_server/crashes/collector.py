@@ -12,14 +12,15 @@ import grp
 import os
 import shutil
 import signal
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mms_server.core.files import new_file, open_directory
 from mms_server.core.paths import Layout
+from mms_server.core.untrusted_files import NotRegularFileError, open_regular
 from mms_server.crashes import crash_history, start_history
 from mms_server.crashes.in_flight_log import read_in_flight
 from mms_server.crashes.report import (
@@ -170,7 +171,7 @@ class CrashCollector:
 def _directory(path: Path) -> Iterator[int | None]:
     """Open a directory, which is not a link; None if there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_directory(path)
     except OSError:
         yield None
         return
@@ -195,19 +196,17 @@ def _record(place: int | None, name: str, release_id: str) -> Certificate:
 
 
 def _regular(place: int | None, name: str, limit: int) -> bytes:
+    refused = f"it is no regular file of up to {limit} bytes"
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(name, flags, dir_fd=place)
+        stream = open_regular(name, directory=place)
+    except NotRegularFileError as error:
+        raise RecordError(refused) from error
     except OSError as error:
         raise RecordError(f"it cannot be opened ({error.strerror})") from error
-    try:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
-            raise RecordError(f"it is no regular file of up to {limit} bytes")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(limit)
-    finally:
-        os.close(descriptor)
+    with stream:
+        if os.fstat(stream.fileno()).st_size > limit:
+            raise RecordError(refused)
+        return stream.read(limit)
 
 
 def _remove(place: int | None, name: str) -> None:
@@ -238,13 +237,9 @@ def _make(directory: Path, mode: int, *, group: bool = True) -> None:
 def _write(target: Path, data: bytes, mode: int, *, group: bool = True) -> None:
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(descriptor, mode)
+    with new_file(temporary, mode) as stream:
+        os.fchmod(stream.fileno(), mode)
         stream.write(data)
-        stream.flush()
-        os.fsync(descriptor)
     if group:
         _give(temporary)
     temporary.replace(target)

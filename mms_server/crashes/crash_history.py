@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server.core.untrusted_files import read_bounded, replace_group_file
 from mms_server.crashes.report import ID, Cause, Certificate
-from mms_server.host.instance_files import read_bounded, write_whole
 
 KEPT: Final = 16
 """Deaths that stay in the file: a client is told of its own within a second or so."""
@@ -103,7 +103,7 @@ def write(path: Path, recent: CrashHistory) -> None:
         "paused_until": recent.paused_until,
         "ooms": recent.ooms,
     }
-    write_whole(path, json.dumps(about).encode())
+    replace_group_file(path, json.dumps(about).encode())
 
 
 def read(path: Path) -> CrashHistory:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from mms_server.config.model_settings import MAX_BATCH
+from mms_server.core.untrusted_files import open_group_file, read_bounded
 from mms_server.crashes.input_digest import Input
-from mms_server.host.instance_files import open_shared, read_bounded
 
 MAX_SLOTS: Final = 1024
 """Workers beyond this number leave no trace of their requests."""
@@ -81,7 +81,7 @@ class InFlightLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reserved: set[int] = set()
-        descriptor = open_shared(path, os.O_RDWR)
+        descriptor = open_group_file(path, os.O_RDWR)
         try:
             if os.fstat(descriptor).st_size < _SIZE:
                 os.ftruncate(descriptor, _SIZE)
@@ -103,7 +103,7 @@ class InFlightLog:
         """
         if not 0 <= slot < MAX_SLOTS or slot in self._reserved:
             return
-        descriptor = open_shared(self._path, os.O_RDWR)
+        descriptor = open_group_file(self._path, os.O_RDWR)
         try:
             os.posix_fallocate(descriptor, _input_at(slot), INPUT_BYTES)
             os.posix_fallocate(descriptor, _mate_at(slot, 1), _MATES_BYTES)

@@ -13,12 +13,13 @@ from typing import Any, Final, Protocol
 
 from mms_server.core.errors import QuarantinedError
 from mms_server.core.request_body import BODY_KEY
+from mms_server.core.untrusted_files import open_group_file
 from mms_server.crashes import crash_history as recent_file
 from mms_server.crashes import stack_dumps
 from mms_server.crashes.crash_history import CrashHistory
 from mms_server.crashes.in_flight_log import InFlightLog, InFlightRequest
 from mms_server.crashes.input_digest import Input
-from mms_server.host.instance_files import MAX_BODY_BYTES, InstanceFiles, open_shared
+from mms_server.host.instance_files import MAX_BODY_BYTES, InstanceFiles
 
 MAX_BODIES: Final = 8
 """Bodies that a release keeps at a time."""
@@ -154,7 +155,7 @@ class ReleaseQuarantine:
     def _acquit(self, digest: str) -> None:
         self._answered.add(digest)
         try:
-            os.close(open_shared(self._instance_files.answered / digest, os.O_WRONLY))
+            os.close(open_group_file(self._instance_files.answered / digest, os.O_WRONLY))
         except OSError as error:
             _log.warning("a suspect that was answered cannot be told: %s", error)
 
@@ -164,7 +165,7 @@ class ReleaseQuarantine:
             return
         try:
             _make_room(self._instance_files.suspects)
-            descriptor = open_shared(
+            descriptor = open_group_file(
                 self._instance_files.suspects / digest, os.O_WRONLY | os.O_TRUNC
             )
             with os.fdopen(descriptor, "wb") as stream:

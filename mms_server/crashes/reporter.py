@@ -8,11 +8,12 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mms_server.core.untrusted_files import read_bounded, replace_group_file
 from mms_server.crashes import crash_history as recent_file
 from mms_server.crashes.in_flight_log import InFlightLog, WorkerTrace
 from mms_server.crashes.report import MAX_STACK, Cause, Certificate, Request, Role, moment, new_id
 from mms_server.host.cgroup import Cgroup
-from mms_server.host.instance_files import InstanceFiles, read_bounded, write_whole
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import model_of
 
 _MAX_WAITING = 64
@@ -149,7 +150,7 @@ class CrashReporter:
             waiting = sum(1 for _ in self._instance_files.deaths.iterdir())
             if waiting < _MAX_WAITING:
                 record = self._instance_files.directory / f"{certificate.id}.json"
-                write_whole(record, certificate.to_json().encode())
+                replace_group_file(record, certificate.to_json().encode())
                 record.replace(self._instance_files.deaths / record.name)
             else:
                 _log.error("%s is not kept: %d records wait", certificate.id, waiting)

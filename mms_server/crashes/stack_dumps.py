@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from greenlet import greenlet
 
-from mms_server.host.instance_files import InstanceFiles, open_shared
+from mms_server.core.untrusted_files import open_group_file
+from mms_server.host.instance_files import InstanceFiles
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 def opened(instance_files: InstanceFiles, name: str) -> int | None:
     """Return a descriptor of the emptied file of a process; None, with a log line, if it fails."""
     try:
-        return open_shared(instance_files.stack(name), os.O_WRONLY | os.O_TRUNC)
+        return open_group_file(instance_files.stack(name), os.O_WRONLY | os.O_TRUNC)
     except OSError as error:
         _log.warning("a crash will leave no stack: %s", error)
         return None

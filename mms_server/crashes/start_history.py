@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mms_server.core.untrusted_files import read_bounded, replace_group_file
 from mms_server.crashes.backoff import wait_s
-from mms_server.host.instance_files import read_bounded, write_whole
 
 FORGET_S: Final = 600.0
 """Failures older than this are forgotten: their cause may be gone."""
@@ -73,7 +73,7 @@ def write(path: Path, starts: StartHistory) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(path, json.dumps(vars(starts)).encode())
+    replace_group_file(path, json.dumps(vars(starts)).encode())
 
 
 def note_ready(path: Path) -> None:

@@ -5,11 +5,9 @@ They can be anything that a model's code has written: nothing of them is read he
 
 from __future__ import annotations
 
-import os
-import stat
-
 from mms_server.archives.content_store import Store
 from mms_server.core.paths import Layout
+from mms_server.core.untrusted_files import open_regular
 from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
 from mms_server.inference.backends.converted_network import FILE_NAME, MAX_BYTES
@@ -25,17 +23,15 @@ def take(layout: Layout, store: Store, release: Release) -> bool:
         return False
     left = InstanceFiles(layout.instance(release.id)).conversion
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(left, flags)
+        stream = open_regular(left)
     except FileNotFoundError:
         return False
     except OSError:
-        # A link, which is not followed.
+        # A link, which is not followed, or no file.
         left.unlink(missing_ok=True)
         return False
-    with os.fdopen(descriptor, "rb") as stream:
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        kept = regular and store.put(release.conversion, FILE_NAME, stream, MAX_BYTES)
+    with stream:
+        kept = store.put(release.conversion, FILE_NAME, stream, MAX_BYTES)
     # It takes memory there.
     left.unlink(missing_ok=True)
     return kept

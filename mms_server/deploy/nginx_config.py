@@ -23,9 +23,9 @@ from typing import Final
 
 from mms_server.config.mms_conf import MmsConf
 from mms_server.core.errors import ConfError, MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
 from mms_server.host.nginx import Proxy
-from mms_server.host.release import write_atomically
 
 DEFAULT_BIND: Final = "unix:/tmp/mms_app.sock"
 HOST_VARIABLE: Final = "MXNET_MODEL_SERVER_HOST"

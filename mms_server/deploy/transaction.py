@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.deploy import converted_networks, retire
 from mms_server.deploy.capacity import Forecast
 from mms_server.deploy.desired_state import DesiredState
@@ -31,7 +32,7 @@ from mms_server.host import (
     warm_standby,
 )
 from mms_server.host.generations import Generation
-from mms_server.host.release import model_of, write_atomically
+from mms_server.host.release import model_of
 from mms_server.host.resource_profile import ResourceProfile
 
 

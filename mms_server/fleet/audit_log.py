@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server.core.files import open_nofollow
 from mms_server.core.io_timeout import with_io_timeout
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -51,8 +52,7 @@ def _append(file: Path, line: bytes, max_bytes: int) -> None:
     if file.exists() and file.stat().st_size + len(line) > max_bytes:
         file.replace(file.with_name(f"{file.name}.1"))
     file.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(file, flags, 0o644)
+    descriptor = open_nofollow(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size
         # The line of a writer that was cut off must not swallow this one.

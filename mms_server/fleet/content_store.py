@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from mms_server.archives.content_store import Store
 from mms_server.config.settings import Settings
 from mms_server.core.errors import ArchiveError, MMSError
+from mms_server.core.files import new_file
 from mms_server.core.io_timeout import chunks, with_io_timeout
 
 NOTHING: Final = ""
@@ -115,12 +115,9 @@ def _each(source: Path, target: Path, copy: Callable[[Path, Path], None]) -> Non
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with os.fdopen(os.open(target, flags, _FILE_MODE), "wb") as stream:
+    with new_file(target, _FILE_MODE) as stream:
         for chunk in chunks(source):
             stream.write(chunk)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _remove(path: Path) -> None:

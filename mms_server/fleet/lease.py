@@ -19,9 +19,9 @@ from functools import partial
 from typing import Final
 
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.io_timeout import with_io_timeout
 from mms_server.fleet.shared_paths import Share
-from mms_server.host.release import write_atomically
 
 _GUARD_WAIT_S: Final = 10.0
 _PAUSE_S: Final = 0.1

@@ -23,10 +23,10 @@ from mms_server.archives.locator import local_path
 from mms_server.config import mms_conf as parser
 from mms_server.config import model_uri
 from mms_server.core.errors import MMSError
+from mms_server.core.files import replace_link, write_atomically
 from mms_server.core.io_timeout import with_io_timeout
 from mms_server.fleet import content_store
 from mms_server.fleet.shared_paths import Share
-from mms_server.host.release import write_atomically
 
 KEPT: Final = 10
 """Publications that stay of those that the fleet served."""
@@ -293,9 +293,5 @@ def _write(share: Share, publication: Publication, text: str) -> None:
 
 
 def _point(link: Path, number: int) -> None:
-    if linked(link) == number:
-        return
-    temporary = link.with_name(f".{link.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(str(number))
-    temporary.replace(link)
+    if linked(link) != number:
+        replace_link(link, str(number))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.io_timeout import with_io_timeout
 from mms_server.core.paths import Layout
 from mms_server.fleet import lease, publication
 from mms_server.fleet.shared_paths import Share
-from mms_server.host.release import write_atomically
 
 _HOLD_BYTES = 1000
 

@@ -11,8 +11,8 @@ from typing import Any
 from mms_server.config.mms_args import METRICS
 from mms_server.config.mms_conf import DEFAULT_HOST, DEFAULT_PORT
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
-from mms_server.host.release import write_atomically
 
 
 @dataclass(frozen=True)

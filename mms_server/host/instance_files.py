@@ -6,8 +6,6 @@ relies on the umask: a model's code may have changed it.
 
 from __future__ import annotations
 
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +17,6 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 
 # Without the set-group-id bit, which a unit may not set: the group is the processes' own.
 _DIRECTORY_MODE: Final = 0o770
-_FILE_MODE: Final = 0o660
 
 
 @dataclass(frozen=True)
@@ -108,52 +105,3 @@ class InstanceFiles:
             cause = f"{self.directory} cannot be written: {error.strerror}."
             fix = "start it as a unit: mms@.socket makes the directory."
             raise MMSError(cause, fix=fix) from error
-
-
-def open_shared(path: Path, flags: int) -> int:
-    """Return a descriptor of a file for the group, made if it is missing.
-
-    Raises:
-        OSError: it cannot be opened, or is a symbolic link.
-    """
-    flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    except FileExistsError:
-        return os.open(path, flags, _FILE_MODE)
-    os.fchmod(descriptor, _FILE_MODE)
-    return descriptor
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file for the group so that readers see the old content or the new.
-
-    It need not outlive a power cut: the directory does not either.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    # Beside the directory of records, never in it: what is there is taken for whole.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = open_shared(temporary, os.O_WRONLY)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read_bounded(path: Path, limit: int, start: int = 0) -> bytes:
-    """Return up to ``limit`` bytes of a regular file; b"" if it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.pread(descriptor, limit, start)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)

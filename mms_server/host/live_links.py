@@ -6,6 +6,7 @@ name. (No model's name begins with "@".)
 
 from __future__ import annotations
 
+from mms_server.core.files import replace_link
 from mms_server.core.paths import Layout
 
 _SUFFIX = ".sock"
@@ -28,7 +29,7 @@ def read(layout: Layout) -> dict[str, str]:
 def point(layout: Layout, model: str, release: str) -> None:
     """Let a model's link point at a release: one rename, so that no request finds no link."""
     layout.live.mkdir(parents=True, exist_ok=True)
-    _replace(layout, model, f"../{layout.socket(release).name}")
+    replace_link(layout.live_link(model), f"../{layout.socket(release).name}")
     follow_only(layout)
 
 
@@ -47,11 +48,4 @@ def follow_only(layout: Layout) -> None:
         return
     target = layout.live_link(names[0]).name
     if not link.is_symlink() or str(link.readlink()) != target:
-        _replace(layout, ONLY, target)
-
-
-def _replace(layout: Layout, name: str, target: str) -> None:
-    temporary = layout.live / f".{name}{_SUFFIX}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(layout.live_link(name))
+        replace_link(link, target)

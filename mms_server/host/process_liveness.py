@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from mms_server.core.errors import MMSError
+from mms_server.core.files import open_nofollow
+from mms_server.core.untrusted_files import open_for_reading
 
 MASTER_SLOT: Final = 0
 """The slot of a release's master; workers take the slots above."""
@@ -44,8 +46,7 @@ def hold(path: Path, slot: int) -> None:
     if not 0 <= slot < _MAX_SLOT:
         raise MMSError(f"slot {slot} of {path} is out of range.", fix="use 0 to 2**31 - 1.")
     if path not in _held:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        _held[path] = os.open(path, flags, _MODE)
+        _held[path] = open_nofollow(path, os.O_RDWR | os.O_CREAT, _MODE)
     try:
         fcntl.lockf(_held[path], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
     except BlockingIOError as error:
@@ -64,8 +65,7 @@ def holders(path: Path) -> tuple[int, ...]:
         OSError: the file is there but cannot be read.
     """
     try:
-        # A pipe in its place must not keep whoever looks waiting.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_for_reading(path)
     except FileNotFoundError:
         return ()
     try:

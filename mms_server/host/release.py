@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mms_server.config.backend_names import MXNET, TOLERANCES
 from mms_server.config.model_settings import DEFAULT_BATCH, DEFAULT_QUEUE
@@ -32,6 +31,10 @@ class Part:
     archive_sha256: str
     golden: str = ""
     request_timeout_ms: int = 0
+
+
+NO_PART: Final = Part("")
+"""What a group's release says in its own fields of what its parts say."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ class Release:
     @property
     def parts(self) -> Mapping[str, Part]:
         """Return what is served by endpoint name: one model, or those of the group."""
-        own = Part(self.archive_sha256, self.golden, self.request_timeout_ms)
-        return self.group or {self.model: own}
+        own = {row.name: getattr(self, row.name) for row in fields(Part)}
+        return self.group or {self.model: Part(**own)}
 
     @property
     def queue_timeout_ms(self) -> int:
@@ -159,20 +162,3 @@ class Release:
 def model_of(release: str) -> str:
     """Return the name of a release: that of its model, or of its group."""
     return release.rpartition(".")[0]
-
-
-def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write ``text`` so that ``path`` holds the old content or the new, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.host.release import Release, write_atomically
+from mms_server.core.files import write_atomically
+from mms_server.host.release import Release
 
 ENGINE_BYTES: Final = 136 * 10**6
 WORKER_BYTES: Final = 50 * 10**6

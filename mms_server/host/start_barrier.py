@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
-from mms_server.host.release import write_atomically
 
 _PAUSE_S: Final = 0.2
 

@@ -14,8 +14,9 @@ from typing import Final
 
 from mms_server.config.sandbox import LIFTS
 from mms_server.core.errors import MMSError
+from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
-from mms_server.host.release import Release, write_atomically
+from mms_server.host.release import Release
 
 _NAME: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.service\.d")
 # What systemd takes as it is: no blank, quote, colon, percent sign or backslash.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
+from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
-from mms_server.host.release import write_atomically
 
 
 def read(layout: Layout) -> dict[str, float]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mms_server.core.files import open_nofollow
+from mms_server.core.untrusted_files import read_bounded
 from mms_server.metrics import multiprocess
 
 RING: Final = 16
@@ -107,7 +109,7 @@ class MinuteStats:
         self._owner = os.getpid()
         size = len(head) + len(self._keys) * RING * _ENTRY.size
         path = self._directory / f"{self._name}-{multiprocess.process_name()}{SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
+        descriptor = open_nofollow(path, os.O_RDWR | os.O_CREAT, 0o660)
         try:
             if os.pread(descriptor, len(head), 0) != head or os.fstat(descriptor).st_size != size:
                 # Of other models: start anew.
@@ -146,9 +148,7 @@ def _head(keys: Sequence[Key]) -> bytes:
 
 def _read(file: Path, minute: int) -> Iterator[tuple[Key, Statistic]]:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(_MAX_BYTES)
+        data = read_bounded(file, _MAX_BYTES)
         magic, length = _HEAD.unpack_from(data)
         if magic != _MAGIC:
             return

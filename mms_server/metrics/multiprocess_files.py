@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
+from mms_server.core.files import replace_link
 from mms_server.core.paths import Layout
 from mms_server.metrics import minute_stats, multiprocess
 
@@ -134,10 +135,7 @@ class MetricsFiles:
         for metric in multiprocess.merged(files, accumulate=False):
             _write(target / f"{metric.type}_past{multiprocess.SUFFIX}", metric)
         (target / _HELD).write_text(json.dumps(sorted(held)), encoding="utf-8")
-        temporary = self._root / f".{_LINK}"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(target.name)
-        temporary.replace(self._root / _LINK)
+        replace_link(self._root / _LINK, target.name)
 
 
 def _directories(place: Path) -> list[Path]:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mms_server.core.untrusted_files import open_group_file, read_bounded
 from mms_server.crashes.in_flight_log import MAX_SLOTS
-from mms_server.host.instance_files import InstanceFiles, open_shared, read_bounded
+from mms_server.host.instance_files import InstanceFiles
 from mms_server.overload import worker_load
 
 _FORM: Final = struct.Struct("<ddd")
@@ -47,7 +48,7 @@ class QueueDelayRecorder:
         Raises:
             OSError: the file cannot be written.
         """
-        descriptor = open_shared(path, os.O_RDWR)
+        descriptor = open_group_file(path, os.O_RDWR)
         try:
             # Now, or a full file system would end a process that writes.
             os.posix_fallocate(descriptor, 0, _FORM.size)

@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from mms_server.core.untrusted_files import open_group_file
 from mms_server.crashes.in_flight_log import MAX_SLOTS
-from mms_server.host.instance_files import open_shared
 
 MOST: Final = 254
 """Requests beyond this number look like so many."""
@@ -32,7 +32,7 @@ class WorkerLoad:
         Raises:
             OSError: the file cannot be written.
         """
-        descriptor = open_shared(path, os.O_RDWR)
+        descriptor = open_group_file(path, os.O_RDWR)
         try:
             # Now, or a full file system would end a process that writes.
             os.posix_fallocate(descriptor, 0, MAX_SLOTS)

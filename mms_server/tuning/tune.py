@@ -18,6 +18,7 @@ from mms_server.archives.golden_samples import Sample
 from mms_server.archives.signature import Signature
 from mms_server.config import cpu_count, mms_conf
 from mms_server.core.errors import ConfError, MMSError, NoRoomError
+from mms_server.core.files import write_atomically
 from mms_server.core.formatting import size
 from mms_server.deploy import retire
 from mms_server.deploy.change_report import expected
@@ -25,7 +26,7 @@ from mms_server.deploy.host_context import Host
 from mms_server.deploy.prune import prune
 from mms_server.host import generations, unit_dropin
 from mms_server.host.lock import locked
-from mms_server.host.release import Release, write_atomically
+from mms_server.host.release import Release
 from mms_server.tuning import conf_editor, load_generator, search
 from mms_server.tuning.load_generator import Question
 from mms_server.tuning.search import Candidate, Measurement, Window

@@ -49,11 +49,11 @@ MECHANISMS: Final = (
     Mechanism(
         "rename",
         "the switch is one rename",
-        "host/live_links.py",
-        "    temporary.replace(layout.live_link(name))\n",
-        "    layout.live_link(name).unlink(missing_ok=True)\n"
+        "core/files.py",
+        "    temporary.replace(link)\n",
+        "    link.unlink(missing_ok=True)\n"
         "    __import__('time').sleep(0.2)\n"
-        "    temporary.replace(layout.live_link(name))\n",
+        "    temporary.replace(link)\n",
         "test_swaps.py",
         ("-k", "warm"),
         swaps=10,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Final
 
 from mms_server.archives.fetching.responses import Validator
 from mms_server.config.model_uri import Location
+from mms_server.core.files import write_atomically
 
 _FILES_KEPT_S: Final = 24 * 3600.0
 _RECORDS_KEPT_S: Final = 90 * 24 * 3600.0
@@ -128,7 +128,5 @@ def _read(path: Path) -> Record:
 
 
 def _write(path: Path, record: Record) -> None:
-    scratch = path.with_suffix(f".{os.getpid()}.new")
     text = json.dumps({**asdict(record.validator), "sha256": record.sha256}, sort_keys=True)
-    scratch.write_text(text, "utf-8")
-    scratch.replace(path)
+    write_atomically(path, text)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.host.instance_files import read_bounded, write_whole
+from mms_server.core.untrusted_files import read_bounded, replace_group_file
 
 FILE_NAME: Final = "network"
 MAX_BYTES: Final = 1024 * 1024 * 1024
@@ -74,6 +74,6 @@ class ConversionCache:
         if len(raw) > MAX_BYTES:
             return
         try:
-            write_whole(self.left, raw)
+            replace_group_file(self.left, raw)
         except OSError as error:
             _log.warning("the converted network is not kept: %s", error)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mms_server.config.model_settings import MAX_BATCH
-from mms_server.host.instance_files import InstanceFiles, read_bounded, write_whole
+from mms_server.core.untrusted_files import read_bounded, replace_group_file
+from mms_server.host.instance_files import InstanceFiles
 
 _MAX_BYTES: Final = 64 * 1024
 
@@ -37,7 +38,7 @@ def tell(model: str, verdict: BatchDecision, instance_files: InstanceFiles) -> N
         "%s computes up to %d requests together: %s%s", model, verdict.most, verdict.reason, shown
     )
     try:
-        write_whole(instance_files.batching, json.dumps(asdict(verdict)).encode())
+        replace_group_file(instance_files.batching, json.dumps(asdict(verdict)).encode())
     except OSError as error:
         _log.warning("what was found out about batches is not kept: %s", error)
 

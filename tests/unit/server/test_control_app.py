@@ -142,7 +142,7 @@ def test_who_may_not_see_a_release_is_told_so(
     (row,) = health.of_models(fake.layout, live).values()
     assert row.reason == "its server is not running, or still loads the model"
 
-    def forbidden(*_arguments: Any) -> int:
+    def forbidden(*_arguments: Any, **_named: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
     # A test that root runs may see everything.
