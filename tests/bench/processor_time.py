@@ -21,7 +21,7 @@ from tests.fixtures.servers import ROOT
 _WHO: Final = ("workers", "nginx", "client")
 _HEAD: Final = (
     "| model | engine | connections | requests/s | of L | ms of a core in the bare loop "
-    "| workers | nginx | client | nobody or others |"
+    "| workers | nginx | client | idle or other processes |"
 )
 
 

@@ -36,7 +36,7 @@ LEAST_GAIN: Final = 0.1
 """Share of its cost that a forward must save in a batch.
 
 Where it saved a twentieth, batches gave no more answers, a third more p99 and twice the memory
-(docs/performance.md, "What stands between it and the limit").
+(docs/performance.md, "Overhead over the raw limit").
 """
 
 SLOWEST_S: Final = 0.25
