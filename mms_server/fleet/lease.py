@@ -7,24 +7,21 @@ one whose run is known to be dead; whoever says so names the run that it replace
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
+from mms_server.core import file_lock
 from mms_server.core.errors import MMSError
 from mms_server.core.files import write_atomically
 from mms_server.core.io_timeout import with_io_timeout
 from mms_server.fleet.shared_paths import Share
 
 _GUARD_WAIT_S: Final = 10.0
-_PAUSE_S: Final = 0.1
 
 
 class FleetBusyError(MMSError):
@@ -193,27 +190,14 @@ def _write(share: Share, lease: Lease) -> Lease:
 
 
 @contextmanager
-def _guarded(
-    share: Share,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[None]:
+def _guarded(share: Share) -> Iterator[None]:
     """Let one process of all hosts read and then write the lease."""
     share.guard.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(share.guard, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    lock = partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    deadline = clock() + _GUARD_WAIT_S
+    descriptor = file_lock.open_lock_file(share.guard)
     try:
-        while True:
-            try:
-                lock()
-                break
-            except BlockingIOError:
-                if clock() >= deadline:
-                    cause = f"{share.guard} has been locked for {_GUARD_WAIT_S:g} s."
-                    raise MMSError(cause, fix="run it again.") from None
-                sleep(_PAUSE_S)
+        if not file_lock.lock(descriptor, _GUARD_WAIT_S):
+            cause = f"{share.guard} has been locked for {_GUARD_WAIT_S:g} s."
+            raise MMSError(cause, fix="run it again.")
         yield
     finally:
         os.close(descriptor)

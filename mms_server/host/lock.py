@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
+from mms_server.core import file_lock
 from mms_server.core.errors import LockHeldError
 from mms_server.core.paths import Layout
 
@@ -39,11 +39,10 @@ def locked(
         LockHeldError: another process still has it after ``wait_s`` seconds; names it.
     """
     layout.state.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(layout.state / "lock", flags, 0o644)
+    descriptor = file_lock.open_lock_file(layout.state / "lock")
     try:
         began, told = clock(), False
-        while not _try(descriptor):
+        while not file_lock.try_lock(descriptor):
             owner = _owner(descriptor)
             brief = any(each in owner for each in _BRIEF)
             if clock() - began >= (max(wait_s, _BRIEF_WAIT_S) if brief else wait_s):
@@ -58,14 +57,6 @@ def locked(
         yield
     finally:
         os.close(descriptor)
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _owner(descriptor: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mms_server.core.file_lock import try_lock
 from mms_server.core.untrusted_files import open_group_file
 from mms_server.crashes.quarantine import ReleaseQuarantine
 from mms_server.host.instance_files import InstanceFiles
@@ -86,12 +87,12 @@ class WorkerLifecycle:
         except OSError as error:
             _log.error("a worker that has outgrown its memory cannot be replaced: %s", error)
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        with contextlib.suppress(OSError):
+            if try_lock(descriptor):
+                self._lock = descriptor
+        if self._lock < 0:
             os.close(descriptor)
             return False
-        self._lock = descriptor
         _log.warning("the worker has outgrown its memory: it is replaced")
         self._replaced()
         return True

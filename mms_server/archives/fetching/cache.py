@@ -5,9 +5,9 @@ Names are digests of locations: nothing that a server sends ever names a file.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from typing import Final
 
 from mms_server.archives.fetching.responses import Validator
 from mms_server.config.model_uri import Location
+from mms_server.core import file_lock
 from mms_server.core.files import write_atomically
 
 _FILES_KEPT_S: Final = 24 * 3600.0
@@ -55,18 +56,15 @@ class CacheEntry:
             TimeoutError: another one has been at it for ``timeout_s``.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._lock.open("a") as stream:
-            until = clock() + timeout_s
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if clock() >= until:
-                        raise TimeoutError from None
-                    sleep(_LOCK_PAUSE_S)
-                else:
-                    break
+        descriptor = file_lock.open_lock_file(self._lock)
+        try:
+            if not file_lock.lock(
+                descriptor, timeout_s, clock=clock, sleep=sleep, pause_s=_LOCK_PAUSE_S
+            ):
+                raise TimeoutError
             yield
+        finally:
+            os.close(descriptor)
 
     def known(self) -> Record:
         """Return what the location held, an empty record if that is not known."""
