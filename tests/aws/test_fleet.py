@@ -65,14 +65,14 @@ def refuse_a_quota_and_a_right(account: Account) -> None:
     said = " ".join(refused.output.split())
     assert refused.status
     assert "CreateVpc was refused (VpcLimitExceeded): a quota" in said
-    assert "Fix: ask for more in Service Quotas" in said
+    assert "Fix: request an increase in Service Quotas" in said
     with account.refusing("iam:CreateRole", "AccessDenied", "No."):
         refused = account.play(MADE[0], *MADE[3:])
     said = " ".join(refused.output.split())
     assert refused.status
     assert (
-        "CreateRole was refused (AccessDenied): who runs this lacks the right iam:CreateRole"
-        in said
+        "CreateRole was refused (AccessDenied): the current user or role lacks the right "
+        "iam:CreateRole" in said
     )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: pack what a host configures itself from. Runs on the controller, stdlib only."""
+"""Ansible module: pack the bundle of a host. Runs on the controller, with the stdlib only."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: mms_bundle
-short_description: Pack what a host needs to configure itself
+short_description: Pack the bundle from which a host configures itself
 description:
-  - Packs the project's roles and playbooks, the wheelhouse that hosts install from, the wheels that
-    Ansible itself runs with, and the variables of the deployment, with a list of checksums.
-  - The same inputs give the same bytes, so an unchanged bundle keeps its name.
-  - Changes only the controller, so it does its work in check mode too.
+  - Packs the roles and playbooks of the project, the wheelhouse of the runtime, the wheels of
+    Ansible, the variables of the deployment, and a list of checksums.
+  - The build is reproducible, so an unchanged bundle keeps its name.
+  - Changes only the controller, so it also runs in check mode.
 options:
   project:
     description: Root of the project.
     type: path
     required: true
   destination:
-    description: Directory that the bundle is kept in. Bundles of the past in it are removed.
+    description: Directory of the bundle. Older bundles in it are removed.
     type: path
     required: true
   wheelhouse:
-    description: What C(mms_wheelhouse) returned for the runtime's requirements.
+    description: Result of C(mms_wheelhouse) for the requirements of the runtime.
     type: dict
     required: true
   joining:
-    description: What C(mms_wheelhouse) returned for the requirements of Ansible on a host.
+    description: Result of C(mms_wheelhouse) for the requirements of Ansible on a host.
     type: dict
     required: true
   variables:
-    description: Variables of the deployment. No secrets; whoever reads the bucket reads them.
+    description: Variables of the deployment. No secrets: readers of the bucket see them.
     type: dict
     required: true
   start:
-    description: The script that the bundle is started by, as text.
+    description: Text of the script C(start.sh).
     type: str
     required: true
 author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: Pack
+- name: Pack the bundle
   mms_bundle:
     project: "{{ role_path }}/../.."
     destination: "{{ role_path }}/../../build/bundle"
@@ -76,21 +76,21 @@ sha256:
   type: str
 """
 
-# Where user data unpacks it.
+# Directory into which the user data of the launch template unpacks the bundle.
 ROOT_ON_HOST = "/opt/mms/bundle"
 PROJECT = (
     "LICENSE", "README.md", "ansible.cfg", "mms", "mms_server", "playbooks", "plugins",
     "pyproject.toml", "requirements", "roles",
 )  # fmt: skip
-PASSED_OVER = {"__pycache__"}
+EXCLUDED = {"__pycache__"}
 
 
 class BundleError(Exception):
-    """The bundle cannot be made; the text names cause and fix."""
+    """The bundle cannot be built; the message names the cause and the fix."""
 
 
 def project_files(project: Path) -> Iterator[tuple[str, Path]]:
-    """Yield names in the bundle and paths of the project's files.
+    """Yield the name in the bundle and the path of each file of the project.
 
     Raises:
         BundleError: a part of the project is missing.
@@ -98,29 +98,29 @@ def project_files(project: Path) -> Iterator[tuple[str, Path]]:
     for part in PROJECT:
         path = project / part
         if not path.exists():
-            message = f"{path} is not there. Fix: run from a complete checkout of the project."
+            message = f"{path} is missing. Fix: run from a complete checkout of the project."
             raise BundleError(message)
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in found:
             name = file.relative_to(project)
-            if file.is_file() and not PASSED_OVER & set(name.parts):
+            if file.is_file() and not EXCLUDED & set(name.parts):
                 yield str(name), file
 
 
 def state_on_host(wheelhouse: dict[str, Any]) -> bytes:
-    """Return the note beside a wheelhouse that says it is built, with its path on the host."""
+    """Return the state file of a wheelhouse, with the path of the archive on the host."""
     archive = Path(wheelhouse["archive"])
     try:
         state = json.loads((archive.parent / "wheelhouse.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        message = f"{archive.parent}: no wheelhouse that is complete. Fix: run the playbook again."
+        message = f"{archive.parent}: the wheelhouse is incomplete. Fix: run the playbook again."
         raise BundleError(message) from error
     state["archive"] = f"{ROOT_ON_HOST}/build/wheelhouse/{archive.name}"
     return (json.dumps(state, indent=2, sort_keys=True) + "\n").encode()
 
 
 def contents(parameters: dict[str, Any]) -> dict[str, bytes]:
-    """Return all files of the bundle by name, the list of checksums among them.
+    """Return all files of the bundle by name, including the list of checksums.
 
     Raises:
         BundleError: an input is missing.
@@ -140,9 +140,9 @@ def contents(parameters: dict[str, Any]) -> dict[str, bytes]:
 
 
 def pack(files: dict[str, bytes]) -> bytes:
-    """Return a compressed tar archive that is the same bytes for the same files."""
+    """Return a compressed tar archive; the same files give the same bytes."""
     packed = io.BytesIO()
-    # Wheels are compressed already: level 1 is as small as level 9, in a fraction of the time.
+    # Wheels are compressed already: level 1 is much faster than level 9 and gives the same size.
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1, mtime=0, filename="") as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
@@ -156,11 +156,11 @@ def pack(files: dict[str, bytes]) -> bytes:
 
 
 def ensure(parameters: dict[str, Any]) -> tuple[bool, dict[str, str]]:
-    """Make the bundle; return whether it is a new one, and what ``RETURN`` says.
+    """Build the bundle; return whether it is new, and the result that ``RETURN`` describes.
 
     Raises:
         BundleError: an input is missing.
-        OSError: it cannot be written.
+        OSError: the bundle cannot be written.
     """
     packed = pack(contents(parameters))
     digest = hashlib.sha256(packed).hexdigest()
@@ -196,7 +196,7 @@ def main() -> None:
     try:
         changed, result = ensure(module.params)
     except (BundleError, OSError, KeyError) as error:
-        module.fail_json(msg=f"The bundle cannot be made. {error}")
+        module.fail_json(msg=f"The bundle cannot be built. {error}")
     module.exit_json(changed=changed, **result)
 
 

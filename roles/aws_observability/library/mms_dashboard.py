@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: a dashboard of CloudWatch, as described."""
+"""Ansible module: create, update or delete a CloudWatch dashboard."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 DOCUMENTATION = r"""
 module: mms_dashboard
-short_description: Keep a CloudWatch dashboard as described
+short_description: Manage a CloudWatch dashboard
 description:
-  - Compared as JSON, so that form and order of keys change nothing. Has check mode and diff.
+  - Compares the body as JSON, so whitespace and key order make no change. Supports check mode
+    and diff.
 options:
   name:
     description: Name of the dashboard.
     type: str
     required: true
   state:
-    description: Whether it shall be there.
+    description: Whether the dashboard should exist.
     type: str
     choices: [present, absent]
     default: present
   body:
-    description: What it shows, in CloudWatch's form.
+    description: Body of the dashboard, in the format of CloudWatch.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -35,7 +36,7 @@ author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: Dashboard
+- name: Create the dashboard
   mms_dashboard:
     name: mms-production
     body: {widgets: []}
@@ -45,7 +46,7 @@ RETURN = r""" # """
 
 
 def read(client: Any, name: str) -> dict[str, Any] | None:
-    """Return what a dashboard shows; None when there is none."""
+    """Return the body of a dashboard, None if it does not exist."""
     entries = client.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"]
     if not any(each["DashboardName"] == name for each in entries):
         return None
@@ -54,7 +55,7 @@ def read(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def act(client: Any, wanted: dict[str, Any], *, apply: bool) -> dict[str, Any]:
-    """Make the dashboard as wanted; return the module's result."""
+    """Bring the dashboard to the desired state; return the result of the module."""
     before = read(client, wanted["name"])
     after = wanted["body"] if wanted["state"] == "present" else None
     if before != after and apply:
@@ -79,7 +80,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # boto3 is there when a client is.
+    # Imported here: AnsibleAWSModule has already checked that boto3 is installed.
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     try:

@@ -27,7 +27,7 @@ WANTED = {
 
 def test_the_cost_is_the_sum_of_its_parts() -> None:
     lines = filters.mms_cost(WANTED, PRICES)
-    total = next(line for line in lines if line.startswith("in all"))
+    total = next(line for line in lines if line.startswith("total"))
     balancer = (0.0225 + 2 * 0.005) * 730
     month = 4 * ((0.398 + 0.005) * 730 + 80 * 0.08) + balancer + 3.0 + 0.23 + 7 * 0.1 + 3
     assert float(total.split()[-1]) == pytest.approx(month, abs=0.01)
@@ -77,7 +77,7 @@ def test_a_refusal_names_call_right_and_fix(action: str, message: str, parts: li
 
 def test_what_is_no_answer_of_aws_is_handed_on() -> None:
     said = filters.mms_refusal({"msg": "disk full."}, "ansible.builtin.copy")
-    assert said == "disk full. Then run the same command again: it goes on where it stopped."
+    assert said == "disk full. Then run the same command again: it continues where it stopped."
 
 
 def test_of_a_loop_the_failed_turn_speaks() -> None:

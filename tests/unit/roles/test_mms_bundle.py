@@ -131,7 +131,7 @@ def test_a_part_that_is_missing_is_named(parameters: dict[str, Any], missing: st
         shutil.rmtree(path)
     else:
         path.unlink()
-    with pytest.raises(bundles.BundleError, match=rf"{missing} is not there. Fix: "):
+    with pytest.raises(bundles.BundleError, match=rf"{missing} is missing. Fix: "):
         bundles.ensure(parameters)
     assert not Path(parameters["destination"]).exists()
 
