@@ -23,8 +23,8 @@ CAUSES = (
     (re.compile(r"RequestLimitExceeded|Throttling|TooManyRequests"),
      "AWS limits the rate of API calls. Fix: wait a minute."),
     (re.compile(r"Insufficient\w*Capacity"),
-     "no free instance of this type in the zone. "
-     "Fix: change aws_hosts_type or aws_network_subnets."),
+     ("no free instance of this type in the zone. "
+      "Fix: change aws_hosts_type or aws_network_subnets.")),
     (re.compile(r"LimitExceeded|Quota|TooMany"),
      "a quota of the account is exhausted. Fix: request an increase in Service Quotas."),
 )  # fmt: skip
