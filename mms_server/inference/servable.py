@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import bottle
 
-from mms_server.core.error_status import status_of
 from mms_server.core.errors import MMSError, PredictionError
+from mms_server.core.refusals import status_of
 from mms_server.core.request_id import request_id
 from mms_server.crashes.quarantine import NoQuarantine, Quarantine
 from mms_server.inference import tensor_codec
@@ -28,7 +28,7 @@ from mms_server.inference.scheduler import (
     Scheduler,
     check_still_wanted,
 )
-from mms_server.inference.services.model_service import forward
+from mms_server.inference.services.model_service import infer_arrays
 from mms_server.metrics import stage_timing
 from mms_server.metrics.stage_timing import Stages
 from mms_server.overload import deadline
@@ -147,7 +147,7 @@ class Servable:
         """
         service = self.model.service
         finish = self.batch_computer.arrays if self.batch_computer else None
-        compute = partial(forward, service, inputs, tensor_codec.arrays_of)
+        compute = partial(infer_arrays, service, inputs, tensor_codec.arrays_of)
         result: tuple[Any, bool] = self._run(InferenceRequest(inputs, compute, finish))
         return result
 

@@ -24,7 +24,7 @@ from mms_server.inference.backends.int8 import quantized
 from mms_server.inference.backends.onnx_module import OnnxModule
 from mms_server.inference.batching.batch_compute import BoundNetwork, network_of
 from mms_server.inference.services.model_service import as_list
-from mms_server.inference.services.module import bound_shape, made_rows
+from mms_server.inference.services.module import bound_shape, random_rows
 
 _log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def _rows_of(
             "there are no golden samples, which int8 is calibrated with.",
             fix="export the model with --sample, or put samples beside the archive.",
         )
-    return made_rows(shapes, _MADE_ROWS, np.float32), "random input"
+    return random_rows(shapes, _MADE_ROWS, np.float32), "random input"
 
 
 def _outputs(service: Any, row: Row) -> list[Any]:

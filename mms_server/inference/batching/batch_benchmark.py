@@ -30,7 +30,7 @@ from mms_server.inference.batching.batch_compute import (
 from mms_server.inference.batching.batch_decision import BatchDecision
 from mms_server.inference.batching.cpu_clock import Clock, cost_clock
 from mms_server.inference.batching.statefulness import state_of
-from mms_server.inference.services.module import made_rows
+from mms_server.inference.services.module import random_rows
 
 LEAST_GAIN: Final = 0.1
 """Share of its cost that a forward must save in a batch.
@@ -160,7 +160,7 @@ def _tried(batch_computer: NetworkBatchComputer, wanted: int, clock: Clock) -> d
 
 
 def _random_rows(batch_computer: NetworkBatchComputer, count: int) -> list[list[Any]]:
-    return made_rows(batch_computer.shapes, count, batch_computer.network.dtype)
+    return random_rows(batch_computer.shapes, count, batch_computer.network.dtype)
 
 
 def _require_same(network: Network, rows: Sequence[Sequence[Any]], size: int) -> None:

@@ -1,4 +1,4 @@
-"""The base of services around a Gluon network (contract, section 10)."""
+"""Base class of services with a Gluon network, as 0.4 has it (docs/service_classes.md)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 class GluonImperativeBaseService(SingleNodeService):
-    """A network that the subclass makes and passes as ``net``; its stages are the subclass's.
+    """Loads the parameters of ``net``, a network that the subclass creates.
 
-    Attributes of the contract: ``net``, ``ctx``, ``model_name``, ``param_filename``,
-    ``_signature``, and ``labels`` if the archive has a synset.txt.
+    The subclass overrides ``_preprocess``, ``_inference`` and ``_postprocess``. Attributes of 0.4:
+    ``net``, ``ctx``, ``model_name``, ``param_filename``, ``_signature``, and ``labels`` if the
+    archive has a synset.txt.
 
-    Parameters that cannot be loaded are logged, no more: a subclass may go on and set values
-    itself. Whether it has is asked by :func:`unset_parameters` when it is done.
+    Parameters that cannot be loaded are only logged, because the subclass may set values itself.
+    After its constructor, :func:`unset_parameters` finds parameters that are still without values.
     """
 
     def __init__(
@@ -51,37 +52,38 @@ class GluonImperativeBaseService(SingleNodeService):
     def _load_parameters(self, file: Path) -> None:
         try:
             self.net.load_parameters(str(file), ctx=self.ctx)
-        except Exception:  # noqa: BLE001 - contract; what is left without values is refused later
+        except Exception:  # noqa: BLE001 - as 0.4; parameters without values are refused later
             _log.exception("the parameters in %s could not be loaded into the network", file.name)
 
     def _preprocess(self, data: Any) -> Any:
-        """Do nothing: to be overridden."""
+        """Return None; subclasses override it."""
 
     def _inference(self, data: list[Any]) -> Any:
-        """Check the inputs' shapes; to be overridden by a method that computes as well."""
+        """Check the shapes of the inputs; subclasses override it, call it, and compute."""
         check_input_shape(data, self.signature)
 
     def _postprocess(self, data: Any) -> Any:
-        """Do nothing: to be overridden."""
+        """Return None; subclasses override it."""
 
     def ping(self) -> str:
-        """Return the engine's version."""
+        """Return the version of MXNet."""
         return str(mx.__version__)
 
     @property
     def signature(self) -> Any:
-        """The signature as in signature.json."""
+        """The content of signature.json."""
         return self._signature
 
 
 def unset_parameters(net: Any) -> list[str]:
-    """Return the names of a network's parameters that have no values and are not to get any.
+    """Return the names of the parameters of a network that have no values and will not get any.
 
-    A parameter that is initialized, but whose shape is only known after a first forward, is set.
+    An initialized parameter counts as set, even if its shape is only known after the first forward.
     """
     if not isinstance(net, mx.gluon.Block):
         return []
-    return sorted(name for name, row in net.collect_params().items() if not _is_set(row))
+    parameters = net.collect_params().items()
+    return sorted(name for name, parameter in parameters if not _is_set(parameter))
 
 
 def _is_set(parameter: Any) -> bool:

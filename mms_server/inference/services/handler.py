@@ -1,8 +1,10 @@
-"""A 1.x handler as a service: ``handle(data, context)``, or a class with such a method.
+"""Adapter that runs a 1.x handler as a service: a function ``handle(data, context)`` or a class.
 
-Contract, section 17: it is called once with None when the model is loaded, then with one row a
-request, and it returns one element a row. A row has the form's fields by name, or the body under
-``body``, and the query's parameters; JSON comes parsed, all else as bytes.
+The calls are those of MXNet Model Server 1.x (docs/compatibility.md, section 17). A function is
+called once with None when the model loads; a class gets ``initialize(context)`` instead. Each
+request is then a list of one row, and the handler returns a list of one element. A row is a dict of
+the form's fields, or of the body under ``body``, and of the query's parameters. JSON values are
+parsed, all others are bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ EntryPoint = Callable[[Any, Context], Any]
 
 
 class HandlerService(ModelService):
-    """One handler with the context that it keeps from request to request."""
+    """A handler and its context, which stays the same from request to request."""
 
     def __init__(
         self, model_name: str, model_dir: str, manifest: Manifest, gpu: int | None = None
@@ -35,14 +37,14 @@ class HandlerService(ModelService):
         """Import the handler and let it load its model.
 
         Raises:
-            ServiceError: it cannot be imported, is not there, or fails.
+            ServiceError: the handler cannot be imported, does not exist, or fails.
         """
         super().__init__(model_name, model_dir, manifest.raw, gpu)
         self._context = Context(model_name, model_dir, manifest.raw, gpu)
         file = Path(model_dir, manifest.service)
         module = load_service(str(file))
         try:
-            self._handle = self._entry_point(module, manifest.function or "")
+            self._handle = self._load_entry_point(module, manifest.function or "")
         except ServiceError:
             raise
         except (Exception, SystemExit) as error:
@@ -56,7 +58,7 @@ class HandlerService(ModelService):
         """Return the handler's answer to one request.
 
         Raises:
-            ValueError: it does not return a list with one element.
+            ValueError: the handler does not return a list with one element.
         """
         context = self._context
         with stage(PREPROCESS):
@@ -75,14 +77,20 @@ class HandlerService(ModelService):
             )
 
     def ping(self) -> Any:
-        """Return: a handler that loaded its model is well."""
+        """Do nothing: a handler that loaded its model counts as healthy."""
 
     @property
     def signature(self) -> Any:
-        """None: the handler reads the request itself."""
+        """None, because the handler reads the request itself."""
         return None
 
-    def _entry_point(self, module: ModuleType, function: str) -> EntryPoint:
+    def _load_entry_point(self, module: ModuleType, function: str) -> EntryPoint:
+        """Let the handler load its model; return the callable that answers requests.
+
+        Raises:
+            ServiceError: the module has no such function, or without a name not exactly one class
+                with a method ``handle``.
+        """
         if function:
             handle = getattr(module, function, None)
             if not callable(handle):
@@ -97,7 +105,7 @@ class HandlerService(ModelService):
             if value.__module__ == module.__name__ and callable(getattr(value, "handle", None))
         ]
         if len(classes) != 1:
-            names = ", ".join(sorted(one.__name__ for one in classes)) or "none"
+            names = ", ".join(sorted(value.__name__ for value in classes)) or "none"
             raise ServiceError(
                 f"{module.__file__} should have one class with a method handle; it has: {names}.",
                 fix="name the function in the archive's manifest: file.py:function.",

@@ -1,4 +1,4 @@
-"""The classes of a model: synset.txt, one a line (contract, section 8.4)."""
+"""The names of a model's classes: synset.txt, one per line (docs/compatibility.md, section 8.4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_LABELS = (
 
 
 def read_labels(directory: Path) -> list[str] | None:
-    """Return the labels of an unpacked archive, without blanks around them; None without a file."""
+    """Return the labels of an unpacked archive, stripped; None if it has no synset.txt."""
     file = directory / _FILE
     if not file.is_file():
         return None

@@ -1,4 +1,4 @@
-"""The abstract service classes: names and signatures are the users' interface (section 10)."""
+"""Abstract service classes; names and signatures are those of 0.4 (docs/service_classes.md)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mms_server.metrics.stage_timing import INFERENCE, POSTPROCESS, PREPROCESS, 
 
 URL_PREFIX = ("http://", "https://", "s3://")
 
-# What Python 2's list-returning functions became: a service file written for Python 2 may return
-# one where a list is meant.
+# map(), filter() and zip() returned lists in Python 2. A service file that was written for Python 2
+# may return one of these where it means a list.
 _LAZY = (map, filter, zip)
 
 
@@ -24,7 +24,7 @@ class ModelService(ABC):
     def __init__(
         self, model_name: str, model_dir: str, manifest: Mapping[str, Any], gpu: int | None = None
     ) -> None:
-        """Load the model in ``model_dir``, whose MANIFEST.json is ``manifest``."""
+        """Load the model in ``model_dir``; ``manifest`` is the content of its MANIFEST.json."""
         del model_name, model_dir, manifest, gpu
         self.ctx: Any = None
 
@@ -34,16 +34,16 @@ class ModelService(ABC):
 
     @abstractmethod
     def ping(self) -> Any:
-        """Return anything if the model is well; raise if not."""
+        """Return any value if the model is healthy; raise an exception if not."""
 
     @property
     @abstractmethod
     def signature(self) -> Any:
-        """The signature as in signature.json."""
+        """The content of signature.json."""
 
 
 class SingleNodeService(ModelService):
-    """A service of one model: preprocess, inference, postprocess."""
+    """A service of one model in three stages: preprocess, inference, postprocess."""
 
     def inference(self, data: Any) -> Any:
         """Return ``_postprocess(_inference(_preprocess(data)))``."""
@@ -66,14 +66,15 @@ class SingleNodeService(ModelService):
 
 
 class MultiNodesService(ModelService):
-    """Named by the contract; it adds nothing."""
+    """A name of 0.4; it adds nothing."""
 
 
-def forward(service: Any, data: Any, arrays_of: Callable[[Any], Any]) -> tuple[Any, bool]:
+def infer_arrays(service: Any, data: Any, to_arrays: Callable[[Any], Any]) -> tuple[Any, bool]:
     """Return the model's outputs as arrays and True, or the service's answer and False.
 
-    ``arrays_of`` makes arrays of what ``_inference`` returned, or None if they are none; then, and
-    for a service with an ``inference`` of its own, only the whole answer has a meaning.
+    ``to_arrays`` converts the result of ``_inference``; it returns None if that is not possible.
+    Then the answer is returned instead. It is also returned if the service overrides ``inference``,
+    because only the complete answer of such a service has a meaning.
     """
     if getattr(type(service), "inference", None) is not SingleNodeService.inference:
         return service.inference(data), False
@@ -81,7 +82,7 @@ def forward(service: Any, data: Any, arrays_of: Callable[[Any], Any]) -> tuple[A
         prepared = as_list(service._preprocess(data))  # noqa: SLF001 - the users' interface
     with stage(INFERENCE):
         outputs = as_list(service._inference(prepared))  # noqa: SLF001 - likewise
-        arrays = arrays_of(outputs)
+        arrays = to_arrays(outputs)
     if arrays is not None:
         return arrays, True
     with stage(POSTPROCESS):
@@ -89,18 +90,18 @@ def forward(service: Any, data: Any, arrays_of: Callable[[Any], Any]) -> tuple[A
 
 
 def load_service(path: str, name: str | None = None) -> ModuleType:
-    """Return the module in the file ``path``; modules beside it can be imported by their names.
+    """Return the module in the file ``path``; it can import the modules in the same directory.
 
-    ``name`` is the contract's, and without effect: the module is named after the file, below a
-    package that no other service file has.
+    ``name`` is a parameter of 0.4 without effect here. The module is named after the file, below a
+    package of its own.
 
     Raises:
-        ServiceError: it cannot be imported.
+        ServiceError: the file cannot be imported.
     """
     del name
     return import_service(Path(path))
 
 
 def as_list(data: Any) -> Any:
-    """Return what a function of Python 2 would have returned as a list as one."""
+    """Return a map, filter or zip object as a list, as in Python 2; return other data unchanged."""
     return list(data) if isinstance(data, _LAZY) else data

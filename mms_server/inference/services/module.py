@@ -1,4 +1,7 @@
-"""Bind a symbol and its parameters for inference (contract, sections 8.3, 8.4 and 10)."""
+"""Bind a symbol and its parameters as an MXNet Module for inference.
+
+The rules are those of 0.4 (docs/compatibility.md, sections 8.3 and 8.4).
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,18 @@ def epoch_of(parameters: str, model_name: str) -> int:
 
 
 def bound_shape(shape: list[int]) -> tuple[int, ...]:
-    """Return the shape that is bound: a batch of one, and 1 for every size that may be any."""
+    """Return the shape to bind for a shape of the signature: batch 1, and 1 for each variable size.
+
+    A size of 0 in the signature is variable.
+    """
     return (1, *(size or 1 for size in shape[1:]))
 
 
-def made_rows(shapes: Sequence[tuple[int, ...]], count: int, dtype: Any) -> list[list[Any]]:
-    """Return rows of which no two are alike, as small as weights and as large as pixels.
+def random_rows(shapes: Sequence[tuple[int, ...]], count: int, dtype: Any) -> list[list[Any]]:
+    """Return ``count`` different rows of random inputs; each row has one array per shape.
 
-    A row has an array of each shape; they are the same at every call.
+    Numbers are below 1, like weights, in every other row, and below 255, like pixels, in the rest.
+    Every call returns the same rows.
     """
     rng = np.random.default_rng(_SEED)
     return [
@@ -47,10 +54,10 @@ def made_rows(shapes: Sequence[tuple[int, ...]], count: int, dtype: Any) -> list
 def bind_module(
     directory: Path, symbol: str, epoch: int, signature: Mapping[str, Any], ctx: Any
 ) -> Any:
-    """Return a Module bound for inference with a batch of one.
+    """Return a Module that is bound for inference with a batch of one.
 
     Raises:
-        ServiceError: a file is missing or damaged, or the model does not fit its signature.
+        ServiceError: a file is missing or damaged, or the model does not match its signature.
     """
     prefix = symbol.removesuffix(_SYMBOL_SUFFIX)
     parameters = directory / f"{prefix}-{epoch:04d}{_PARAMS_SUFFIX}"
@@ -58,7 +65,7 @@ def bind_module(
         raise ServiceError(
             f"the model's parameters {parameters.name} are not in the archive.", fix=_EXPORT_AGAIN
         )
-    shapes = [(row["data_name"], bound_shape(row["data_shape"])) for row in signature["inputs"]]
+    shapes = [(spec["data_name"], bound_shape(spec["data_shape"])) for spec in signature["inputs"]]
     try:
         return _bind(directory / symbol, parameters, shapes, ctx)
     except (mx.base.MXNetError, ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -76,15 +83,15 @@ def _bind(symbol_file: Path, parameters: Path, shapes: list[tuple[str, Any]], ct
     module = mx.mod.Module(symbol, data_names=names, label_names=None, context=ctx)
     module.bind(data_shapes=shapes, for_training=False)
     module.set_params(arguments, auxiliary, allow_missing=True, allow_extra=True)
-    wanted = set(symbol.list_arguments()) - set(names)
-    missing = sorted(name for name in wanted - set(arguments) if not name.endswith("_label"))
+    needed = set(symbol.list_arguments()) - set(names)
+    missing = sorted(name for name in needed - set(arguments) if not name.endswith("_label"))
     if missing:
         _log.warning("%s has no values for %s", parameters.name, ", ".join(missing))
     return module
 
 
 def _split(saved: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return arguments and auxiliary states: the keys start with ``arg:`` or ``aux:``."""
+    """Return arguments and auxiliary states by name; keys of the file start with arg: or aux:."""
     if not isinstance(saved, Mapping):
         raise TypeError("the parameters have no names")
     parts: dict[str, dict[str, Any]] = {"arg": {}, "aux": {}}

@@ -1,4 +1,4 @@
-"""The base service: a symbol with parameters, numbers in, numbers out (contract, section 10)."""
+"""Base service of 0.4: a symbol with parameters, numbers in and out (docs/service_classes.md)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mms_server.inference.services.module import bind_module, epoch_of
 
 
 class MXNetBaseService(SingleNodeService):
-    """A model bound for inference with a batch of one.
+    """Runs a Module that is bound with a batch of one.
 
-    Attributes of the contract: ``ctx``, ``mx_model``, ``model_name``, ``param_filename``,
-    ``_signature``, and ``labels`` if the archive has a synset.txt.
+    Attributes of 0.4: ``ctx``, ``mx_model``, ``model_name``, ``param_filename``, ``_signature``,
+    and ``labels`` if the archive has a synset.txt.
     """
 
     def __init__(
@@ -52,37 +52,41 @@ class MXNetBaseService(SingleNodeService):
         return [str(output.asnumpy().tolist()) for output in data]
 
     def ping(self) -> str:
-        """Return the engine's version."""
+        """Return the version of MXNet."""
         return str(mx.__version__)
 
     @property
     def signature(self) -> Any:
-        """The signature as in signature.json; None if a subclass's constructor left it out."""
+        """The content of signature.json; None if the subclass did not call this constructor."""
         return getattr(self, "_signature", None)
 
 
 def check_input_shape(inputs: list[Any], signature: Mapping[str, Any] | None) -> None:
-    """Compare inputs with the signature, if any: number, rank, each non-zero size but the batch's.
+    """Compare the inputs with the signature, if there is one.
+
+    Compared are the number of inputs, their ranks, and all sizes except the batch and those that
+    are 0 in the signature. The messages are those of 0.4 (docs/compatibility.md, section 8.3).
 
     Raises:
-        ValueError: they differ (contract, section 8.3).
+        ValueError: they differ.
     """
     if signature is None:
         return
-    rows = signature["inputs"]
-    if len(inputs) != len(rows):
+    expected = signature["inputs"]
+    if len(inputs) != len(expected):
         raise ValueError(
-            f"Input number mismatches with signature. {len(rows)} expected but got {len(inputs)}."
+            f"Input number mismatches with signature. {len(expected)} expected but got "
+            f"{len(inputs)}."
         )
-    for array, row in zip(inputs, rows, strict=True):
-        name, shape = row["data_name"], row["data_shape"]
+    for array, spec in zip(inputs, expected, strict=True):
+        name, shape = spec["data_name"], spec["data_shape"]
         if len(array.shape) != len(shape):
             raise ValueError(
                 f"Shape dimension of input {name} mismatches with signature. "
                 f"{len(shape)} expected but got {len(array.shape)}."
             )
         pairs = list(zip(shape, array.shape, strict=True))[1:]
-        if any(wanted not in {0, size} for wanted, size in pairs):
+        if any(expected_size not in {0, size} for expected_size, size in pairs):
             raise ValueError(
                 f"Input {name} has different shape with signature. "
                 f"{shape} expected but got {array.shape}."

@@ -1,4 +1,4 @@
-"""The vision service: pictures in, the five likeliest classes out (contract, section 10)."""
+"""Image classification with a symbol: the vision service of 0.4 (docs/service_classes.md)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from mms_server.inference.services.mxnet_model_service import MXNetBaseService
 
 
 class MXNetVisionService(MXNetBaseService):
-    """Classify pictures; nothing is scaled or centered: the model sees the decoded values."""
+    """Classifies images; the answer is the five most probable classes of each output.
+
+    Pixels are not scaled or centered: the network gets the decoded values.
+    """
 
     def _preprocess(self, data: list[Any]) -> list[Any]:
-        rows = self.signature["inputs"]
+        inputs = self.signature["inputs"]
         return [
-            self._picture(encoded, *row["data_shape"][2:])
-            for encoded, row in zip(data, rows, strict=True)
+            self._read_image(encoded, *spec["data_shape"][2:])
+            for encoded, spec in zip(data, inputs, strict=True)
         ]
 
     @staticmethod
-    def _picture(encoded: bytes, height: int, width: int) -> Any:
+    def _read_image(encoded: bytes, height: int, width: int) -> Any:
+        """Return an image as [1, 3, height, width]."""
         pixels = decode(encoded)
         if pixels is None:
-            picture = image.read(encoded)
+            decoded = image.read(encoded)
         elif pixels.shape[:2] == (height, width):
             return image.channels_first(pixels)
         else:
-            picture = mx.nd.array(pixels, dtype=pixels.dtype)
-        return image.transform_shape(image.resize(picture, width, height))
+            decoded = mx.nd.array(pixels, dtype=pixels.dtype)
+        return image.transform_shape(image.resize(decoded, width, height))
 
     def _postprocess(self, data: list[Any]) -> Any:
         if not hasattr(self, "labels"):

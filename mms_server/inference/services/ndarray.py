@@ -1,4 +1,4 @@
-"""Arrays to answers: the functions that service files import (contract, section 10)."""
+"""The function of ``mms.utils.mxnet.ndarray``, with the name and signature of 0.4."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _BATCH_AND_CLASS = 2
 
 
 def top_probability(data: Any, labels: Sequence[str], top: int = 5) -> list[dict[str, Any]]:
-    """Return the ``top`` likeliest classes of the first row, best first.
+    """Return the ``top`` most probable classes of the first row, the most probable first.
 
-    ``data`` is batch x class, or the classes of one row; further dimensions must be of size one and
-    are left out.
+    ``data`` is batch x class, or the classes of one row. Further dimensions must have size one and
+    are removed.
     """
     values = np.atleast_2d(data.asnumpy())
     if values.ndim > _BATCH_AND_CLASS:

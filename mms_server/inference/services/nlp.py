@@ -1,4 +1,4 @@
-"""Sentences as numbers: the functions that service files import (contract, section 10)."""
+"""Sentence functions of ``mms.utils.mxnet.nlp``, with the names and signatures of 0.4."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def encode_sentences(
 ) -> tuple[list[list[int]], dict[str, int]]:
     """Return each sentence as a list of numbers, and the vocabulary.
 
-    Without ``vocab`` one is made: words get numbers from ``start_label`` in the order they come.
+    Without ``vocab`` a vocabulary is built: words get numbers from ``start_label`` up, in the order
+    of their first occurrence.
 
     Raises:
-        AssertionError: a word is not in the given ``vocab``.
+        AssertionError: a word is not in ``vocab``.
     """
     result: tuple[list[list[int]], dict[str, int]] = mx.rnn.encode_sentences(
         sentences, vocab, invalid_label, invalid_key, start_label
@@ -37,21 +38,21 @@ def pad_sentence(
     data_name: str = "data",
     layout: str = "NT",
 ) -> Any:
-    """Return a DataBatch of one encoded sentence, filled up to the smallest bucket it fits in.
+    """Return a DataBatch of one encoded sentence, padded to the smallest bucket that it fits into.
 
-    ``buckets`` are lengths in rising order; the chosen one is the batch's ``bucket_key``. The array
-    is float32, [1, length] in layout NT and [length, 1] in TN.
+    ``buckets`` are lengths in ascending order; the selected one is the ``bucket_key`` of the batch.
+    The array is float32, [1, length] in layout NT and [length, 1] in TN.
 
     Raises:
         ValueError: the sentence is longer than the last bucket.
     """
-    place = bisect.bisect_left(buckets, len(sentence))
-    if place == len(buckets):
+    index = bisect.bisect_left(buckets, len(sentence))
+    if index == len(buckets):
         longest = buckets[-1] if buckets else 0
         raise ValueError(f"The sentence has {len(sentence)} words; the most is {longest}.")
-    length = buckets[place]
+    length = buckets[index]
     padded = np.full((1, length), invalid_label, dtype=np.float32)
     padded[0, : len(sentence)] = sentence
     rows = padded if layout.startswith("N") else padded.T
-    described = mx.io.DataDesc(name=data_name, shape=rows.shape, layout=layout)
-    return mx.io.DataBatch([mx.nd.array(rows)], pad=0, bucket_key=length, provide_data=[described])
+    desc = mx.io.DataDesc(name=data_name, shape=rows.shape, layout=layout)
+    return mx.io.DataBatch([mx.nd.array(rows)], pad=0, bucket_key=length, provide_data=[desc])

@@ -1,5 +1,6 @@
-"""The service files that the exporter puts into archives without one of their own.
+"""Default service files, which the exporter packs into archives that have no service file.
 
-They name a class and hold no code, so that an archive is served by the code of the server it is on.
-0.4 serves them too; its own file for ``application/json`` it could not serve (contract, section 9).
+They import a class and contain no code of their own, so an archive is always served by the code of
+the installed server. 0.4 serves these files too. The default file that 0.4 itself packed for
+``application/json`` could not be served (docs/compatibility.md, section 9).
 """
