@@ -1,8 +1,8 @@
-"""Groups: small models that share the processes of one release, so that the engine is there once.
+"""Groups: small models that share the processes of one release, and so load the engine once.
 
-A group is a release of several archives. What belongs to processes is the same for all of them: it
-is given for one, or alike for several. Its models change together, since processes are what is
-replaced, and whatever ends one of them ends the others' requests too: that is what it costs.
+A group is a release of several archives. Its models have the same processes: a setting of processes
+is given for one model, or alike for several. Its models change together, because a change replaces
+the processes, and a process that ends takes the requests of all models with it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
-from mms_server.config.backend_names import MXNET
-from mms_server.config.model_settings import ModelSettings
+from mms_server.config.model_settings import ROWS, ModelSettings
+from mms_server.config.setting_rows import Refused, Row, Shared
 from mms_server.core.errors import ConfError
-
-SHARED: Final = (
-    "workers",
-    "max_queue",
-    "memory_high",
-    "memory_max",
-    "tasks_max",
-    "cpu_weight",
-    "unconfined",
-    "keep_warm_s",
-)
-"""Settings that belong to processes, or to when they end."""
 
 Lines = Mapping[tuple[str, str], int]
 
@@ -34,13 +21,13 @@ Lines = Mapping[tuple[str, str], int]
 def spread(
     settings: Mapping[str, ModelSettings], lines: Lines, models: Collection[str], file: Path
 ) -> dict[str, ModelSettings]:
-    """Return the settings with what one model of a group says of processes said of all of them.
+    """Return the settings, with the shared settings of a group given to all of its models.
 
     ``lines`` are the numbers of the lines, by model and setting.
 
     Raises:
-        ConfError: a group is called like a model, its models differ in what they share, or one
-            asks for what a group cannot do.
+        ConfError: a group has the name of a model, its models differ in a shared setting, or one
+            has a setting that a group refuses.
     """
     found = dict(settings)
     for group, members in _members(settings).items():
@@ -48,10 +35,12 @@ def spread(
             cause = f"{members[0]}.group={group} is the name of a model."
             fix = "give the group a name of its own."
             raise ConfError(file, lines[members[0], "group"], cause, fix=fix)
-        for name in SHARED:
-            _spread_one(found, lines, members, name, file)
+        for row in ROWS:
+            if isinstance(row.in_group, Shared):
+                _spread_one(found, lines, members, row.name, file)
         for model in members:
-            _require_simple(found[model], lines, model, file)
+            for row in ROWS:
+                _check_allowed(row, found[model], lines, model, file)
     return found
 
 
@@ -73,26 +62,22 @@ def _spread_one(
     for model in given:
         if getattr(found[model], name) != value:
             cause = (
-                f"{model}.{name} differs from {given[0]}.{name}, but both are of the group "
+                f"{model}.{name} differs from {given[0]}.{name}, but both models are in the group "
                 f"{found[model].group} and share its processes."
             )
-            raise ConfError(file, lines[model, name], cause, fix="give it once, or alike.")
+            fix = "give the setting for one of the models, or the same value for both."
+            raise ConfError(file, lines[model, name], cause, fix=fix)
     for model in members:
         found[model] = replace(found[model], **{name: value})
 
 
-def _require_simple(own: ModelSettings, lines: Lines, model: str, file: Path) -> None:
-    what = f"but it is of the group {own.group}, whose"
-    if (own.max_batch_size or 1) > 1:
-        cause = f"{model}.max_batch_size={own.max_batch_size}, {what} requests are computed singly."
-        raise ConfError(
-            file, lines[model, "max_batch_size"], cause, fix=f"remove it, or {model}.group."
-        )
-    if own.max_batch_delay_ms:
-        cause = f"{model}.max_batch_delay_ms={own.max_batch_delay_ms}, {what} requests do not wait."
-        raise ConfError(
-            file, lines[model, "max_batch_delay_ms"], cause, fix=f"remove it, or {model}.group."
-        )
-    if own.engine not in {None, MXNET}:
-        cause = f"{model}.engine={own.engine}, {what} models are computed by {MXNET}."
-        raise ConfError(file, lines[model, "engine"], cause, fix=f"remove it, or {model}.group.")
+def _check_allowed(row: Row, own: ModelSettings, lines: Lines, model: str, file: Path) -> None:
+    value = getattr(own, row.name)
+    if value is None or not isinstance(row.in_group, Refused) or value == row.in_group.value:
+        return
+    cause = (
+        f"{model}.{row.name}={value}, but {model} is in the group {own.group}: in a group, "
+        f"{row.in_group.reason}."
+    )
+    fix = f"remove the line, or {model}.group."
+    raise ConfError(file, lines[model, row.name], cause, fix=fix)

@@ -35,6 +35,9 @@ LIFTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """A protection that can be lifted -> what its release's unit has instead of the template's."""
 
+LEAST_TASKS: Final = 16
+"""A master, a worker and their threads need so many."""
+
 MOST_TASKS: Final = 65_536
 MOST_WEIGHT: Final = 10_000
 MOST_REASON: Final = 200
@@ -89,10 +92,10 @@ class Confinement:
 
 @dataclass(frozen=True)
 class Lifted:
-    """The value of ``unconfined``: protections in the order of :data:`LIFTS`, and why."""
+    """The value of ``unconfined``: protections in the order of :data:`LIFTS`, and the reason."""
 
-    words: tuple[str, ...]
-    reason: str
+    lifted: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def read_lifted(text: str) -> Lifted:
@@ -124,27 +127,3 @@ def read_memory(text: str) -> str:
     if not text.endswith("%") and int(number) * factor < _LEAST_MEMORY:
         raise ValueError(text)
     return text
-
-
-def read_tasks(text: str) -> int:
-    """Return a number of processes and threads; a master, a worker and their threads need 16.
-
-    Raises:
-        ValueError: it is out of range.
-    """
-    return _number(text, 16, MOST_TASKS)
-
-
-def read_weight(text: str) -> int:
-    """Return a share of the processor.
-
-    Raises:
-        ValueError: it is out of range.
-    """
-    return _number(text, 1, MOST_WEIGHT)
-
-
-def _number(text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise ValueError(text)
-    return int(text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, Final
 
 from mms_server.archives.content_store import Content, Store
 from mms_server.archives.locator import locate, locate_service
@@ -14,7 +15,8 @@ from mms_server.archives.resolver import ArchiveResolver, ResolvedArchive, unsaf
 from mms_server.config import backend_names, cpu_count, devices
 from mms_server.config.mms_args import METRICS
 from mms_server.config.mms_conf import MmsConf, ModelSpec
-from mms_server.config.model_settings import DEFAULT_BATCH, DEFAULT_QUEUE, ModelSettings
+from mms_server.config.model_settings import ROWS, ModelSettings
+from mms_server.config.setting_rows import Place
 from mms_server.config.settings import Settings
 from mms_server.core import log_setup
 from mms_server.core.errors import ArchiveError, ConfError, FetchError, MMSError
@@ -23,7 +25,7 @@ from mms_server.deploy import release_groups
 from mms_server.host.release import Release
 
 Report = Callable[[str], None]
-_LOG_FILE = "mms_app.log"
+_LOG_FILE: Final = "mms_app.log"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def resolve(
     service = _service(conf, archives.store, take=take)
     runtime = _runtime(settings)
     device = devices.choose(conf, runtime / "bin/python", count_gpus)
+    host = _host_values(conf, settings, runtime)
     releases: dict[str, Release] = {}
     contents: dict[str, Content] = {}
     for spec in conf.models:
@@ -93,27 +96,17 @@ def resolve(
         releases[spec.name] = Release(
             model=spec.name,
             archive_sha256=digest,
-            workers=own.workers or conf.workers or settings.workers or cpu_count.of_this_host(),
-            runtime=str(runtime),
             environment=dict(conf.environment),
             gunicorn_args=tuple(word for row in conf.gunicorn for word in row.argv()),
             service=service,
             gpu=device.gpu,
             num_gpu=device.num_gpu,
-            predict_timeout_s=settings.predict_timeout_s,
-            max_body_bytes=settings.max_body_bytes,
-            max_pixels=settings.max_pixels,
             log=log,
-            confinement=own.confinement(),
             golden=_samples(conf, spec, found, archives.store, take=take),
-            watchdog_s=settings.watchdog_s,
-            worker_memory_max_bytes=settings.worker_memory_max_bytes,
-            request_timeout_ms=own.request_timeout_ms or 0,
-            max_batch_size=own.max_batch_size or DEFAULT_BATCH,
-            max_batch_delay_ms=own.max_batch_delay_ms or 0,
-            max_queue=own.max_queue or DEFAULT_QUEUE,
-            engine=own.engine or backend_names.MXNET,
-            engine_tolerance=own.tolerance(),
+            confinement=own.confinement(),
+            **own.fields_of(Place.RELEASE, host),
+            **own.fields_of(Place.PART, host),
+            **_host_fields(host),
         )
         contents[spec.name] = archives.store.content(digest)
         _check_engine(conf, spec, releases[spec.name], contents[spec.name])
@@ -127,6 +120,19 @@ def resolve(
         contents,
         keep_warm_of(conf, settings),
     )
+
+
+def _host_values(conf: MmsConf, settings: Settings, runtime: Path) -> dict[str, Any]:
+    """Return the host's settings by name, as they are for this ``mms.conf``."""
+    workers = conf.workers or settings.workers or cpu_count.of_this_host()
+    return {**vars(settings), "workers": workers, "runtime": str(runtime)}
+
+
+def _host_fields(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the host's settings that are a field of a release, and no setting of a model."""
+    of_models = {row.name for row in ROWS}
+    names = [row.name for row in fields(Release) if row.name not in of_models]
+    return {name: host[name] for name in names if name in host}
 
 
 def _groups(conf: MmsConf, device: devices.Devices) -> dict[str, str]:
@@ -166,11 +172,12 @@ def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Con
 
 def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
     """Return by model, and by group, how many seconds a release that it replaces stays loaded."""
-    own = dict.fromkeys((spec.name for spec in conf.models), settings.keep_warm_s)
-    for model, row in conf.model_settings.items():
-        for name in filter(None, (model, row.group)):
-            own[name] = settings.keep_warm_s if row.keep_warm_s is None else row.keep_warm_s
-    return own
+    host = vars(settings)
+    found = dict.fromkeys((spec.name for spec in conf.models), settings.keep_warm_s)
+    for model, own in conf.model_settings.items():
+        for name in filter(None, (model, own.group)):
+            found[name] = own.value("keep_warm_s", host)
+    return found
 
 
 def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:

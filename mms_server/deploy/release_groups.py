@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mms_server.host.release import Release
+from mms_server.config import model_settings
+from mms_server.host.release import NO_PART, Release
 
 
 def joined(releases: Mapping[str, Release], groups: Mapping[str, str]) -> dict[str, Release]:
-    """Return the releases with one for each group in place of those of its models.
+    """Return the releases, with one release for each group in place of those of its models.
 
-    ``groups`` is by model; what is not in it keeps its own.
+    ``groups`` maps models to groups; other models keep their releases. A group's release has the
+    shared fields of its models, which are the same in all of them, a part for each model, and fixed
+    values for what a group refuses.
     """
     members: dict[str, list[str]] = {}
     for model, group in groups.items():
@@ -20,12 +23,9 @@ def joined(releases: Mapping[str, Release], groups: Mapping[str, str]) -> dict[s
         group: replace(
             releases[names[0]],
             model=group,
-            archive_sha256="",
-            golden="",
-            request_timeout_ms=0,
-            max_batch_size=1,
-            max_batch_delay_ms=0,
             group={name: releases[name].parts[name] for name in sorted(names)},
+            **vars(NO_PART),
+            **model_settings.group_fields(),
         )
         for group, names in members.items()
     }

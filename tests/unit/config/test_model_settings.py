@@ -54,15 +54,17 @@ def test_an_engine_and_how_far_it_may_be_from_the_reference() -> None:
         f"{HEAD}[Model Settings]\na.engine=int8\na.b.engine_tolerance=1\na.b.engine=onnxruntime\n",
         FILE,
     )
-    assert conf.model_settings["a"].tolerance() == backend_names.TOLERANCES["int8"]
-    assert conf.model_settings["a.b"].tolerance() == 1.0
-    assert ModelSettings().tolerance() == 0.0
-    assert ModelSettings(engine="mxnet").tolerance() == 0.0
+    assert conf.model_settings["a"].value("engine_tolerance") == backend_names.TOLERANCES["int8"]
+    assert conf.model_settings["a.b"].value("engine_tolerance") == 1.0
+    assert ModelSettings().value("engine_tolerance") == 0.0
+    assert ModelSettings(engine="mxnet").value("engine_tolerance") == 0.0
 
 
 @pytest.mark.parametrize("engine", ["", "a.engine=mxnet\n"])
 def test_a_tolerance_without_another_engine_is_refused(engine: str) -> None:
-    with pytest.raises(ConfError, match="the model's engine is mxnet") as caught:
+    with pytest.raises(
+        ConfError, match=r"a\.engine_tolerance has no effect on this model: its engine is mxnet"
+    ) as caught:
         parse(f"{HEAD}[Model Settings]\na.engine_tolerance=0.01\n{engine}", FILE)
     assert caught.value.line == 5
 
@@ -91,7 +93,10 @@ def test_the_section_may_stand_before_the_models() -> None:
         ("a.max_batch_size=65", "a.max_batch_size=65 is out of range"),
         ("a.max_batch_delay_ms=1001", "a.max_batch_delay_ms=1001 is out of range"),
         ("a.max_batch_delay_ms=-1", "a.max_batch_delay_ms=-1 is out of range"),
-        ("a.max_batch_size=1\na.max_batch_delay_ms=5", "a.max_batch_delay_ms is of no use"),
+        (
+            "a.max_batch_size=1\na.max_batch_delay_ms=5",
+            "a.max_batch_delay_ms has no effect on this model: its max_batch_size is 1",
+        ),
         ("a.engine=tensorrt", "a.engine=tensorrt is out of range"),
         ("a.engine_tolerance=0", "a.engine_tolerance=0 is out of range"),
         ("a.engine_tolerance=1.000000001", "a.engine_tolerance=1.000000001 is out of range"),

@@ -141,7 +141,7 @@ def test_several_come_out_of_a_group_only_with_room(
         ("a.group=c", r"a\.group=c is the name of a model", 5),
         ("a.group=@x", r"a\.group=@x is out of range", 5),
         ("a.group=s\nb.group=s\na.workers=1\nb.workers=2", r"b\.workers differs from a\.w", 8),
-        ("a.group=s\na.max_batch_size=2", r"requests are computed singly", 6),
+        ("a.group=s\na.max_batch_size=2", r"requests are computed one at a time", 6),
         ("a.group=s\na.max_batch_delay_ms=2", r"requests do not wait", 6),
         ("a.group=s\na.engine=onnxruntime", r"models are computed by mxnet", 6),
     ],
