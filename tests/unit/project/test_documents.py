@@ -179,3 +179,15 @@ def test_the_architecture_names_the_packages_from_top_to_bottom() -> None:
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     wanted = [f"`mms_server/{name.strip()}/`" for layer in layers for name in layer.split("|")]
     assert [row.split("|")[1].strip() for row in rows] == wanted
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "requirements").glob("*.in")), ids=named)
+def test_each_dependency_has_its_reason(file: Path) -> None:
+    lines = [line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines()]
+    names = {re.split(r"[<>=\[ ]", line)[0] for line in lines if line and line[0] != "-"}
+    rows = "\n".join(
+        line.split("|")[1]
+        for _number, line in prose(ROOT / "docs" / "dependencies.md")
+        if line.startswith("|")
+    )
+    assert sorted(name for name in names if not re.search(rf"(?<!\S){name}\b", rows)) == []
