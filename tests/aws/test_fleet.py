@@ -43,7 +43,8 @@ def test_build_serve_and_back_to_nothing(account: Account, healthy_host: tuple[s
 
     unanswered = account.play(MADE[1], *MADE[3:], "-e", "aws_load_balancer_register_timeout_s=5")
     assert unanswered.status
-    assert "Fix: check that the name resolves on this machine" in " ".join(unanswered.output.split())
+    said = " ".join(unanswered.output.split())
+    assert "Fix: check that the name resolves on this machine" in said
 
     assert_refreshed(account)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: an EFS file system with its mount targets, as described."""
+"""Ansible module: create, update or delete an EFS file system and its mount targets."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
 
 DOCUMENTATION = r"""
 module: mms_efs
-short_description: Keep an EFS file system and its mount targets as described
+short_description: Manage an EFS file system and its mount targets
 description:
-  - Encrypted, found by its creation token. Has check mode; every wait has a limit.
+  - The file system is encrypted and is found by its creation token. Supports check mode; every
+    wait has a time limit.
 options:
   name:
     description: Creation token of the file system.
     type: str
     required: true
   state:
-    description: Whether it shall be there, be there without mount targets, or not be there.
+    description: >-
+      Whether the file system should exist, exist without mount targets, or not exist.
     type: str
     choices: [present, unmounted, absent]
     default: present
@@ -36,11 +38,11 @@ options:
     choices: [elastic, bursting]
     default: elastic
   to_infrequent_days:
-    description: Days without a read after which a file moves to the cheaper class; 0 is never.
+    description: Days without a read after which a file moves to the cheaper class; 0 for never.
     type: int
     default: 0
   subnets:
-    description: Subnets with a mount target. No others have one.
+    description: Subnets that get a mount target. Mount targets in other subnets are removed.
     type: list
     elements: str
     default: []
@@ -50,11 +52,11 @@ options:
     elements: str
     default: []
   tags:
-    description: All tags of the file system.
+    description: All tags of the file system. Other tags are removed.
     type: dict
     default: {}
   timeout_s:
-    description: Seconds that each wait may take.
+    description: Time limit of each wait, in seconds.
     type: int
     default: 600
 extends_documentation_fragment:
@@ -65,7 +67,7 @@ author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: File system
+- name: Create the file system
   mms_efs:
     name: mms-production
     subnets: [subnet-0123456789abcdef0]
@@ -74,22 +76,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or would be.
+  description: The changes, in check mode the planned ones.
   returned: success
   type: list
 efs:
-  description: The file system at the end, as DescribeFileSystems has it; empty without one.
+  description: The file system at the end, as DescribeFileSystems returns it; empty if none.
   returned: success
   type: dict
 """
 
 
 class EfsError(Exception):
-    """The file system cannot be as described; the text names cause and fix."""
+    """The file system cannot be brought to the desired state; the message names cause and fix."""
 
 
 class FileSystem:
-    """One file system by its creation token; without ``apply`` nothing is changed."""
+    """One file system, found by its creation token; without ``apply`` nothing is changed."""
 
     def __init__(
         self, client: Any, name: str, *, apply: bool, timeout_s: float,
@@ -104,20 +106,20 @@ class FileSystem:
         self.changes: list[str] = []
 
     def find(self) -> dict[str, Any]:
-        """Return what AWS says of it; empty when there is none."""
+        """Return the description by AWS; empty if the file system does not exist."""
         found = self._client.describe_file_systems(CreationToken=self._name)["FileSystems"]
         return dict(found[0]) if found else {}
 
     def targets(self, identity: str) -> list[dict[str, Any]]:
-        """Return the mount targets that are not gone."""
+        """Return the mount targets that are not deleted."""
         found = self._client.describe_mount_targets(FileSystemId=identity)["MountTargets"]
         return [dict(each) for each in found if each["LifeCycleState"] != "deleted"]
 
-    def keep(self, wanted: dict[str, Any]) -> None:
-        """Make it as the module's parameters say.
+    def ensure(self, wanted: dict[str, Any]) -> None:
+        """Bring the file system to the state in the parameters of the module.
 
         Raises:
-            EfsError: an existing one is not encrypted, or AWS took too long.
+            EfsError: the existing file system is not encrypted, or a wait exceeded its limit.
         """
         if not self.find():
             self._do(f"create the file system {self._name}", lambda: self._create(wanted))
@@ -130,7 +132,7 @@ class FileSystem:
         if not found["Encrypted"]:
             message = (
                 f"The file system {identity} ({self._name}) is not encrypted, and that cannot be "
-                "changed. Fix: copy what it holds, remove it, and run again."
+                "changed. Fix: copy its content, remove the file system, and run again."
             )
             raise EfsError(message)
         if found.get("ThroughputMode") != wanted["throughput"]:
@@ -140,15 +142,15 @@ class FileSystem:
                     FileSystemId=identity, ThroughputMode=wanted["throughput"]
                 ),
             )
-        self._keep_tags(identity, wanted["tags"])
-        self._keep_lifecycle(identity, wanted["to_infrequent_days"])
-        self._keep_targets(identity, wanted["subnets"], sorted(wanted["security_groups"]))
+        self._ensure_tags(identity, wanted["tags"])
+        self._ensure_lifecycle(identity, wanted["to_infrequent_days"])
+        self._ensure_targets(identity, wanted["subnets"], sorted(wanted["security_groups"]))
 
     def unmount(self) -> None:
-        """Remove the mount targets; what it holds stays.
+        """Remove the mount targets; the content of the file system stays.
 
         Raises:
-            EfsError: AWS took too long.
+            EfsError: a wait exceeded its limit.
         """
         found = self.find()
         if found:
@@ -158,10 +160,10 @@ class FileSystem:
                 self._wait("lose its mount targets", lambda: not self.targets(identity))
 
     def remove(self) -> None:
-        """Remove it with all it holds.
+        """Remove the file system and its content.
 
         Raises:
-            EfsError: AWS took too long.
+            EfsError: a wait exceeded its limit.
         """
         self.unmount()
         found = self.find()
@@ -184,7 +186,7 @@ class FileSystem:
             if self._clock() >= end:
                 message = (
                     f"The file system {self._name} did not {what} within {self._timeout_s:g} s. "
-                    "Fix: look at it in EFS, then run again: it goes on where it stopped."
+                    "Fix: check its state in EFS, then run again: it continues where it stopped."
                 )
                 raise EfsError(message)
             self._sleep(2)
@@ -196,7 +198,7 @@ class FileSystem:
             Tags=ansible_dict_to_boto3_tag_list(wanted["tags"]),
         )  # fmt: skip
 
-    def _keep_tags(self, identity: str, wanted: dict[str, str]) -> None:
+    def _ensure_tags(self, identity: str, wanted: dict[str, str]) -> None:
         found = self._client.list_tags_for_resource(ResourceId=identity)["Tags"]
         put, drop = compare_aws_tags(boto3_tag_list_to_ansible_dict(found), wanted)
         if put:
@@ -211,7 +213,7 @@ class FileSystem:
                 lambda: self._client.untag_resource(ResourceId=identity, TagKeys=drop),
             )
 
-    def _keep_lifecycle(self, identity: str, days: int) -> None:
+    def _ensure_lifecycle(self, identity: str, days: int) -> None:
         unit = "DAY" if days == 1 else "DAYS"
         wanted = [{"TransitionToIA": f"AFTER_{days}_{unit}"}] if days else []
         found = self._client.describe_lifecycle_configuration(FileSystemId=identity)
@@ -223,7 +225,7 @@ class FileSystem:
                 ),
             )
 
-    def _keep_targets(self, identity: str, subnets: list[str], groups: list[str]) -> None:
+    def _ensure_targets(self, identity: str, subnets: list[str], groups: list[str]) -> None:
         found = {each["SubnetId"]: each for each in self.targets(identity)}
         for subnet in subnets:
             if subnet not in found:
@@ -282,7 +284,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # boto3 is there when a client is.
+    # Imported here: AnsibleAWSModule has already checked that boto3 is installed.
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     wanted = module.params
@@ -290,7 +292,7 @@ def main() -> None:
         module.client("efs"), wanted["name"],
         apply=not module.check_mode, timeout_s=wanted["timeout_s"],
     )  # fmt: skip
-    acts = {"present": lambda: system.keep(wanted), "unmounted": system.unmount}
+    acts = {"present": lambda: system.ensure(wanted), "unmounted": system.unmount}
     try:
         acts.get(wanted["state"], system.remove)()
         found = system.find()

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: take a server out of HAProxy, put it back. Runs on the balancer, stdlib only."""
+"""Ansible module: drain a server in HAProxy, or put it back. Runs there, with the stdlib only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: mms_haproxy
-short_description: Take a server out of HAProxy, and put it back
+short_description: Drain a server in HAProxy, or put it back
 description:
-  - Out is HAProxy's state C(drain), with which health is still looked at. The module returns when
-    the server has no request under way, and refuses to take out the last server that is up.
-  - In waits until the server answers its health check, and then until it takes requests.
+  - C(out) sets the state C(drain) of HAProxy, in which health checks continue. The module returns
+    when the server has no open requests. It does not take out the last server that is up.
+  - C(in) waits until the server passes its health check, and then until it takes requests.
 options:
   socket:
-    description: Where HAProxy listens for commands, with the level C(admin).
+    description: Command socket of HAProxy, with the level C(admin).
     type: path
     required: true
   backend:
@@ -30,27 +30,27 @@ options:
     type: str
     required: true
   server:
-    description: Name of the server in it.
+    description: Name of the server in the backend.
     type: str
     required: true
   state:
-    description: Whether the server shall take requests.
+    description: Whether the server should take requests.
     type: str
     choices: [in, out]
     required: true
   allow_last:
-    description: Whether it may be taken out although no other server is up.
+    description: Whether the server may be taken out if no other server is up.
     type: bool
     default: false
   timeout_s:
-    description: Seconds that each wait may take.
+    description: Time limit of each wait, in seconds.
     type: int
     default: 330
 author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: Take a host out
+- name: Drain a host
   mms_haproxy:
     socket: /run/haproxy/admin.sock
     backend: mms
@@ -61,11 +61,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: What HAProxy says of the server at the end.
+  description: Status of the server in HAProxy at the end.
   returned: success
   type: str
 waited_s:
-  description: Seconds that the last connections took, or the health.
+  description: Seconds spent waiting for the last requests or for the health check.
   returned: success
   type: float
 """
@@ -80,12 +80,12 @@ Ask = Callable[[str], str]
 
 
 class BalancerError(Exception):
-    """HAProxy did not do what was asked; the text is the module's message."""
+    """HAProxy did not reach the requested state; the text is the message of the module."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server as HAProxy sees it; ``requests`` are under way or wait for it."""
+    """State of a server in HAProxy; ``requests`` counts open and queued requests."""
 
     name: str
     status: str
@@ -95,20 +95,20 @@ class Server:
 
     @property
     def takes_requests(self) -> bool:
-        """Whether new requests may go to it."""
+        """Whether HAProxy sends new requests to the server."""
         return self.status in {"UP", "no check"} and not self.admin & OUT_BITS
 
     @property
     def healthy(self) -> bool:
-        """Whether its last health check was good; without checks it is."""
+        """Whether the last health check succeeded; true if there are no health checks."""
         return self.check in {"", "L4OK", "L6OK", "L7OK"}
 
 
 def parse(stat: str, states: str, backend: str) -> dict[str, Server]:
-    """Return the servers of a backend, of what ``show stat`` and ``show servers state`` say.
+    """Return the servers of a backend, from ``show stat`` and ``show servers state``.
 
     Raises:
-        BalancerError: that is not what HAProxy says, or it has no such backend.
+        BalancerError: the output is not that of HAProxy, or there is no such backend.
     """
     lines = [line.split() for line in states.splitlines()]
     names = next((words[1:] for words in lines if words[:2] == ["#", "be_id"]), [])
@@ -124,7 +124,7 @@ def parse(stat: str, states: str, backend: str) -> dict[str, Server]:
         row["svname"]: Server(
             row["svname"], row["status"], admin[row["svname"]],
             int(row["scur"] or 0) + int(row["qcur"] or 0),
-            # "* " is before the last result while a check is under way.
+            # HAProxy puts "* " before the last result while a check is running.
             (row["check_status"] or "").removeprefix("* "),
         )
         for row in rows
@@ -140,7 +140,7 @@ def parse(stat: str, states: str, backend: str) -> dict[str, Server]:
 
 
 class Balancer:
-    """One server of one backend, by ``ask``, which sends a command and returns the answer."""
+    """One server of one backend; ``ask`` sends a command to HAProxy and returns the response."""
 
     def __init__(
         self, ask: Ask, backend: str, server: str, *,
@@ -153,8 +153,8 @@ class Balancer:
         self._sleep = sleep
         self.waited_s = 0.0
 
-    def look(self) -> tuple[Server, list[Server]]:
-        """Return the server, and the others of its backend.
+    def read(self) -> tuple[Server, list[Server]]:
+        """Return the server, and the other servers of its backend.
 
         Raises:
             BalancerError: there is no such server.
@@ -171,20 +171,21 @@ class Balancer:
         mine = found.pop(self._server)
         return mine, list(found.values())
 
-    def take_out(self, timeout_s: float, *, allow_last: bool, check_mode: bool) -> tuple[bool, str]:
-        """Let no new request come to the server; return when those under way are answered.
+    def drain(self, timeout_s: float, *, allow_last: bool, check_mode: bool) -> tuple[bool, str]:
+        """Send no new requests to the server; return when its open requests have ended.
 
         Raises:
-            BalancerError: no other is up, or its requests did not end in time; then it stays out.
+            BalancerError: no other server is up, or its requests did not end in time; in the latter
+                case the server stays drained.
         """
-        mine, others = self.look()
+        mine, others = self.read()
         change = not mine.admin & OUT_BITS
         if change and not allow_last and not any(each.takes_requests for each in others):
             statuses = ", ".join(f"{each.name} {each.status}" for each in others)
             message = (
-                f"{self._server} is not taken out: no other server of {self._backend} is up, so "
+                f"{self._server} was not taken out: no other server of {self._backend} is up, so "
                 f"clients would get errors ({statuses or 'it is the only one'}). "
-                "Fix: bring up another one, or set mms_balancer_allow_last."
+                "Fix: start another server, or set mms_balancer_allow_last."
             )
             raise BalancerError(message)
         if check_mode:
@@ -196,22 +197,22 @@ class Balancer:
             message = (
                 f"{self._server} is out of {self._backend}, but after {timeout_s:g} s "
                 f"{last.requests} of its requests have not ended. "
-                "Fix: see what they do (access.log of nginx), or raise mms_balancer_timeout_s."
+                "Fix: check the access.log of nginx, or increase mms_balancer_timeout_s."
             )
             raise BalancerError(message)
         return change, last.status
 
     def put_back(self, timeout_s: float, *, check_mode: bool) -> tuple[bool, str]:
-        """Let requests come to the server again, once it is healthy; return when they may.
+        """Send requests to the server again when it is healthy; return when it takes requests.
 
         Raises:
-            BalancerError: it did not become healthy in time; then it stays as it was.
+            BalancerError: the server did not become healthy in time; its state is unchanged.
         """
-        mine, _others = self.look()
+        mine, _others = self.read()
         change = bool(mine.admin & OUT_BITS)
         if check_mode:
             return change, mine.status
-        # In maintenance nobody looks at its health.
+        # In maintenance HAProxy runs no health checks, so the server is drained first.
         if change and not mine.admin & DRAINED:
             self._set("drain")
         last = self._wait(lambda now: now.healthy and not now.status.startswith("DOWN"), timeout_s)
@@ -223,7 +224,7 @@ class Balancer:
             message = (
                 f"{self._server} takes no requests from {self._backend} after {timeout_s:g} s: "
                 f"its status is {last.status}, its health check says {last.check or 'nothing'}. "
-                "Fix: see `mms status` and `systemctl status nginx` on the host."
+                "Fix: check `mms status` and `systemctl status nginx` on the host."
             )
             raise BalancerError(message)
         return change, last.status
@@ -233,14 +234,14 @@ class Balancer:
         if answer:
             message = (
                 f"HAProxy refuses to set {self._server} to {state}: {answer} "
-                "Fix: give its socket the level admin, as the role haproxy_lb does."
+                "Fix: configure its socket with the level admin, as the role haproxy_lb does."
             )
             raise BalancerError(message)
 
     def _wait(self, done: Callable[[Server], bool], timeout_s: float) -> Server:
         began = self._clock()
         while True:
-            mine = self.look()[0]
+            mine = self.read()[0]
             if done(mine) or self._clock() - began >= timeout_s:
                 self.waited_s += self._clock() - began
                 return mine
@@ -248,7 +249,7 @@ class Balancer:
 
 
 def ask_socket(path: str) -> Ask:
-    """Return what sends one command to the socket at ``path`` and returns the whole answer."""
+    """Return a function that sends one command to the socket and returns the whole response."""
 
     def ask(command: str) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -264,16 +265,16 @@ def ask_socket(path: str) -> Ask:
 
 
 def act(balancer: Balancer, wanted: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Do what the module's parameters ask for; return its result.
+    """Bring the server to the requested state; return the result of the module.
 
     Raises:
-        BalancerError: HAProxy or the server did not come to it.
+        BalancerError: HAProxy or the server did not reach the state.
         OSError: the socket cannot be used.
     """
     timeout_s = wanted["timeout_s"]
     if wanted["state"] == "out":
         last = wanted["allow_last"]
-        changed, status = balancer.take_out(timeout_s, allow_last=last, check_mode=check_mode)
+        changed, status = balancer.drain(timeout_s, allow_last=last, check_mode=check_mode)
     else:
         changed, status = balancer.put_back(timeout_s, check_mode=check_mode)
     return {"changed": changed, "status": status, "waited_s": round(balancer.waited_s, 1)}
@@ -301,7 +302,7 @@ def main() -> None:
     except OSError as error:
         module.fail_json(
             msg=f"HAProxy does not answer at {wanted['socket']}: {error}. "
-            "Fix: run the role haproxy_lb, and see `systemctl status haproxy` on the balancer."
+            "Fix: run the role haproxy_lb, and check `systemctl status haproxy` on that host."
         )
     module.exit_json(**result)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: remove runtimes that nothing on this host uses. Runs on the host, stdlib only."""
+"""Ansible module: remove unused runtimes. Runs on the host, with the stdlib only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: mms_runtimes
-short_description: Remove runtimes that nothing on this host uses
+short_description: Remove unused runtimes
 description:
-  - Keeps the current runtime, every one that a model release names, and the newest O(keep) others.
+  - Keeps the current runtime, every runtime that a model release uses, and the newest O(keep)
+    others.
 options:
   keep:
-    description: How many unused runtimes stay, newest first.
+    description: Number of unused runtimes to keep, newest first.
     type: int
     required: true
   releases:
@@ -24,7 +25,7 @@ options:
     type: path
     default: /opt/mms/releases
   current:
-    description: Link to the runtime in use.
+    description: Link to the current runtime.
     type: path
     default: /opt/mms/current
   models:
@@ -35,14 +36,14 @@ author: the mms-hosts project
 """
 
 EXAMPLES = r"""
-- name: Remove runtimes that nothing uses
+- name: Remove unused runtimes
   mms_runtimes:
     keep: 2
 """
 
 RETURN = r"""
 removed:
-  description: Names of the runtimes that were (or would be) removed.
+  description: Names of the removed runtimes, in check mode of those to remove.
   returned: always
   type: list
   elements: str
@@ -50,10 +51,10 @@ removed:
 
 
 def used_runtimes(current: Path, models: Path) -> set[Path]:
-    """Return the runtimes in use, resolved.
+    """Return the resolved paths of the runtimes in use.
 
     Raises:
-        ValueError: a release file cannot be read, so what it uses is unknown.
+        ValueError: a release file cannot be read, so its runtime is unknown.
     """
     used = {current.resolve()} if current.exists() else set()
     for file in sorted(models.glob("*/release.json")):
@@ -66,7 +67,7 @@ def used_runtimes(current: Path, models: Path) -> set[Path]:
 
 
 def removable(releases: Path, used: set[Path], keep: int) -> list[Path]:
-    """Return the runtimes to remove: unused ones except the ``keep`` newest, oldest last."""
+    """Return the runtimes to remove, newest first: the unused ones except the ``keep`` newest."""
     if not releases.is_dir():
         return []
     unused = [
@@ -79,7 +80,7 @@ def removable(releases: Path, used: set[Path], keep: int) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove one runtime; its marker goes first, so that a half-removed one is never used."""
+    """Remove one runtime; its marker first, so that a partly removed runtime is never used."""
     (path / ".complete").unlink(missing_ok=True)
     shutil.rmtree(path)
 
@@ -99,13 +100,13 @@ def main() -> None:
     try:
         used = used_runtimes(current, Path(module.params["models"]))
         paths = removable(Path(module.params["releases"]), used, module.params["keep"])
-        # Without a current runtime the play has not got so far: nothing is known to be unused.
+        # Without a current runtime (check mode on a new host) nothing is removed.
         paths = paths if current.exists() else []
         if not module.check_mode:
             for path in paths:
                 remove(path)
     except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{error} Fix: repair or remove it, then run the play again.")
+        module.fail_json(msg=f"{error} Fix: repair or remove this file, then run the play again.")
     module.exit_json(changed=bool(paths), removed=[path.name for path in paths])
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: build the wheelhouse that hosts install from. Runs on the controller."""
+"""Ansible module: build the wheelhouse of the hosts. Runs on the controller."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: mms_wheelhouse
-short_description: Build the wheelhouse that hosts install from
+short_description: Build the wheelhouse from which hosts install
 description:
-  - Downloads the hash-locked wheels, builds the project's own, and packs both into one tar archive.
-  - Does nothing when the inputs (requirements and the project's files) are those of the last build.
-  - Changes only the controller, so it does its work in check mode too.
+  - Downloads the hash-locked wheels, builds the wheel of the project, and packs all into one tar
+    archive.
+  - Does nothing if the inputs (requirements and project files) are those of the last build.
+  - Changes only the controller, so it also runs in check mode.
 options:
   project:
     description: Root of the project, with C(pyproject.toml).
@@ -34,11 +35,11 @@ options:
     type: path
     required: true
   destination:
-    description: Directory that the archive is kept in.
+    description: Directory of the archive.
     type: path
     required: true
   timeout_s:
-    description: Seconds that one step (download, build) may take.
+    description: Time limit of each step (download, build), in seconds.
     type: int
     default: 900
 author: the mms-hosts project
@@ -56,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: C(<project version>-<8 hex over all checksums>).
+  description: C(<project version>-<8 hex digits of a checksum over all wheels>).
   returned: success
   type: str
 archive:
@@ -64,7 +65,7 @@ archive:
   returned: success
   type: str
 pip:
-  description: File name of pip's wheel in the archive.
+  description: File name of the wheel of pip in the archive.
   returned: success
   type: str
 """
@@ -74,17 +75,17 @@ PROJECT_INPUTS = ("pyproject.toml", "README.md", "LICENSE", "mms_server", "mms")
 
 
 class WheelhouseError(Exception):
-    """The wheelhouse cannot be built; the text names cause and fix."""
+    """The wheelhouse cannot be built; the message names the cause and the fix."""
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, as hex digits."""
+    """Return the SHA-256 of a file as hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def project_files(project: Path) -> list[Path]:
-    """Return the files that the project's wheel is made from, sorted."""
+    """Return the input files of the wheel of the project, sorted."""
     files = []
     for name in PROJECT_INPUTS:
         path = project / name
@@ -97,7 +98,7 @@ def project_files(project: Path) -> list[Path]:
 
 
 def inputs_digest(project: Path, requirements: Path) -> str:
-    """Return a digest over everything that the wheelhouse is made from."""
+    """Return a digest over all inputs of the wheelhouse."""
     digest = hashlib.sha256(f"requirements {sha256(requirements)}\n".encode())
     for file in project_files(project):
         digest.update(f"{file.relative_to(project)} {sha256(file)}\n".encode())
@@ -105,7 +106,7 @@ def inputs_digest(project: Path, requirements: Path) -> str:
 
 
 def wheel_name(file: Path) -> tuple[str, str]:
-    """Return project name and version of a wheel, from its file name."""
+    """Return the project name and the version in the file name of a wheel."""
     match = re.fullmatch(r"([^-]+)-([^-]+)(-\d[^-]*)?-[^-]+-[^-]+-[^-]+\.whl", file.name)
     if match is None:
         message = f"{file.name} is not the name of a wheel. Fix: remove it and run again."
@@ -114,7 +115,7 @@ def wheel_name(file: Path) -> tuple[str, str]:
 
 
 def requirements_text(wheels: list[Path]) -> str:
-    """Return the requirements that name exactly these wheels, each with its hash."""
+    """Return requirements for exactly these wheels, each with its hash."""
     lines = []
     for wheel in wheels:
         name, version = wheel_name(wheel)
@@ -123,12 +124,12 @@ def requirements_text(wheels: list[Path]) -> str:
 
 
 def version_of(project_version: str, sums: str) -> str:
-    """Return the version of a wheelhouse: equal versions are equal software."""
+    """Return the version of a wheelhouse; equal versions are equal software."""
     return f"{project_version}-{hashlib.sha256(sums.encode()).hexdigest()[:8]}"
 
 
 def pack(files: list[Path], archive: Path) -> None:
-    """Write a tar archive that is the same bytes for the same files."""
+    """Write a tar archive; the same files give the same bytes."""
     temporary = archive.with_name(f".{archive.name}.tmp")
     with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
         for file in sorted(files, key=lambda item: item.name):
@@ -144,7 +145,7 @@ def run_step(command: list[str], cwd: Path, timeout_s: int, fix: str) -> None:
     """Run one command.
 
     Raises:
-        WheelhouseError: it failed or took too long; the text has its last lines.
+        WheelhouseError: the command failed or took too long; the message has its last lines.
     """
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1577836800"}
     try:
@@ -162,7 +163,7 @@ def run_step(command: list[str], cwd: Path, timeout_s: int, fix: str) -> None:
 
 
 def download(project: Path, requirements: Path, destination: Path, timeout_s: int) -> Path:
-    """Return a directory with the locked wheels; one that is complete is taken as it is."""
+    """Return a directory with the locked wheels; a complete directory is reused."""
     ready = destination / f"downloads-{sha256(requirements)[:16]}"
     if ready.is_dir():
         return ready
@@ -173,28 +174,30 @@ def download(project: Path, requirements: Path, destination: Path, timeout_s: in
              "--only-binary=:all:", "--require-hashes", f"--dest={wheels}",
              f"--requirement={requirements}"],
             project, timeout_s,
-            "see that the package index (pip config list) can be reached and has these versions.",
+            "check that the package index (pip config list) is reachable and has these versions.",
         )  # fmt: skip
         wheels.replace(ready)
     return ready
 
 
 def build(project: Path, requirements: Path, destination: Path, timeout_s: int) -> dict[str, str]:
-    """Build the archive and return what ``RETURN`` says."""
+    """Build the archive and return the result that ``RETURN`` describes."""
     locked = sorted(download(project, requirements, destination, timeout_s).glob("*.whl"))
     with tempfile.TemporaryDirectory(dir=destination) as name:
         run_step(
             [sys.executable, "-m", "hatchling", "build", "--target=wheel", f"--directory={name}"],
-            project, timeout_s, "run `make venv`, then try the command by hand.",
+            project, timeout_s, "run `make venv`, then run the command by hand.",
         )  # fmt: skip
         own = sorted(Path(name).glob("*.whl"))
         if len(own) != 1:
-            message = f"hatchling made {len(own)} wheels, not one. Fix: look at pyproject.toml."
+            message = f"hatchling built {len(own)} wheels, not one. Fix: check pyproject.toml."
             raise WheelhouseError(message)
         wheels = sorted([*locked, *own], key=lambda item: item.name)
         pip = [wheel.name for wheel in wheels if wheel_name(wheel)[0] == "pip"]
         if not pip:
-            message = f"pip is not in {requirements}. Fix: name it in runtime.in and lock again."
+            message = (
+                f"pip is not in {requirements}. Fix: add it to runtime.in and run `make lock`."
+            )
             raise WheelhouseError(message)
         listing = Path(name) / "requirements.txt"
         listing.write_text(requirements_text(wheels), encoding="utf-8")
@@ -207,8 +210,8 @@ def build(project: Path, requirements: Path, destination: Path, timeout_s: int) 
     return {"version": version, "archive": str(archive), "pip": pip[0]}
 
 
-def remembered(destination: Path, digest: str) -> dict[str, str] | None:
-    """Return the last build when it was made from the same inputs and its archive is there."""
+def last_build(destination: Path, digest: str) -> dict[str, str] | None:
+    """Return the last build if it has the same inputs and its archive exists."""
     try:
         state = json.loads((destination / STATE_FILE).read_text(encoding="utf-8"))
         result = {key: str(state[key]) for key in ("version", "archive", "pip")}
@@ -233,18 +236,18 @@ def clean(destination: Path, archive: Path, requirements: Path) -> None:
 def ensure(
     project: Path, requirements: Path, destination: Path, timeout_s: int
 ) -> tuple[bool, dict[str, str]]:
-    """Return whether something was built, and the wheelhouse.
+    """Return whether a build was needed, and the wheelhouse.
 
     Raises:
         WheelhouseError: an input is missing or a step failed.
     """
     for path in (requirements, project / "pyproject.toml"):
         if not path.is_file():
-            message = f"{path} is not there. Fix: run from a complete checkout of the project."
+            message = f"{path} is missing. Fix: run from a complete checkout of the project."
             raise WheelhouseError(message)
     destination.mkdir(parents=True, exist_ok=True)
     digest = inputs_digest(project, requirements)
-    known = remembered(destination, digest)
+    known = last_build(destination, digest)
     if known is not None:
         return False, known
     result = build(project, requirements, destination, timeout_s)

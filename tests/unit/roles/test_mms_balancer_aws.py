@@ -116,4 +116,4 @@ def test_out_and_in_and_again(tmp_path: Path) -> None:
 def test_a_balancer_that_is_not_named_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path, {"mms_balancer_provider": "aws_alb"})
     assert done.returncode != 0
-    assert "Fix: for haproxy name the balancers" in " ".join(done.stdout.split())
+    assert "Fix: for haproxy set mms_balancer_haproxy_hosts" in " ".join(done.stdout.split())

@@ -41,7 +41,7 @@ def system(*, apply: bool = True, timeout_s: float = 5, **kwargs: Any) -> Any:
 
 def kept(wanted: dict[str, Any], **kwargs: Any) -> list[str]:
     it = system(**kwargs)
-    it.keep(wanted)
+    it.ensure(wanted)
     changes: list[str] = it.changes
     return changes
 

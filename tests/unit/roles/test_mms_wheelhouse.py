@@ -121,7 +121,7 @@ def test_caches_are_not_inputs(project: Path) -> None:
 
 def test_missing_requirements_name_the_fix(project: Path, tmp_path: Path) -> None:
     (project / "runtime.txt").unlink()
-    with pytest.raises(wheelhouse.WheelhouseError, match=r"runtime\.txt is not there\. Fix: "):
+    with pytest.raises(wheelhouse.WheelhouseError, match=r"runtime\.txt is missing\. Fix: "):
         ensure(project, tmp_path / "out")
 
 
