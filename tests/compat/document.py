@@ -16,27 +16,37 @@ _SECTIONS = {
     8: "Archives",
     9: "Exporter",
     10: "Service classes",
+    11: "Metrics",
+    12: "Log",
+    13: "GPUs",
     14: "Several models",
+    15: "Generated clients",
     17: "Beyond 0.4: the routes of 1.x and the Open Inference Protocol",
 }
+_TABLE_HEAD = "| topic | statement | verdict | mms-hosts |\n|---|---|---|---|\n"
 _HEAD = """\
 # Compatibility with MXNet Model Server 0.4
 
-One line per statement that can be checked from outside, each proven by a test of `tests/compat`
-(`make compat`). This page is written from that table by `python -m tests.compat.document`.
+Each line of the tables is one statement about the behaviour of MXNet Model Server 0.4 (the
+original) that can be observed from outside. A test of `tests/compat` verifies each statement
+(`make compat`). `python -m tests.compat.document` generates this page from the same table.
 
-* **kept**: we do what the original did. Where that is an answer to a request, it is compared field
-  by field (status, content type, CORS headers, `Allow`, JSON or error page) with what the original
-  answered: MXNet Model Server 0.4 with mxnet-mkl 1.2.1 on Python 2.7, by its own server and by
-  gunicorn with gevent. `make compat-record` builds it and records it again.
-* **fixed**: the original's behaviour was a trap; the line says what we do instead.
-* **beyond**: the original had no such thing.
+| verdict | meaning |
+|---|---|
+| **kept** | mms-hosts behaves as the original |
+| **fixed** | the original's behaviour was a trap; the last column is the behaviour of mms-hosts |
+| **beyond** | mms-hosts has this behaviour in addition; the original did not have it |
 
-Numbers agree within 1e-5, for pictures as well: the archives of the original's own exporter
+**Recordings.** Answers to requests are compared field by field with recorded answers of the
+original: status, content type, CORS headers, `Allow`, and the JSON or the error page. The recorded
+original is MXNet Model Server 0.4 with mxnet-mkl 1.2.1 on Python 2.7, served by its own server and
+by gunicorn with gevent. `make compat-record` builds it and records it again.
+
+**Numbers** agree within 1e-5, also for pictures. The archives of the original's own exporter
 (`tests/compat/archives`) predict the same here, although five releases of the engine and its
 picture decoder lie between. The bound holds for complete JPEG, PNG and grey pictures, also
-stretched ones. It does not hold for half a JPEG: the original predicted from memory that nothing
-had written, another answer each time, and we refuse it.
+stretched ones. It does not hold for a truncated JPEG: the original predicted from uninitialized
+memory, with a different answer each time; mms-hosts refuses it.
 
 {counts}
 """
@@ -48,16 +58,19 @@ def render() -> str:
         f"{sum(row.verdict is verdict for row in TABLE)} {verdict}" for verdict in Verdict
     )
     parts = [_HEAD.format(counts=f"{len(TABLE)} statements: {counts}.") + "\n"]
-    for number, title in _SECTIONS.items():
-        rows = [row for row in TABLE if int(row.section.partition(".")[0]) == number]
-        parts.append(f"## {title}\n\n| § | statement | | here |\n|---|---|---|---|\n")
+    numbers = [int(row.section.partition(".")[0]) for row in TABLE]
+    for number in dict.fromkeys(numbers):
+        rows = [row for row, own in zip(TABLE, numbers, strict=True) if own == number]
+        parts.append(f"## {_SECTIONS[number]}\n\n{_TABLE_HEAD}")
         parts.append("".join(map(_line, rows)) + "\n")
     return "".join(parts).rstrip("\n") + "\n"
 
 
 def _line(row: Row) -> str:
     cells = (row.section, row.statement, row.verdict.value, row.ours)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return (
+        "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a row of the table is: one statement of the contract, its verdict and its proof."""
+"""A row of the table: one statement of the contract, its verdict, and the check that proves it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Recording = Mapping[str, Mapping[str, Any]]
 
 
 class Verdict(StrEnum):
-    """What became of a behaviour of the original."""
+    """Whether we keep a behaviour of the original, fix it, or add one."""
 
     KEPT = "kept"
     FIXED = "fixed"
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Ground:
-    """What a check may use: our server with all archives, the recordings, an empty directory."""
+    """Fixtures of a check: our server with all archives, the recordings, an empty directory."""
 
     server: Server
     recordings: Mapping[str, Recording]
@@ -35,7 +35,7 @@ class Ground:
 class Row:
     """A statement about the original (for BEYOND: about us), and the check that proves it.
 
-    ``ours`` says what we do where it is not the same.
+    ``ours`` is our behaviour where it differs (for FIXED).
     """
 
     section: str

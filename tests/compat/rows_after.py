@@ -75,23 +75,29 @@ def _oip(ground: Ground) -> None:
 ROWS = (
     beyond(
         "17.3",
-        "1.x's prediction routes answer the bare prediction, from raw or JSON bodies.",
+        "The prediction routes of 1.x accept raw and JSON bodies and answer the bare prediction.",
         _bare,
     ),
     beyond(
         "17.3",
-        "/invocations without a name is a 400 where several models are served.",
+        "/invocations without a model name is a 400 if several models are served.",
         _which_model,
     ),
-    beyond("17.5", "Errors of 1.x's routes are JSON with code, type and message.", _json_errors),
+    beyond(
+        "17.5", "Errors of the routes of 1.x are JSON with code, type and message.", _json_errors
+    ),
     fixed(
         "17.5",
-        "1.x answers 503 to whatever a handler raises, and to a GET.",
-        "500 and 405.",
+        "1.x answers 503 to every exception of a handler, and to a GET.",
+        "An exception is a 500, a GET is a 405.",
         _honest_codes,
     ),
     beyond("17.3", "GET /models lists the models, GET /models/<name> describes one.", _models),
-    beyond("17.6", "OpenAPI 3 of one model by OPTIONS, of all by /openapi.json.", _openapi),
-    beyond("17.4", "GET /<name>/ping tells the health of one model.", _model_ping),
+    beyond(
+        "17.6",
+        "OPTIONS on a route describes one model in OpenAPI 3, /openapi.json describes all.",
+        _openapi,
+    ),
+    beyond("17.4", "GET /<name>/ping answers the health of one model.", _model_ping),
     beyond("17.3", "The Open Inference Protocol 2 serves the same models.", _oip),
 )

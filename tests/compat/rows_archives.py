@@ -177,12 +177,16 @@ ROWS = (
     kept(
         "8.1", "An archive is a flat ZIP of stored members with the manifest last.", _same_manifest
     ),
-    kept("8.1", "Directories and deflated members are read; member paths are dropped.", _nested),
-    kept("8.2", "The manifest's fields and values are the original's.", _same_manifest),
+    kept(
+        "8.1",
+        "Directories and deflated members are read; the paths of members are dropped.",
+        _nested,
+    ),
+    kept("8.2", "The manifest has the fields and values of 0.4.", _same_manifest),
     fixed(
         "8.2",
-        "Engine is the symbol's version if one exports from the model's directory.",
-        "It is the symbol's version wherever one is.",
+        "Engine is the symbol's version only if the exporter runs in the model's directory.",
+        "Engine is the symbol's version, in whichever directory the exporter runs.",
         _same_manifest,
     ),
     kept(
@@ -204,17 +208,17 @@ ROWS = (
     ),
     kept(
         "8.2",
-        "Service, Signature and Symbol may be patterns that name one file.",
+        "Service, Signature and Symbol may be patterns that match one file.",
         _loads_with(_model(Service="*.py", Signature="sig*", Symbol="*-symbol.json")),
     ),
     kept(
         "8.2",
-        "A pattern that names several files, or none, is refused.",
+        "A pattern that matches several files, or none, is refused.",
         _refused_with(_model(Signature="*.json"), "names several files"),
     ),
     kept(
         "8.2",
-        "A service file must be named.",
+        "A manifest must name an existing service file.",
         _refused_with(_model(Service="none.py"), "Service file none.py"),
     ),
     kept(
@@ -224,33 +228,39 @@ ROWS = (
     ),
     fixed(
         "8.3",
-        "A type that is not one of two is a 500 on every request.",
+        "An input_type other than image/jpeg and application/json is a 500 on every request.",
         "The archive is refused.",
         _input_type,
     ),
-    kept("8.4", "The epoch is in the parameters' name after the Model-Name; else it is 0.", _epoch),
-    kept("8.4", "A vision service without synset.txt fails per request.", _no_labels),
+    kept(
+        "8.4",
+        "The epoch follows the Model-Name in the name of the parameters file; otherwise it is 0.",
+        _epoch,
+    ),
+    kept(
+        "8.4", "A vision service without synset.txt loads, and fails on every request.", _no_labels
+    ),
     fixed(
         "8.5",
-        "Members of equal names overwrite each other.",
+        "Members with equal names overwrite each other.",
         "The archive is refused.",
         _refused_names({"a/x": b"1", "b/x": b"2"}, "the same name once unpacked"),
     ),
     fixed(
         "8.5",
-        "A member's path is dropped even where it leads outside.",
+        "The path of a member is dropped, also if it leads outside of the directory.",
         "The archive is refused.",
         _refused_names({"../x": b"1"}, "unsafe name"),
     ),
     kept(
         "8.5",
-        "A failed unpack leaves nothing behind.",
+        "A failed unpacking leaves no files.",
         _refused_names({"ok": b"1", "/etc/x": b"2"}, "unsafe name"),
     ),
     fixed(
         "8.5",
-        "An old directory beside the archive is served; file:// fails; unpacking writes there.",
-        "The archive is served, also by file://, and nothing is written beside it.",
+        "An old directory beside the archive is served, and unpacked into; file:// fails.",
+        "The archive is served, also with file://, and nothing is written beside it.",
         _places,
     ),
 )

@@ -170,56 +170,65 @@ def _entry_point(ground: Ground) -> None:
 
 
 SERVER = (
-    kept("6", "All flags of the standalone server, with their defaults.", _flags),
+    kept("6", "The standalone server has all flags of 0.4, with the same defaults.", _flags),
     fixed(
         "6",
-        "Without --models: exit 2.",
-        "With other flags the same; without any, the usage and exit 1, as of the control script.",
+        "A command line without --models exits with 2.",
+        "Exit 2 with other flags; without flags, the usage and exit 1, as the control script.",
         _no_models,
     ),
     kept(
         "6",
-        "A pair without = is refused with the form of a pair.",
+        "A pair without = is refused; the error shows the format of a pair.",
         refused("serve_no_pair", "Format should be <model-name>=<model-path>"),
     ),
     kept(
         "6",
-        "An archive that is not there is refused, by name.",
+        "A missing archive is refused; the error names it.",
         refused("serve_missing", "nowhere.model"),
     ),
     kept(
         "8.5",
-        "An ONNX file is refused with the command that converts it.",
+        "An ONNX file is refused; the error names the command that converts it.",
         refused("serve_onnx", "Convert ONNX model using mxnet-model-export before serving."),
     ),
     kept("6", "An unknown --log-level is refused.", refused("serve_level", "INFO")),
     kept(
         "6",
-        "An unknown --metrics-write-to: exit 2.",
+        "An unknown --metrics-write-to exits with 2.",
         refused("serve_metrics", "invalid choice: 'x'", code=2),
     ),
     kept(
         "10",
-        "A service file must have one leaf class.",
+        "A service file must define exactly one leaf class.",
         refused(
             "serve_two_services",
             "There should be one user defined service derived from ModelService.",
         ),
     ),
     kept("6", "--service overrides the service of every archive.", _service_flag),
-    kept("6", "The lines of the log at the start.", _start_up_lines),
+    kept("6", "The server logs the lines of 0.4 at its start.", _start_up_lines),
     kept("14", "One bad model stops the standalone server.", _one_bad_model),
-    fixed("6", "A port in use is told on macOS only.", "It is told, with exit 1.", _port_in_use),
+    fixed(
+        "6",
+        "A port in use is reported on macOS only.",
+        "It is reported, with exit code 1.",
+        _port_in_use,
+    ),
 )
 
 EXPORTER = (
-    kept("9", "--model-name and --model-path write <name>.model here.", _exports("export")),
+    kept(
+        "9",
+        "--model-name and --model-path write <name>.model into the current directory.",
+        _exports("export"),
+    ),
     kept(
         "9", "--service-file-path may be abbreviated, as --service.", _exports("export_abbreviated")
     ),
     kept(
         "9",
-        "An archive that exists is not overwritten.",
+        "An existing archive is not overwritten.",
         refused("export_exists", "already exists."),
     ),
     kept(
@@ -242,11 +251,17 @@ EXPORTER = (
         "Two parameter files are refused.",
         refused("export_two_params", "mxnet-model-export expects only one .params file"),
     ),
-    kept("9", "Symbol and parameters must have one prefix.", refused("export_prefix", "param")),
-    kept("9", "The parameters' name must have an epoch.", refused("export_epoch", "epoch")),
+    kept(
+        "9", "Symbol and parameters must have the same prefix.", refused("export_prefix", "param")
+    ),
     kept(
         "9",
-        "ONNX beside MXNet files is refused.",
+        "The name of the parameters file must contain an epoch.",
+        refused("export_epoch", "epoch"),
+    ),
+    kept(
+        "9",
+        "A directory with ONNX and MXNet files is refused.",
         refused("export_onnx_too", "More than one model type"),
     ),
     kept(
@@ -255,12 +270,16 @@ EXPORTER = (
         refused("export_no_signature", "signature.json is not found in"),
     ),
     kept(
-        "9", "A signature without types is refused.", refused("export_no_input_type", "signature")
+        "9",
+        "A signature without input_type and output_type is refused.",
+        refused("export_no_input_type", "signature"),
     ),
-    kept("9", "A type that is not one of two is refused.", refused("export_wrong_type", "a/b")),
     kept(
-        "9", "A service file that is not there is refused.", refused("export_no_service", "none.py")
+        "9",
+        "A type other than image/jpeg and application/json is refused.",
+        refused("export_wrong_type", "a/b"),
     ),
+    kept("9", "A missing service file is refused.", refused("export_no_service", "none.py")),
     kept(
         "9",
         "A service file without a service class is refused.",
@@ -269,11 +288,11 @@ EXPORTER = (
     kept("9", "mms.export_model.export_model is the Python entry point.", _entry_point),
     fixed(
         "9",
-        "The archive made by default for application/json cannot be served.",
-        "It can.",
+        "An archive with the default service for application/json cannot be served.",
+        "It can be served.",
         _default_service,
     ),
-    beyond("9", "The same directory gives the same bytes.", _reproducible),
+    beyond("9", "The same directory gives an archive with the same bytes.", _reproducible),
 )
 
 ROWS = (*SERVER, *EXPORTER)

@@ -111,17 +111,17 @@ _HEADERS = "[mms]\n--models\nm=/a\n[GUNICORN]\n--workers\n3\n[ my nginx ]\nserve
 ROWS = (
     kept(
         "3.2",
-        "The shipped CPU file is read as it is.",
+        "The shipped CPU file is read unchanged.",
         says(CPU, lambda conf: _shipped(conf) and conf.environment == {"OMP_NUM_THREADS": "1"}),
     ),
     kept(
         "3.2",
-        "The shipped GPU file is read as it is.",
+        "The shipped GPU file is read unchanged.",
         says(GPU, lambda conf: _shipped(conf) and conf.environment == {}),
     ),
     kept(
         "3.3",
-        "White space around a line means nothing.",
+        "White space around a line is ignored.",
         says(
             " [MMS Arguments] \n\t--models\t\n  m=/a.model  \n",
             lambda conf: conf.models[0].location == "/a.model",
@@ -129,7 +129,7 @@ ROWS = (
     ),
     kept(
         "3.3",
-        "Blank lines and comments (# or $) may stand between flags.",
+        "Blank lines and comments (# or $) between flags are ignored.",
         says(
             "[MMS Arguments]\n\n# one\n$ two\n--models\nm=/a\n\n#\n--port\n80\n",
             _value("--port", "80"),
@@ -137,13 +137,13 @@ ROWS = (
     ),
     fixed(
         "3.3",
-        "A worker takes a blank line or a comment after a flag for its value.",
-        "It is skipped, as the control script did.",
+        "A worker reads a blank line or a comment after a flag as the flag's value.",
+        "The line is skipped, as the control script did.",
         says("[MMS Arguments]\n--models\n\n# mine\nm=/a\n", lambda conf: _names(conf) == ["m"]),
     ),
     kept(
         "3.3",
-        "A section is found by a word in its header, in any case.",
+        "A section is recognized by a word in its header, in any case.",
         says(
             _HEADERS,
             lambda conf: (
@@ -154,13 +154,13 @@ ROWS = (
     ),
     kept(
         "3.3",
-        "Where a header has several of the words: gunicorn, mxnet, nginx, mms.",
+        "A header with several of these words counts as the first of gunicorn, mxnet, nginx, mms.",
         says(_MODELS + "[nginx of MXNet]\nA=1\n", lambda conf: conf.environment == {"A": "1"}),
     ),
     fixed(
         "3.3",
-        "An unknown header is an error, or ignored by the workers.",
-        "An error that names the line.",
+        "An unknown header is an error, or is ignored by the workers.",
+        "An unknown header is an error that names the line.",
         refuses(_MODELS + "[Apache]\n", 4, "unknown section header [Apache]"),
     ),
     kept(
@@ -170,13 +170,13 @@ ROWS = (
     ),
     kept(
         "3.3",
-        "`optional` leaves a flag out.",
+        "The value `optional` omits the flag.",
         says(_MODELS + "--service\noptional\n", lambda conf: "--service" not in conf.arguments),
     ),
     fixed(
         "3.3",
-        "`Optional` is a value like any other.",
-        "It is `optional` in any case.",
+        "The value `Optional` has no special meaning.",
+        "The value is the same as `optional`.",
         says(_MODELS + "--service\nOptional\n", lambda conf: "--service" not in conf.arguments),
     ),
     kept(
@@ -189,17 +189,17 @@ ROWS = (
     ),
     kept(
         "3.4",
-        "--model is --models.",
+        "--model is the same flag as --models.",
         says("[MMS Arguments]\n--model\nm=/a\n", lambda conf: _names(conf) == ["m"]),
     ),
     kept(
         "3.4",
-        "Of several --models the last counts.",
+        "If --models is given several times, the last one counts.",
         says(_MODELS + "--models\nn=/b\n", lambda conf: _names(conf) == ["n"]),
     ),
     kept(
         "3.4",
-        "--port and --host are legal in the file.",
+        "--port and --host are allowed in the file.",
         says(
             _MODELS + "--port\n81\n--host\nh.example.com\n",
             lambda conf: (conf.port, conf.host) == (81, "h.example.com"),
@@ -207,13 +207,13 @@ ROWS = (
     ),
     kept(
         "3.4",
-        "A value with blanks stays together.",
+        "A value may contain blanks.",
         says(_MODELS + "--log-rotation-time\n1 H\n", _value("--log-rotation-time", "1 H")),
     ),
     fixed(
         "3.4",
         "An unknown flag ends every worker with code 2.",
-        "The file is refused with the line, before anything starts.",
+        "The file is refused before anything starts; the error names the line.",
         refuses(_MODELS + "--colour\nred\n", 4, "--colour is not a flag"),
     ),
     fixed(
@@ -227,7 +227,7 @@ ROWS = (
     ),
     fixed(
         "4.2",
-        "A location with a = in it (a signed URL) is an error on a host.",
+        "A location that contains = (a signed URL) is an error on a host.",
         "The first = separates name and location.",
         says(
             "[MMS Arguments]\n--models\nm=https://h/a.model?X=1&Y=2\n",
@@ -236,7 +236,7 @@ ROWS = (
     ),
     kept(
         "3.5",
-        "Any option of gunicorn is legal, its value on the next line or the same.",
+        "Any option of gunicorn is allowed, with its value on the same or the next line.",
         says(
             _MODELS + "[Gunicorn Arguments]\n--max-requests\n7\n--timeout 60\n",
             lambda conf: (
@@ -247,7 +247,7 @@ ROWS = (
     ),
     kept(
         "3.5",
-        "A switch of gunicorn stands alone.",
+        "A switch of gunicorn has no value.",
         says(
             _MODELS + "[Gunicorn Arguments]\n--no-sendfile\n--timeout\n60\n",
             lambda conf: (
@@ -257,8 +257,8 @@ ROWS = (
     ),
     fixed(
         "3.5",
-        "An option that gunicorn does not have stops gunicorn, after the old one was killed.",
-        "The file is refused with the line.",
+        "An unknown option stops gunicorn, after the running gunicorn was killed.",
+        "The file is refused; the error names the line.",
         refuses(
             _MODELS + "[Gunicorn Arguments]\n--wurkers\n3\n",
             5,
@@ -267,12 +267,12 @@ ROWS = (
     ),
     kept(
         "3.5",
-        "`optional` is no value for another option of gunicorn.",
+        "`optional` is an error for all options of gunicorn other than --workers.",
         refuses(_MODELS + "[Gunicorn Arguments]\n--timeout\noptional\n", 5, "--timeout optional"),
     ),
     kept(
         "3.6",
-        "The nginx section is taken verbatim, without blank lines and comments.",
+        "The nginx section is used verbatim, without blank lines and comments.",
         says(
             _MODELS + "[Nginx Configurations]\nserver {\n\n# no\nlisten 1;\n}\n",
             lambda conf: conf.nginx == "server {\nlisten 1;\n}\n",
@@ -280,7 +280,7 @@ ROWS = (
     ),
     kept(
         "3.6",
-        "Only `[` before a letter or a blank begins a header.",
+        "Only `[` before a letter or a blank starts a header.",
         says(
             _MODELS + "[Nginx Configurations]\nlisten\n[::]:80;\n",
             lambda conf: conf.nginx == "listen\n[::]:80;\n",
@@ -288,7 +288,7 @@ ROWS = (
     ),
     kept(
         "3.7",
-        "KEY=VALUE lines are the environment, several on a line.",
+        "KEY=VALUE pairs set the environment, several per line.",
         says(
             _MODELS + "[MXNet Environment Variables]\nA=1 B=x=y\nC=\n",
             lambda conf: conf.environment == {"A": "1", "B": "x=y", "C": ""},
@@ -296,8 +296,8 @@ ROWS = (
     ),
     fixed(
         "3.7",
-        "What is no KEY=VALUE is an error of the shell that nobody looks at.",
-        "The file is refused with the line.",
+        "Text that is not KEY=VALUE is an error of the shell, which is ignored.",
+        "The file is refused; the error names the line.",
         refuses(_MODELS + "[MXNet Environment Variables]\nOMP NUM\n", 5, "is not KEY=VALUE"),
     ),
 )

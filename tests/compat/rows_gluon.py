@@ -24,12 +24,12 @@ def _loads(ground: Ground) -> None:
 ROWS = (
     kept(
         "8.2",
-        "A Gluon-Imperative archive needs no Symbol; its parameters go into the service's net.",
+        "A Gluon-Imperative archive needs no Symbol; the service's net loads its parameters.",
         all_of(_loads, same("gluon")),
     ),
     kept(
         "10",
-        "GluonImperativeBaseService and GluonVisionService.",
+        "GluonImperativeBaseService and GluonVisionService exist.",
         all_of(
             has(
                 _MXNET,
@@ -41,7 +41,7 @@ ROWS = (
     ),
     kept(
         "10",
-        "nlp.encode_sentences, nlp.pad_sentence, MetricsManager.metrics.",
+        "nlp.encode_sentences, nlp.pad_sentence and MetricsManager.metrics exist.",
         all_of(
             has("mms.utils.mxnet.nlp", "encode_sentences"),
             has("mms.utils.mxnet.nlp", "pad_sentence"),

@@ -82,14 +82,16 @@ def _greyscale_and_alpha(ground: Ground) -> None:
 
 ROUTES = (
     kept("7.1", 'GET /ping is 200 with {"health": "healthy!"}.', same("ping", "ping_origin")),
-    kept("7.1", "GET / answers as /ping.", same("root")),
+    kept("7.1", "GET / gives the same answer as /ping.", same("root")),
     kept(
-        "7.1", "HEAD is allowed where GET is.", same("ping_head", "root_head", "description_head")
+        "7.1",
+        "HEAD is allowed on every route with GET.",
+        same("ping_head", "root_head", "description_head"),
     ),
     kept("7.1", "OPTIONS is allowed on every route.", same("ping_options", "predict_options")),
     kept(
         "7.1",
-        "A path with a slash too many is 404.",
+        "A path with an additional slash is 404.",
         same("ping_slash", "description_slash", "predict_slash"),
     ),
     kept(
@@ -111,12 +113,12 @@ ROUTES = (
     ),
     kept(
         "7.5",
-        "A preflight is 200, empty, with all methods and the asked headers.",
+        "A preflight is an empty 200 with all methods and the requested headers.",
         same("preflight", "preflight_ping"),
     ),
     kept(
         "7.5",
-        "An Origin is echoed with Vary: Origin, on predictions and errors too; else *.",
+        "An Origin is echoed with Vary: Origin, also on predictions and errors; else * is sent.",
         same("image_origin", "numbers_origin", "not_found_origin"),
     ),
     kept(
@@ -136,46 +138,52 @@ ROUTES = (
     ),
     kept(
         "7.6",
-        "An output_type of image/jpeg is described as a file.",
+        "/api-description describes an output_type of image/jpeg as a file.",
         _description("description_image_out", "picture_out"),
     ),
     beyond("7.4", "An error is JSON for a client that accepts JSON and not HTML.", _errors_as_json),
-    beyond("7.3", "Every answer has an X-Request-Id, the client's if it sent one.", _request_id),
+    beyond(
+        "7.3",
+        "Every answer has an X-Request-Id: the client's, if the client sent one.",
+        _request_id,
+    ),
 )
 
 PICTURES = (
     kept(
         "7.2",
-        "A picture is a file part of type image/jpeg, named after the input.",
+        "A picture may be a file part of type image/jpeg with the name of the input.",
         same("image", "image_exact"),
     ),
     kept(
         "7.2",
-        "A picture is a form field in base64, urlencoded or multipart.",
+        "A picture may be a form field in base64, urlencoded or multipart.",
         same("image_base64", "image_base64_multipart"),
     ),
     fixed(
         "7.2",
-        "Base64 without its padding is a 400 (0.4; tolerated at the end of 0.x).",
-        "It is read.",
+        "Base64 without padding is a 400 (in 0.4; accepted at the end of 0.x).",
+        "It is accepted.",
         instead("image_base64_unpadded", original=400, status=200),
     ),
     fixed(
         "7.2",
-        "Text that is not base64 at all kills the worker.",
+        "Text that is not base64 kills the worker.",
         "It is a 400.",
         instead("image_base64_not", original=None, status=400, text="not base64"),
     ),
     kept(
-        "7.2", "A file part wins over a form field of the same name.", same("image_file_and_field")
+        "7.2",
+        "A file part takes precedence over a form field of the same name.",
+        same("image_file_and_field"),
     ),
-    kept("7.2", "Of several parts of one name the first counts.", same("image_twice")),
+    kept("7.2", "If several parts have the same name, the first one counts.", same("image_twice")),
     kept(
         "7.2",
-        "Fields that no input is named after are ignored.",
+        "Fields whose name is not that of an input are ignored.",
         same("image_extra", "numbers_extra"),
     ),
-    kept("7.2", "The query string is available to nothing.", same("image_query")),
+    kept("7.2", "The query string is ignored.", same("image_query")),
     kept(
         "7.2",
         "A raw body or a JSON body is not read by /predict.",
@@ -191,37 +199,43 @@ PICTURES = (
         "A part of another MIME type is a 400 that names both types.",
         same("image_png_type", "image_no_type_parameter"),
     ),
-    kept("7.4", "What the service raises is a 500 with one fixed text.", same("image_text")),
+    kept("7.4", "An exception of the service is a 500 with one fixed text.", same("image_text")),
     kept(
-        "7.4", "A PNG sent as image/jpeg, and a grey JPEG, work.", same("image_exact", "image_grey")
+        "7.4",
+        "A PNG sent as image/jpeg and a grey JPEG are accepted.",
+        same("image_exact", "image_grey"),
     ),
     fixed(
         "7.4",
-        "Half a JPEG gets a prediction that is another one each time.",
-        "It is a 500: the picture is not complete.",
+        "A truncated JPEG gets a different prediction each time.",
+        "It is a 500, because the picture is incomplete.",
         instead("image_truncated", original=200, status=500, text=_FAILED),
     ),
     fixed(
         "7.4",
-        "An empty file kills the worker and all that it is answering.",
+        "An empty file kills the worker and all its requests.",
         "It is a 400.",
         instead("image_empty", original=None, status=400, text="data is empty."),
     ),
     fixed(
         "3.8",
         "nginx answers 413 to uploads over 1 MiB.",
-        "The limit is 64 MiB; over it is a 413 that names it.",
+        "The limit is 64 MiB. A larger body gets 413 with a text that names the limit.",
         _large_upload,
     ),
-    beyond("7.4", "Greyscale, palette and transparent PNGs are pictures.", _greyscale_and_alpha),
+    beyond(
+        "7.4",
+        "Greyscale, palette and transparent PNGs are accepted as pictures.",
+        _greyscale_and_alpha,
+    ),
     kept(
         "7.3",
-        "A vision service answers five classes per output, best first, as float32.",
+        "A vision service answers five classes per output, the most probable first, as float32.",
         _probabilities,
     ),
     kept(
         "7.3",
-        "Keys are sorted, a newline ends the answer; spacing is no promise.",
+        "Keys are sorted, and a newline ends the answer; the spacing may differ.",
         same("image_xhr", "own_answer"),
     ),
 )
@@ -229,32 +243,36 @@ PICTURES = (
 NUMBERS = (
     kept(
         "7.2",
-        "A JSON input is a form field with a list, urlencoded or multipart.",
+        "A JSON input is a form field that contains a list, urlencoded or multipart.",
         same("numbers", "numbers_urlencoded"),
     ),
-    kept("7.2", "The batch is the client's: two rows in, two rows out.", same("numbers_batch")),
-    kept("7.2", "A Python literal is read.", same("numbers_literal", "numbers_python_words")),
+    kept(
+        "7.2", "The client chooses the batch: two rows in give two rows out.", same("numbers_batch")
+    ),
+    kept("7.2", "A Python literal is accepted.", same("numbers_literal", "numbers_python_words")),
     fixed(
         "7.2",
         "JSON's true, false and null are a 400.",
-        "They are read.",
+        "They are accepted.",
         instead("numbers_json_words", original=400, status=200),
     ),
     fixed(
         "7.2",
         "A list in a file part is a 400.",
-        "It is read.",
+        "It is accepted.",
         instead("numbers_file", original=400, status=200, body=_NUMBERS),
     ),
     kept(
         "7.2",
-        "Each input of a signature is a field of its own, in any order.",
+        "Each input of a signature is a separate field; the order of the fields is free.",
         same("two_inputs", "two_inputs_swapped"),
     ),
-    kept("7.2", "Of several fields of one name the first counts.", same("numbers_twice")),
+    kept(
+        "7.2", "If several fields have the same name, the first one counts.", same("numbers_twice")
+    ),
     kept(
         "7.4",
-        "A missing or malformed list is a 400, worded as on Python 3.",
+        "A missing or malformed list is a 400, with the text of Python 3.",
         same(
             "numbers_missing",
             "numbers_no_body",
@@ -268,17 +286,21 @@ NUMBERS = (
     ),
     kept(
         "7.4",
-        "A literal that is no list is a 400 that names its type.",
+        "A literal that is not a list is a 400 that names its type.",
         same("numbers_object", "numbers_number"),
     ),
     kept(
         "8.3",
-        "A shape, rank or type that the signature does not have is a 500.",
+        "A shape, rank or type that differs from the signature is a 500.",
         same("numbers_shape", "numbers_rank", "numbers_ragged", "numbers_strings"),
     ),
-    kept("7.3", "The base service answers the text of each output's nested list.", same("numbers")),
-    kept("7.3", "A service of one's own answers whatever JSON can say.", same("own_answer")),
-    kept("7.3", "An output_type of image/jpeg changes nothing in the answer.", same("image_out")),
+    kept(
+        "7.3",
+        "The base service answers each output as the text of its nested list.",
+        same("numbers"),
+    ),
+    kept("7.3", "A custom service may answer any JSON value.", same("own_answer")),
+    kept("7.3", "An output_type of image/jpeg does not change the answer.", same("image_out")),
 )
 
 
@@ -292,7 +314,7 @@ SEVERAL = (
     fixed(
         "14",
         "One service class serves all models: the first model's.",
-        "Each model has its own.",
+        "Each model has its own service class.",
         _one_service_per_model,
     ),
 )

@@ -135,31 +135,39 @@ def _unknown_language(ground: Ground) -> None:
 
 
 ROWS: tuple[Row, ...] = (
-    kept("4.1", "Words and the flag in any order and any case; help exits 0.", _help),
-    fixed(
+    kept(
         "4.1",
-        "Only --mms-config is accepted, and not under the name mxnet-model-server.sh.",
-        "--mms-conf and --mms-config are, with = or without, under both names.",
+        "Words and the flag are accepted in any order and any case; help exits with 0.",
         _help,
     ),
-    kept("4.5", "No word, or an unknown one: the usage, exit 1.", _no_word),
-    kept("11", "All metrics with their units, also the odd ones.", _names),
+    fixed(
+        "4.1",
+        "Only --mms-config is accepted, and the name mxnet-model-server.sh is not.",
+        "--mms-conf and --mms-config are accepted, with or without =, under both names.",
+        _help,
+    ),
+    kept("4.5", "A missing or unknown word prints the usage and exits with 1.", _no_word),
+    kept(
+        "11",
+        "All metrics have their units, including the wrong one of APIDescriptionTotal.",
+        _names,
+    ),
     fixed(
         "11",
-        "Counted in each worker by Model-Name, and never summed.",
-        "Counted by endpoint name, summed over workers.",
+        "Metrics are counted in each worker by Model-Name, and not summed.",
+        "They are counted by endpoint name and summed over workers.",
         _by_endpoint,
     ),
-    kept("11", "CSV: mms_<Metric>.csv, a time and a value a line.", _csv),
-    kept("12", 'Rotation times "N W", and without a number.', _rotation),
-    fixed("12", "The bracket of a log line is not closed.", "It is.", _line),
-    fixed("12", "Every answer is in the log.", "None is.", _no_bodies),
+    kept("11", "The CSV file is mms_<Metric>.csv, with a time and a value per line.", _csv),
+    kept("12", 'A rotation time is "N W"; the number may be omitted.', _rotation),
+    fixed("12", "The bracket at the start of a log line is not closed.", "It is closed.", _line),
+    fixed("12", "Every answer is logged.", "No answer is logged.", _no_bodies),
     fixed(
         "13",
-        "A respawned worker takes the next GPU.",
-        "It takes the one of the dead worker's slot.",
+        "A respawned worker uses the next GPU.",
+        "It uses the GPU of the dead worker's slot.",
         _round_robin,
     ),
-    beyond("13", "--gpu without a GPU is refused before anything is loaded.", _no_gpu),
+    beyond("13", "--gpu on a machine without a GPU is refused before anything is loaded.", _no_gpu),
     kept("15", "--gen-api writes build/openapi.json.", _unknown_language),
 )

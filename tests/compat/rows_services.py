@@ -97,7 +97,7 @@ _CONSTRUCTOR = ("model_name", "model_dir", "manifest", "gpu=None")
 ROWS = (
     kept(
         "10",
-        "ModelService, SingleNodeService, MultiNodesService, load_service, URL_PREFIX.",
+        "ModelService, SingleNodeService, MultiNodesService, load_service and URL_PREFIX exist.",
         all_of(
             has(_SERVICE, "ModelService", *_CONSTRUCTOR),
             has(_SERVICE, "SingleNodeService", *_CONSTRUCTOR),
@@ -108,16 +108,20 @@ ROWS = (
     ),
     kept(
         "10",
-        "MXNetBaseService and check_input_shape.",
+        "MXNetBaseService and check_input_shape exist.",
         all_of(
             has(_MXNET, "MXNetBaseService", *_CONSTRUCTOR),
             has(_MXNET, "check_input_shape", "inputs", "signature"),
         ),
     ),
-    kept("10", "MXNetVisionService.", has(_VISION, "MXNetVisionService", *_CONSTRUCTOR)),
     kept(
         "10",
-        "image.read, resize, transform_shape, fixed_crop, color_normalize, write.",
+        "MXNetVisionService exists.",
+        has(_VISION, "MXNetVisionService", *_CONSTRUCTOR),
+    ),
+    kept(
+        "10",
+        "image.read, resize, transform_shape, fixed_crop, color_normalize and write exist.",
         all_of(
             has(_IMAGE, "read", "buf", "flag=1", "to_rgb=True", "out=None"),
             has(_IMAGE, "resize", "src", "new_width", "new_height", "interp=2"),
@@ -129,19 +133,25 @@ ROWS = (
     ),
     kept(
         "10",
-        "ndarray.top_probability, timeit, get_logger.",
+        "ndarray.top_probability, timeit and get_logger exist.",
         all_of(
             has("mms.utils.mxnet.ndarray", "top_probability", "data", "labels", "top=5"),
             has("mms.utils.timeit_decorator", "timeit"),
             has("mms.log", "get_logger"),
         ),
     ),
-    kept("10", "The base service's attributes: ctx, mx_model, labels and the others.", _attributes),
+    kept("10", "The base service has ctx, mx_model, labels and its other attributes.", _attributes),
     kept(
-        "10", "inference is _preprocess, _inference, _postprocess, each callable by itself.", _steps
+        "10",
+        "inference calls _preprocess, _inference, _postprocess; each can be called separately.",
+        _steps,
     ),
-    kept("10", "Vision: RGB, stretched to the signature's size, NCHW, nothing scaled.", _vision),
     kept(
-        "8.3", "Number, rank and sizes of inputs are checked, with the original's words.", _shapes
+        "10",
+        "A vision service stretches pictures to the signature's size: RGB, NCHW, unscaled values.",
+        _vision,
+    ),
+    kept(
+        "8.3", "Number, rank and sizes of inputs are checked, with the error texts of 0.4.", _shapes
     ),
 )
