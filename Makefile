@@ -63,6 +63,10 @@ format: $(STAMP) ## Format the Python code
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
 
+.PHONY: generate
+generate: $(STAMP) ## Write the files that are made from others: role variables, READMEs, tables
+	$(BIN)/python tools/generate.py
+
 .PHONY: lint
 lint: $(STAMP) ## Check style, types, playbooks, shell scripts and generated files
 	tools/lint.sh

@@ -15,7 +15,7 @@ check lint-imports --no-logo
 check yamllint --strict .
 mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run 'testhosts/guest/usr/local/sbin/*')
 check shellcheck "${scripts[@]}"
-check python tools/role_readmes.py --check
+check python tools/generate.py --check
 [ "${1:-}" = --fast ] && exit 0
 check mypy
 check mypy --explicit-package-bases tools examples roles plugins

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.generated_files import ROOT, run
+
 STAGES = ("preflight", "install", "configure", "run")
 
 
@@ -67,23 +67,16 @@ def readme(role: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def texts() -> dict[Path, str]:
+    """Return the READMEs of all roles."""
+    found = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))
+    roles = [specs.parent.parent for specs in found]
+    return {role / "README.md": readme(role) for role in roles}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the READMEs, or with ``--check`` say which are not up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, fail if one is old")
-    options = parser.parse_args(arguments)
-    stale = []
-    for specs in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
-        role = specs.parent.parent
-        file, text = role / "README.md", readme(role)
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            stale.append(str(file.relative_to(ROOT)))
-            if not options.check:
-                file.write_text(text, encoding="utf-8")
-    if stale and options.check:
-        sys.stderr.write(f"Not up to date: {', '.join(stale)}. Run tools/role_readmes.py.\n")
-        return 1
-    return 0
+    return run(__doc__, texts, arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The settings of the server on a host: one table, from which everything else is made.
+"""The settings of the server on a host: one row each, from which everything else follows.
 
-From the fields of :class:`Settings` come the reader of ``/etc/mms/mms.toml``, the output of ``mms
-settings`` and the role's variables (``mms_service_<name>``); tests prove that they agree.
+From a row follow its line in ``/etc/mms/mms.toml``, its line of ``mms settings`` and, by ``make
+generate``, the variable ``mms_service_<name>`` of the role. A setting that changes an answer is
+part of each release: it needs one more line, a field of the same name in
+:class:`mms_server.host.release.Release`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from mms_server.core.errors import ConfError
 FILE_NAME: Final = "mms.toml"
 
 DERIVED: Final = -1
-"""The value of ``worker_memory_max_bytes`` for a share of what the control group may use."""
+"""The value of ``worker_memory_max_bytes`` for a share of the release's memory limit."""
 
 _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB
@@ -33,58 +35,59 @@ def _row(default: Any, lowest: float, highest: float, unit: str, text: str) -> A
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator can set for all models of a host; ``mms.conf`` says what is served."""
+    """The settings of all models of a host; ``mms.conf`` names the models."""
 
     workers: int = _row(
         0,
         0,
         1024,
         "processes",
-        "Workers of a release whose mms.conf says `optional`; 0 means one per physical core.",
+        "Workers of a release if `--workers` of mms.conf is missing or `optional`; 0 means one per "
+        "physical core.",
     )
     predict_timeout_s: float = _row(
-        60.0, 0.1, 3600, "seconds", "Longest prediction; then the client gets 504."
+        60.0, 0.1, 3600, "seconds", "Longest prediction; the client of a longer one gets 504."
     )
     watchdog_s: int = _row(
         30,
         5,
         3600,
         "seconds",
-        "Longest time in which a server's main loop, or a worker's engine, shows no life; then it "
-        "is replaced. `--timeout` of mms.conf wins for the engine.",
+        "Longest time without a heartbeat of a server's main loop or of a worker's engine; then "
+        "the process is replaced. For the engine, `--timeout` of mms.conf takes precedence.",
     )
     worker_memory_max_bytes: int = _row(
         DERIVED,
         DERIVED,
         1024 * _GIB,
         "bytes",
-        "Memory of its own from which a worker is replaced after its request; 0 is off, -1 derives "
-        "it from the release's limit of memory.",
+        "Private memory from which a worker is replaced after its request; 0 turns this off, -1 "
+        "derives the value from the memory limit of the release.",
     )
     max_body_bytes: int = _row(
-        64 * _MIB, 1024, 4 * _GIB, "bytes", "Largest body of a request; then the client gets 413."
+        64 * _MIB, 1024, 4 * _GIB, "bytes", "Largest body of a request; a larger one gets 413."
     )
     max_pixels: int = _row(
         64_000_000,
         1,
         1_000_000_000,
         "pixels",
-        "Largest image, width times height, looked at before it is decoded.",
+        "Largest image, width times height; this is checked before the image is decoded.",
     )
     start_timeout_s: int = _row(
-        300, 1, 7200, "seconds", "Longest start of a release: load and first forward."
+        300, 1, 7200, "seconds", "Longest start of a release: its load and its first forward."
     )
     stop_timeout_s: int = _row(
-        90, 1, 7200, "seconds", "Longest stop of a release: its last requests are answered."
+        90, 1, 7200, "seconds", "Longest stop of a release, in which it answers its last requests."
     )
     drain_timeout_s: int = _row(
-        60, 1, 7200, "seconds", "Longest wait for the queue of a replaced release to empty."
+        60, 1, 7200, "seconds", "Longest wait until the queue of a replaced release is empty."
     )
     probe_timeout_s: int = _row(
         30, 1, 3600, "seconds", "Longest wait for the first answer of a new release."
     )
     keep_generations: int = _row(
-        5, 1, 100, "generations", "Past states of the host whose releases stay on its disk."
+        5, 1, 100, "generations", "Generations whose releases stay on the disk of the host."
     )
     keep_warm_s: int = _row(
         300,
@@ -92,7 +95,7 @@ class Settings:
         86_400,
         "seconds",
         "How long a replaced release stays loaded, for an instant rollback; [Model Settings] of "
-        "mms.conf may say otherwise for a model.",
+        "mms.conf can set it for one model.",
     )
     memory_reserve: int = _row(
         128 * _MIB, 0, 1024 * _GIB, "bytes", "Memory of the host that a change must leave free."
@@ -102,8 +105,8 @@ class Settings:
         0,
         1,
         "yes or no",
-        "Whether a release that does not fit beside the old one may be started after its end; its "
-        "requests wait meanwhile.",
+        "Whether a release that does not fit into memory beside the old one may start after the "
+        "old one has ended; requests wait meanwhile.",
     )
     max_archive_bytes: int = _row(
         16 * _GIB, 1024, 1024 * _GIB, "bytes", "Largest archive, packed or unpacked."
@@ -113,25 +116,26 @@ class Settings:
         0,
         4096,
         "words",
-        "Where archives may be fetched from: `public` (any public address and S3), hosts with or "
-        "without a port, `*.domain`, beginnings of URLs, s3://bucket/prefix; empty for nowhere.",
+        "Places that archives may be fetched from: `public` (any public address and S3), hosts "
+        "with or without a port, `*.domain`, beginnings of URLs, s3://bucket/prefix; empty for "
+        "none.",
     )
     fetch_timeout_s: int = _row(
-        3600, 1, 86400, "seconds", "Longest fetch of one archive, with all its retries."
+        3600, 1, 86400, "seconds", "Longest fetch of one archive, with all retries."
     )
     log_files_kept: int = _row(
         log_setup.DEFAULT_KEPT,
         1,
         10_000,
         "files",
-        "Old files that stay when --log-file is rotated.",
+        "Old files that are kept when `--log-file` is rotated.",
     )
     runtime: str = _row(
         "/opt/mms/current",
         1,
         4096,
         "path",
-        "Virtual environment of new releases; links are followed when a release is made.",
+        "Virtual environment of new releases; a link is followed when a release is made.",
     )
 
 
@@ -144,7 +148,7 @@ def read(file: Path) -> Settings:
     """Return the settings in ``file``, the defaults if there is no such file.
 
     Raises:
-        ConfError: it cannot be read, is no TOML, or holds an unknown key or a bad value.
+        ConfError: the file cannot be read, is not TOML, or has an unknown key or a bad value.
     """
     try:
         text = file.read_text("utf-8")
@@ -156,10 +160,10 @@ def read(file: Path) -> Settings:
 
 
 def parse(text: str, file: Path) -> Settings:
-    """Return the settings that ``text`` holds; what it leaves out has the default.
+    """Return the settings that ``text`` gives; others have their defaults.
 
     Raises:
-        ConfError: as for :func:`read`, with the line where it is known.
+        ConfError: as for :func:`read`, with the line if it is known.
     """
     try:
         values = tomllib.loads(text)
