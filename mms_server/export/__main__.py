@@ -1,4 +1,4 @@
-"""The process that runs one step of the exporter: ``python -m mms_server.export STEP ...``."""
+"""Entry point of the exporter's child process: ``python -m mms_server.export STEP ARGUMENT...``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _STDERR: Final = 2
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the answer of a step to what was stdout, and end at once."""
+    """Run one step, write its answer as JSON to stdout, and end the process at once."""
     descriptor = os.dup(_STDOUT)
-    # Only the answer goes there, whatever code from elsewhere prints.
+    # What foreign code prints goes to stderr: stdout carries nothing but the answer.
     os.dup2(_STDERR, _STDOUT)
-    step, *words = argv
+    step, *arguments = argv
     try:
-        answer = {"value": _steps()[step](*words)}
+        answer = {"value": _load_steps()[step](*arguments)}
     except MMSError as error:
         kind = child_process.ARCHIVE if isinstance(error, ArchiveError) else child_process.SERVICE
         answer = {"refused": [kind, error.where(), error.cause, error.fix]}
@@ -32,12 +32,12 @@ def main(argv: Sequence[str]) -> None:
     if sys.__stdout__:
         with contextlib.suppress(OSError, ValueError):
             sys.__stdout__.flush()
-    # Threads that an import has started would keep the process.
+    # Threads that the foreign code started would keep the process alive.
     os._exit(0)
 
 
-def _steps() -> dict[str, Callable[..., Any]]:
-    # The engine prints when it is imported.
+def _load_steps() -> dict[str, Callable[..., Any]]:
+    # MXNet prints when it is imported, so this must be after stdout is redirected.
     from mms_server.export import child_steps  # noqa: PLC0415
 
     return {

@@ -1,8 +1,9 @@
-"""Run a step of the exporter in a process of its own, confined, and with a time limit.
+"""Run a step of the exporter in a sandboxed child process with a time limit.
 
-Service files are foreign code, and so are the engine's parsers to a file from elsewhere: what
-exits, hangs, prints or crashes there must not take the exporter along, nor do anything else to the
-machine: see :mod:`.isolation`. The child is ``__main__``.
+Service files are foreign code, and files of foreign origin may crash the parsers of MXNet and ONNX.
+If a step exits, hangs, prints or crashes, the exporter reports an error. :mod:`.sandbox` keeps a
+step from doing anything else to the machine. The child runs ``__main__``, with the functions of
+:mod:`.child_steps`.
 """
 
 from __future__ import annotations
@@ -22,50 +23,53 @@ import mms_server
 from mms_server.core.errors import ArchiveError, ServiceError
 from mms_server.export.sandbox import Task, confined
 
+# Names of steps.
 SERVICE, ONNX, SAMPLES = "service", "onnx", "samples"
+# Kind of an error that a step reports; the other kind is SERVICE.
 ARCHIVE = "archive"
-# What the step ``service`` answers.
+# Answers of the step SERVICE.
 SYMBOLIC, GLUON = "symbolic", "gluon"
 
 _POLL_S: Final = 0.02
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-# As a shell has it, and bubblewrap: code 128 and more stands for a signal.
-_SIGNALS: Final = 128
+# bubblewrap reports a signal as a shell does: exit code 128 + signal number.
+_SIGNAL_CODES_FROM: Final = 128
 
 
 def run(
     step: str,
-    *words: str,
+    *arguments: str,
     where: Path,
     timeout_s: float,
     readable: Sequence[Path],
     writable: Path | None = None,
 ) -> Any:
-    """Return what a step answers; ``where`` is the file that errors are about.
+    """Return the answer of a step; ``where`` is the file that error messages name.
 
-    The step can read only what is below ``readable`` of what is not the system's, and write only
-    into ``writable``, a directory. What its code prints goes to stderr. Nothing that it started
-    survives.
+    Besides the system's files, the step can only read paths below ``readable``. It can only write
+    into the directory ``writable``. What its code prints goes to stderr. All processes that it
+    started are killed.
 
     Raises:
-        MMSError: the step refused, did not end within ``timeout_s`` seconds, or did not answer.
+        MMSError: the step refused, took longer than ``timeout_s`` seconds, or ended without an
+            answer.
     """
-    command = [sys.executable, "-B", "-P", "-m", str(__package__), step, *words]
-    task = Task(command, {**os.environ, "PYTHONPATH": _path()}, readable, writable)
-    with tempfile.TemporaryFile() as answer, confined(task, timeout_s) as confining:
+    command = [sys.executable, "-B", "-P", "-m", str(__package__), step, *arguments]
+    task = Task(command, {**os.environ, "PYTHONPATH": _python_path()}, readable, writable)
+    with tempfile.TemporaryFile() as answer, confined(task, timeout_s) as sandboxed:
         process = subprocess.Popen(
-            confining.command,
+            sandboxed.command,
             stdin=subprocess.DEVNULL,
             stdout=answer,
             stderr=sys.__stderr__ or subprocess.DEVNULL,
-            env=dict(confining.environ),
+            env=dict(sandboxed.environ),
             start_new_session=True,
         )
         ended = False
         try:
-            ended = _ended(process.pid, timeout_s)
+            ended = _wait_for_end(process.pid, timeout_s)
         finally:
-            # Before it is reaped: until then no other group can have its number.
+            # The process is not reaped yet, so no other process group can have its number.
             os.killpg(process.pid, signal.SIGKILL)
             code = process.wait(timeout_s)
         if not ended:
@@ -74,16 +78,17 @@ def run(
                 f"its code ran longer than {timeout_s:g} s.",
                 fix="it must not wait for anything when it is imported or predicts.",
             )
-        return _value(answer, where, code)
+        return _parse_answer(answer, where, code)
 
 
-def _path() -> str:
-    """Let the child find this package, and what the caller's environment names."""
+def _python_path() -> str:
+    """Return the child's PYTHONPATH: the directory of this package, then that of the caller."""
     root = str(Path(mms_server.__file__).parents[1])
     return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
-def _ended(pid: int, timeout_s: float) -> bool:
+def _wait_for_end(pid: int, timeout_s: float) -> bool:
+    """Return whether the process ended in time; it is not reaped."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -92,7 +97,8 @@ def _ended(pid: int, timeout_s: float) -> bool:
     return False
 
 
-def _value(answer: BinaryIO, where: Path, code: int) -> Any:
+def _parse_answer(answer: BinaryIO, where: Path, code: int) -> Any:
+    """Return the value in an answer of ``__main__``, or raise the error in it."""
     answer.seek(0)
     try:
         data = json.loads(answer.read(_MAX_ANSWER_BYTES))
@@ -100,7 +106,7 @@ def _value(answer: BinaryIO, where: Path, code: int) -> Any:
             return data["value"]
         kind, place, cause, fix = data["refused"]
     except (ValueError, KeyError, TypeError) as error:
-        number = -code if code < 0 else code - _SIGNALS
+        number = -code if code < 0 else code - _SIGNAL_CODES_FROM
         killed = number in signal.valid_signals()
         ending = f"was killed by signal {number}" if killed else f"exited with code {code}"
         raise ArchiveError(

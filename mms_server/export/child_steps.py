@@ -1,4 +1,4 @@
-"""The steps of the exporter that need the engine or run foreign code: see :mod:`.child`."""
+"""Steps of the exporter that need MXNet or run foreign code; see :mod:`.child_process`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ _BASES = {"MXNetBaseService": SYMBOLIC, "GluonImperativeBaseService": GLUON}
 
 
 def service_kind(file: str) -> str:
-    """Return which base class the service in ``file`` is derived from.
+    """Return SYMBOLIC or GLUON, by the base class of the service class in ``file``.
 
-    It goes by names: a file may bring a base class of its own, as 0.4's do.
+    Base classes are compared by name, because a service file may contain a copy of a base class, as
+    the archives of 0.4's exporter do.
 
     Raises:
-        ServiceError: the file cannot be imported, or its class is derived of none or both.
+        ServiceError: the file cannot be imported, or its class is derived from neither or both base
+            classes.
     """
-    found = leaf_class(load_service(file))
-    kinds = {_BASES[base.__name__] for base in found.__mro__ if base.__name__ in _BASES}
+    cls = leaf_class(load_service(file))
+    kinds = {_BASES[base.__name__] for base in cls.__mro__ if base.__name__ in _BASES}
     if len(kinds) != 1:
         amount = "both" if kinds else "neither"
         raise ServiceError(
-            f"{file}: its class {found.__name__} is derived from {amount} of {', '.join(_BASES)}.",
+            f"{file}: its class {cls.__name__} is derived from {amount} of {', '.join(_BASES)}.",
             fix="derive the service class from one of them, or from MXNetVisionService or "
             "GluonVisionService.",
         )
@@ -37,30 +39,31 @@ def service_kind(file: str) -> str:
 
 
 def convert_onnx(onnx_file: str, symbol: str, parameters: str) -> list[str]:
-    """Convert an ONNX model; return the names of its inputs."""
+    """Write the symbol and parameters of an ONNX model; return the names of its inputs."""
     return onnx_import.convert(Path(onnx_file), Path(symbol), Path(parameters))
 
 
 def answer_samples(directory: str) -> list[Any]:
-    """Return what the model in an unpacked archive answers to the samples that are there.
+    """Return the model's answers to the samples in an unpacked archive.
 
     Raises:
-        MMSError: the model does not load, fails, or answers differently the second time.
+        MMSError: the model does not load, fails, or gives a different answer the second time.
     """
     samples = golden_samples.read(Path(directory))
     model = load_model(Path(directory).name, Path(directory))
-    # The samples' own answers are looked at instead.
+    # Whether outputs are finite is not checked on zeros, because real inputs follow.
     warm_up(model, finite=False)
     answers = [golden_samples.answer_of(model, sample) for sample in samples]
-    again = [
+    answered = [
         golden_samples.Sample(sample.inputs, answer, sample.tolerance)
         for sample, answer in zip(samples, answers, strict=True)
     ]
     try:
-        golden_samples.check(model, again)
+        golden_samples.check(model, answered)
     except ServiceError as error:
         raise ServiceError(
             f"the second time, the model answers differently: {error.cause}",
-            fix="a golden sample needs a model without chance, time and memory.",
+            fix="make answers independent of random numbers, the time, and earlier requests; or "
+            "export without --sample.",
         ) from error
     return answers

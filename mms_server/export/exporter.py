@@ -1,4 +1,7 @@
-"""From a model directory to an archive: the steps in their order (contract, section 9)."""
+"""Export a model directory as an archive: the sequence of steps.
+
+The rules are those of 0.4 (docs/compatibility.md, section 9).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from mms_server.export.model_files import (
     SYMBOL,
     ModelFiles,
     check_epoch,
+    find_model_files,
     list_files,
-    model_files,
 )
 from mms_server.inference.services import service_templates
 
@@ -39,8 +42,8 @@ _CONVERTED = "converted"
 
 
 @dataclass(frozen=True)
-class _Source:
-    """What goes into an archive: ``members`` in their order, and last the manifest."""
+class _Contents:
+    """Contents of an archive: ``members`` in their order, and the manifest, which comes last."""
 
     members: dict[str, Path | bytes]
     manifest: bytes
@@ -55,14 +58,15 @@ def export_model(
     *,
     sample_files: Sequence[str] = (),
 ) -> Path:
-    """Write ``<model_name>.model`` (or ``export_file``) and return its path.
+    """Write the archive ``<model_name>.model`` (or ``export_file``) and return its path.
 
-    The first four parameters are the contract's. ``sample_files`` become golden samples. Nothing is
+    The first four parameters are those of 0.4. ``sample_files`` become golden samples. Nothing is
     written into the model directory.
 
     Raises:
-        ArchiveError: the directory does not hold exactly one complete model, or the target exists.
-        ServiceError: the service file does not hold a fitting class.
+        ArchiveError: the directory does not contain exactly one complete model, or the archive
+            already exists.
+        ServiceError: the service file does not contain exactly one usable class.
     """
     if _BAD_NAME.search(model_name):
         raise ArchiveError(
@@ -76,30 +80,33 @@ def export_model(
     directory = Path(model_path).expanduser()
     with tempfile.TemporaryDirectory(prefix="mxnet-model-export-") as name:
         scratch = Path(name)
-        source = _collect(model_name, directory, service_file, scratch)
-        manifest = {FILE_NAME: source.manifest}
-        packer.check_names(directory, [*source.members, *manifest])
-        members = {**source.members, **manifest}
+        contents = _collect(model_name, directory, service_file, scratch)
+        manifest = {FILE_NAME: contents.manifest}
+        packer.check_names(directory, [*contents.members, *manifest])
+        members = {**contents.members, **manifest}
         if sample_files:
             files = [Path(file).expanduser() for file in sample_files]
-            added = samples.record(files, source.signature, members, scratch / "unpacked")
-            members = {**source.members, **added, **manifest}
+            golden = samples.record(files, contents.signature, members, scratch / "unpacked")
+            members = {**contents.members, **golden, **manifest}
         packer.write(target, members)
     return target
 
 
-def _collect(model_name: str, directory: Path, service_file: str | None, scratch: Path) -> _Source:
+def _collect(
+    model_name: str, directory: Path, service_file: str | None, scratch: Path
+) -> _Contents:
+    """Return the contents of the archive; converted files are written into ``scratch``."""
     files = list_files(directory)
-    given = _given_service(directory, service_file) if service_file else None
-    gluon = given is not None and _is_gluon(given)
-    model = model_files(directory, files, gluon=gluon)
+    user_service = _find_service(directory, service_file) if service_file else None
+    gluon = user_service is not None and _is_gluon(user_service)
+    model = find_model_files(directory, files, gluon=gluon)
     text, signature = signature_file.read(directory)
     members: dict[str, Path | bytes] = {**files}
     if model.onnx:
-        inputs, converted = _converted(files[model.onnx], scratch)
+        inputs, converted = _convert_onnx(files[model.onnx], scratch)
         del members[model.onnx]
         model = ModelFiles(*(path.name for path in converted))
-        text = signature_file.with_real_name(text, inputs)
+        text = signature_file.rename_first_input(text, inputs)
         signature = Signature.from_json(text, directory / signature_file.NAME)
         members |= {path.name: path for path in converted}
         members[signature_file.NAME] = text.encode()
@@ -111,36 +118,36 @@ def _collect(model_name: str, directory: Path, service_file: str | None, scratch
         engine = _engine_version(symbol)
     else:
         engine = importlib.metadata.version("mxnet")
-    service = given or _default_service(signature)
+    service = user_service or _default_service(signature)
     if not any(path.samefile(service) for path in files.values()):
         members.pop(service.name, None)
         members[service.name] = service
     manifest = _manifest(model_name, model, service.name, engine, gluon=gluon)
-    return _Source(members, manifest.encode(), signature)
+    return _Contents(members, manifest.encode(), signature)
 
 
-def _converted(onnx_file: Path, scratch: Path) -> tuple[list[str], tuple[Path, Path]]:
-    """Return the names of the network's inputs, and the files it was converted to."""
+def _convert_onnx(onnx_file: Path, scratch: Path) -> tuple[list[str], tuple[Path, Path]]:
+    """Return the names of the network's inputs, and the symbol and parameters files."""
     prefix = onnx_file.name.removesuffix(ONNX)
-    place = scratch / _CONVERTED
-    place.mkdir()
-    # For whatever user the conversion gets; the directory above is this user's alone.
-    place.chmod(0o777)
-    files = place / (prefix + SYMBOL), place / f"{prefix}-0000{PARAMETERS}"
-    words = [str(path.absolute()) for path in (onnx_file, *files)]
+    directory = scratch / _CONVERTED
+    directory.mkdir()
+    # The sandbox may run the conversion as another user. Only this user can enter ``scratch``.
+    directory.chmod(0o777)
+    files = directory / (prefix + SYMBOL), directory / f"{prefix}-0000{PARAMETERS}"
+    arguments = [str(path.absolute()) for path in (onnx_file, *files)]
     inputs = child_process.run(
         child_process.ONNX,
-        *words,
+        *arguments,
         where=onnx_file,
         timeout_s=_CONVERT_TIMEOUT_S,
         readable=[onnx_file],
-        writable=place,
+        writable=directory,
     )
     return inputs, files
 
 
-def _given_service(directory: Path, service_file: str) -> Path:
-    """Return the given service file: it may be named relative to the model directory."""
+def _find_service(directory: Path, service_file: str) -> Path:
+    """Return the path of the service file, which may be relative to the model directory."""
     for path in (Path(service_file).expanduser(), directory / service_file):
         if path.is_file():
             return path
@@ -188,8 +195,8 @@ def _manifest(model_name: str, model: ModelFiles, service: str, engine: Any, *, 
 
 
 def _engine_version(symbol: Path) -> Any:
-    """Return the version in the symbol file, as it is written there, else the installed one."""
-    text = signature_file.text_of(symbol)
+    """Return the MXNet version as the symbol file has it, or else that of the installed package."""
+    text = signature_file.read_text(symbol)
     attributes = parse_object(text, symbol, symbol.name).get("attrs")
     if isinstance(attributes, dict) and "mxnet_version" in attributes:
         return attributes["mxnet_version"]

@@ -1,4 +1,7 @@
-"""What is in a model directory, and which kind of model it is (contract, section 9)."""
+"""Find the files of a model in its directory, and the kind of model: symbol, ONNX or Gluon.
+
+The rules are those of 0.4 (docs/compatibility.md, section 9).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from mms_server.core.errors import ArchiveError
 SUFFIX = ".model"
 SYMBOL, PARAMETERS, ONNX = "-symbol.json", ".params", ".onnx"
 
-_LEFT_OUT = frozenset(("__pycache__", ".DS_Store"))
+_EXCLUDED = frozenset(("__pycache__", ".DS_Store"))
 _EPOCH = re.compile(r"(?P<prefix>.+)-(?P<epoch>\d{4,})\.params")
 _KINDS = {
     SYMBOL: "symbol file",
@@ -26,7 +29,7 @@ _FILES = "put <name>-symbol.json and <name>-<epoch>.params, or one <name>.onnx, 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The names of the files that make the model: all are at the top of the directory."""
+    """Names of the model's files, which are at the top of the directory; empty if there is none."""
 
     symbol: str = ""
     parameters: str = ""
@@ -36,11 +39,11 @@ class ModelFiles:
 def list_files(directory: Path) -> dict[str, Path]:
     """Return the files to pack by their relative names, sorted.
 
-    Left out are what the exporter itself makes (manifest, archives, golden samples), Python's
-    caches and hidden directories.
+    Excluded are the exporter's own files (manifest, archives, golden samples), Python's caches, and
+    hidden directories.
 
     Raises:
-        ArchiveError: it is no directory, or has a link to one.
+        ArchiveError: ``directory`` is not a directory, or contains a link to a directory.
     """
     if not directory.is_dir():
         raise ArchiveError(
@@ -54,19 +57,19 @@ def list_files(directory: Path) -> dict[str, Path]:
     }
 
 
-def model_files(directory: Path, names: Mapping[str, object], *, gluon: bool) -> ModelFiles:
-    """Return the model's files among ``names``; ``gluon`` says that the service has the network.
+def find_model_files(directory: Path, names: Mapping[str, object], *, gluon: bool) -> ModelFiles:
+    """Return the model's files among ``names``; with ``gluon`` the service class has the network.
 
     Raises:
-        ArchiveError: they are not of exactly one complete model.
+        ArchiveError: the files are not those of exactly one complete model.
     """
-    found = {suffix: _only(directory, names, suffix) for suffix in _KINDS}
+    found = {suffix: _find_single(directory, names, suffix) for suffix in _KINDS}
     model = ModelFiles(found[SYMBOL], found[PARAMETERS], found[ONNX])
     mixed = model.onnx and (model.symbol or model.parameters or gluon)
     if mixed or (gluon and model.symbol and model.parameters):
         raise ArchiveError(
             directory,
-            f"More than one model type is present: {', '.join(_present(model, gluon=gluon))}.",
+            f"More than one model type is present: {', '.join(_name_parts(model, gluon=gluon))}.",
             fix="leave the files of one of them in the directory.",
         )
     if not gluon and not any((model.symbol, model.parameters, model.onnx)):
@@ -84,10 +87,13 @@ def model_files(directory: Path, names: Mapping[str, object], *, gluon: bool) ->
 
 
 def check_epoch(model_name: str, directory: Path, model: ModelFiles) -> None:
-    """Refuse names that a server could not put together again (contract, section 8.4).
+    """Refuse file names from which a server could not find the epoch.
+
+    A server derives the names from prefix and epoch (docs/compatibility.md, section 8.4).
 
     Raises:
-        ArchiveError: so they are.
+        ArchiveError: the parameters file has no epoch or another prefix than the symbol file, or
+            the epoch is not 0 and the prefix is not the model's name.
     """
     where = directory / model.parameters
     prefix = model.symbol.removesuffix(SYMBOL)
@@ -113,7 +119,7 @@ def _walk(directory: Path) -> list[Path]:
     found = []
     for path in directory.iterdir():
         name = path.name
-        if name in _LEFT_OUT or name.endswith(SUFFIX):
+        if name in _EXCLUDED or name.endswith(SUFFIX):
             continue
         if path.is_dir():
             if name.startswith("."):
@@ -128,7 +134,8 @@ def _walk(directory: Path) -> list[Path]:
     return found
 
 
-def _only(directory: Path, names: Mapping[str, object], suffix: str) -> str:
+def _find_single(directory: Path, names: Mapping[str, object], suffix: str) -> str:
+    """Return the only file with a suffix at the top of the directory; empty if there is none."""
     found = [name for name in names if name.endswith(suffix) and "/" not in name]
     if len(found) > 1:
         raise ArchiveError(
@@ -139,6 +146,6 @@ def _only(directory: Path, names: Mapping[str, object], suffix: str) -> str:
     return found[0] if found else ""
 
 
-def _present(model: ModelFiles, *, gluon: bool) -> list[str]:
+def _name_parts(model: ModelFiles, *, gluon: bool) -> list[str]:
     names = [name for name in (model.onnx, model.symbol, model.parameters) if name]
     return [*names, "a service class with a Gluon network"] if gluon else names

@@ -1,4 +1,4 @@
-"""Convert an ONNX model into symbol and parameters, by the engine's importer."""
+"""Convert an ONNX model to an MXNet symbol and parameters, with MXNet's importer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MAX_REASON = 300
 def convert(source: Path, symbol_file: Path, parameters_file: Path) -> list[str]:
     """Write symbol and parameters of the model in ``source``; return the names of its inputs.
 
-    The same file gives the same bytes.
+    The same ONNX file always gives the same bytes.
 
     Raises:
         ArchiveError: the model cannot be converted.
     """
     try:
         model = onnx.load_model(str(source))
-        opset = max(row.version for row in model.opset_import)
-        inputs = _inputs(model.graph, onnx)
-        # Nodes without a name are numbered by a counter: it has to start anew.
+        opset = max(imported.version for imported in model.opset_import)
+        inputs = _prepare_inputs(model.graph, onnx)
+        # MXNet numbers unnamed nodes with a counter, which must start at 0 for equal bytes.
         with mx.name.NameManager():
             symbol, arguments, auxiliary = GraphProto().from_onnx(model.graph, opset)
         saved = {f"arg:{name}": arguments[name] for name in sorted(arguments)}
@@ -44,14 +44,16 @@ def convert(source: Path, symbol_file: Path, parameters_file: Path) -> list[str]
     return inputs
 
 
-def _inputs(graph: Any, onnx: Any) -> list[str]:
-    """Return the names of the inputs that are no weights, and list all weights as inputs.
+def _prepare_inputs(graph: Any, onnx: Any) -> list[str]:
+    """Add all weights to the graph's inputs; return the names of the inputs that are not weights.
 
-    The importer wants the latter; models since ONNX 1.4 need not do so.
+    MXNet's importer requires weights among the inputs. Models since ONNX 1.4 may omit them.
     """
-    weights = {row.name: row for row in graph.initializer}
-    listed = [row.name for row in graph.input]
-    for name, row in weights.items():
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    listed = [value.name for value in graph.input]
+    for name, tensor in weights.items():
         if name not in listed:
-            graph.input.append(onnx.helper.make_tensor_value_info(name, row.data_type, row.dims))
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(name, tensor.data_type, tensor.dims)
+            )
     return [name for name in listed if name not in weights]

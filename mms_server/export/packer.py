@@ -1,6 +1,7 @@
-"""Write an archive: the same bytes on every run and machine, and never half of it.
+"""Write an archive: reproducible byte for byte, and atomic.
 
-Members are stored in the given order, with fixed times and permissions (contract, section 8.1).
+Members are stored in the given order with fixed times and permissions, so every run on every
+machine gives the same bytes. The format is that of 0.4 (docs/compatibility.md, section 8.1).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import IO
 
 from mms_server.core.errors import ArchiveError
 
-_NO_NAME = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
+_BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
 _MAX_NAME_BYTES = 255
 _EPOCH_1980 = (1980, 1, 1, 0, 0, 0)
 _ZIP64_FROM = 2**31 - 1
@@ -27,15 +28,15 @@ Members = Mapping[str, Path | bytes]
 
 
 def check_names(directory: Path, names: Iterable[str]) -> None:
-    """Refuse what would not come out of the archive again: it is unpacked flat, by base names.
+    """Refuse names that cannot be unpacked: servers unpack into one directory, by base names.
 
     Raises:
-        ArchiveError: a name cannot be unpacked, or two are the same once they are.
+        ArchiveError: a name cannot be a file name, or two members would be the same file.
     """
     seen: dict[str, str] = {}
     for name in names:
         base = name.rpartition("/")[2]
-        if _NO_NAME.search(name) or len(base.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES:
+        if _BAD_NAME.search(name) or len(base.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES:
             raise ArchiveError(
                 directory, f"a file has the unusable name {name!r}.", fix="rename it."
             )
@@ -51,11 +52,11 @@ def check_names(directory: Path, names: Iterable[str]) -> None:
 
 
 def write(target: Path, members: Members) -> None:
-    """Write the new file ``target``: beside it first, then linked into place.
+    """Write the new file ``target``: a temporary file in its directory, which is then hard-linked.
 
     Raises:
-        ArchiveError: the target exists.
-        OSError: it cannot be written; nothing is left behind.
+        ArchiveError: the target already exists.
+        OSError: the file cannot be written; no partial file remains.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
@@ -74,7 +75,7 @@ def write(target: Path, members: Members) -> None:
 
 
 def already_exists(target: Path) -> ArchiveError:
-    """Return the error for a target that is there; the words are the contract's (section 9)."""
+    """Return the error for an existing target; its text is 0.4's (compatibility.md, section 9)."""
     return ArchiveError(
         target, f"model file {target} already exists.", fix="remove it, or choose another name."
     )
@@ -90,7 +91,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
 
 def _copy(archive: zipfile.ZipFile, name: str, content: IO[bytes], size: int) -> None:
     info = zipfile.ZipInfo(name, _EPOCH_1980)
-    info.create_system = 3  # Unix, whatever the machine: the permissions below are Unix's
+    info.create_system = 3  # Unix on every machine, because the permissions below are Unix's
     info.external_attr = 0o100644 << 16
     info.file_size = size
     with archive.open(info, "w", force_zip64=size > _ZIP64_FROM) as member:

@@ -1,4 +1,4 @@
-"""The files given by ``--sample``: the inputs of a request each."""
+"""Golden samples of the exporter: read ``--sample`` files, and record the model's answers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mms_server.export import child_process
 from mms_server.export.packer import Members
 
 _TIMEOUT_S = 600.0
-_JSON_SIGN = b"["
+_JSON_START = b"["
 
 
 def read(file: Path, signature: Signature) -> golden_samples.Sample:
-    """Return the inputs in ``file``: a picture, or a JSON list with one element per input.
+    """Return the inputs in ``file``: an image, or a JSON list with one element per input.
 
-    In the list a picture is base64 text, and any other input a list of its own.
+    An element of the list is base64 text for an image, and a list for any other input.
 
     Raises:
-        ArchiveError: the file does not hold what the signature asks for.
+        ArchiveError: the content of the file does not match the signature.
     """
     try:
         with file.open("rb") as stream:
@@ -40,33 +40,34 @@ def read(file: Path, signature: Signature) -> golden_samples.Sample:
             fix="take a smaller sample.",
         )
     image = signature.input_type == IMAGE
-    if image and not data.lstrip().startswith(_JSON_SIGN):
-        return golden_samples.Sample(_counted(file, [data], signature))
-    rows = _counted(file, _list(file, data), signature)
-    return golden_samples.Sample(tuple(_input(file, row, image=image) for row in rows))
+    if image and not data.lstrip().startswith(_JSON_START):
+        return golden_samples.Sample(_require_count(file, [data], signature))
+    inputs = _require_count(file, _parse_list(file, data), signature)
+    return golden_samples.Sample(tuple(_decode_input(file, one, image=image) for one in inputs))
 
 
 def record(
     files: list[Path], signature: Signature, members: Members, scratch: Path
 ) -> dict[str, bytes]:
-    """Return the archive's files for these samples, with what the model answers to each.
+    """Return the archive members that hold these samples and the model's answers to them.
 
-    The model is run as a server runs it, from an archive unpacked into ``scratch``.
+    The model runs as on a server, from ``members`` unpacked into the new directory ``scratch``.
 
     Raises:
-        MMSError: a sample does not fit the signature, or the model does not answer it twice alike.
+        MMSError: a sample does not match the signature, or the model answers it differently the
+            second time.
     """
     samples = [read(file, signature) for file in files]
     scratch.mkdir()
     readable = {scratch}
     for name, content in {**members, **golden_samples.encode(samples)}.items():
-        place = scratch / name.rpartition("/")[2]
+        target = scratch / name.rpartition("/")[2]
         if isinstance(content, bytes):
-            place.write_bytes(content)
+            target.write_bytes(content)
         else:
-            place.symlink_to(content.absolute())
+            target.symlink_to(content.absolute())
             readable.add(content.absolute())
-    expected = child_process.run(
+    answers = child_process.run(
         child_process.SAMPLES,
         str(scratch),
         where=files[0],
@@ -76,12 +77,12 @@ def record(
     return golden_samples.encode(
         [
             golden_samples.Sample(sample.inputs, answer, sample.tolerance)
-            for sample, answer in zip(samples, expected, strict=True)
+            for sample, answer in zip(samples, answers, strict=True)
         ]
     )
 
 
-def _list(file: Path, data: bytes) -> list[Any]:
+def _parse_list(file: Path, data: bytes) -> list[Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -93,25 +94,25 @@ def _list(file: Path, data: bytes) -> list[Any]:
     return value
 
 
-def _counted(file: Path, rows: list[Any], signature: Signature) -> tuple[Any, ...]:
-    wanted = len(signature.inputs)
-    if len(rows) != wanted:
-        names = ", ".join(row.data_name for row in signature.inputs)
+def _require_count(file: Path, inputs: list[Any], signature: Signature) -> tuple[Any, ...]:
+    count = len(signature.inputs)
+    if len(inputs) != count:
+        names = ", ".join(spec.data_name for spec in signature.inputs)
         raise ArchiveError(
             file,
-            f"this sample has {len(rows)} inputs; the signature has {wanted}: {names}.",
+            f"this sample has {len(inputs)} inputs; the signature has {count}: {names}.",
             fix="write a JSON list with one element per input.",
         )
-    return tuple(rows)
+    return tuple(inputs)
 
 
-def _input(file: Path, row: Any, *, image: bool) -> bytes | list[Any]:
-    if not image and isinstance(row, list):
-        return row
+def _decode_input(file: Path, value: Any, *, image: bool) -> bytes | list[Any]:
+    if not image and isinstance(value, list):
+        return value
     try:
-        if image and isinstance(row, str):
-            return base64.b64decode(row, validate=True)
+        if image and isinstance(value, str):
+            return base64.b64decode(value, validate=True)
     except binascii.Error:
         pass
-    wanted = "a picture in base64" if image else "a list"
-    raise ArchiveError(file, f"an input of this sample is not {wanted}.", fix="correct it.")
+    expected = "a picture in base64" if image else "a list"
+    raise ArchiveError(file, f"an input of this sample is not {expected}.", fix="correct it.")

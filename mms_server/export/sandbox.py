@@ -1,8 +1,9 @@
-"""Run code from elsewhere apart from the machine: by systemd, by bubblewrap, or not at all.
+"""Sandbox for foreign code: a transient systemd unit, or bubblewrap, or neither with a warning.
 
-systemd gives what a release on a host has: the same protections, from the same file. It needs root,
-and places that everybody may read. bubblewrap needs neither, and gives a file system that holds
-only what is listed, no network, and processes of its own.
+* systemd applies the same protections as to a release on a host, from the same file. It requires
+  root, and files that every user may read.
+* bubblewrap requires neither. It gives a file system with only the listed paths, no network, and a
+  process namespace.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ UNCONFINED: Final = (
     "warning: the model's code runs with all rights of this user. Fix: install bubblewrap, or run "
     "this as root on a machine with systemd, with files that everybody may read.\n"
 )
-_PASSED_ON: Final = re.compile(r"PATH|PYTHONPATH|LANG|LC_ALL|TZ|LD_LIBRARY_PATH|(MXNET|OMP)_\w+")
-_SEARCHED: Final = ("PYTHONPATH", "LD_LIBRARY_PATH")
+_ALLOWED_VARIABLES: Final = re.compile(
+    r"PATH|PYTHONPATH|LANG|LC_ALL|TZ|LD_LIBRARY_PATH|(MXNET|OMP)_\w+"
+)
+_SEARCH_PATHS: Final = ("PYTHONPATH", "LD_LIBRARY_PATH")
 _BINDS: Final = "BindReadOnlyPaths="
 _LIMITS: Final = ("MemoryMax=80%", "TasksMax=512", "TimeoutStopSec=1")
 _TIMEOUT_S: Final = 20.0
@@ -39,7 +42,7 @@ _TIMEOUT_S: Final = 20.0
 
 @dataclass(frozen=True)
 class Task:
-    """A command, its environment, and its places: it can write to the last one only."""
+    """A command, its environment, the paths it can read, and the directory it can write into."""
 
     command: Sequence[str]
     environ: Mapping[str, str]
@@ -49,30 +52,31 @@ class Task:
 
 @contextmanager
 def confined(task: Task, timeout_s: float) -> Iterator[Task]:
-    """Yield the command that runs a task with as few rights as this machine can give it.
+    """Yield the command that runs a task with as few rights as this machine supports.
 
-    When the context ends, nothing is left of what systemd has run.
+    After ``timeout_s`` and a margin systemd ends the task. When the context ends, all processes of
+    the unit are killed.
     """
     bubblewrap = shutil.which("bwrap")
-    if _systemd_can(task):
+    if _can_use_systemd(task):
         with _unit() as (name, root):
-            yield Task(_by_systemd(task, name, root, timeout_s), _environ(task))
-    elif bubblewrap and _works(bubblewrap):
-        yield Task(_by_bubblewrap(task, bubblewrap), _environ(task))
+            yield Task(_systemd_command(task, name, root, timeout_s), _environ(task))
+    elif bubblewrap and _bubblewrap_works(bubblewrap):
+        yield Task(_bubblewrap_command(task, bubblewrap), _environ(task))
     else:
         sys.stderr.write(UNCONFINED)
         yield task
 
 
-def _systemd_can(task: Task) -> bool:
-    is_there = Path("/run/systemd/system").is_dir() and shutil.which("systemd-run")
-    if os.geteuid() or not is_there:
+def _can_use_systemd(task: Task) -> bool:
+    installed = Path("/run/systemd/system").is_dir() and shutil.which("systemd-run")
+    if os.geteuid() or not installed:
         return False
-    own = [path for place in task.readable for path in (place, *place.rglob("*"))]
-    return all(map(is_plain, _places(task))) and all(map(_is_for_everybody, own))
+    files = [path for root in task.readable for path in (root, *root.rglob("*"))]
+    return all(map(is_plain, _readable_paths(task))) and all(map(_is_world_readable, files))
 
 
-def _is_for_everybody(path: Path) -> bool:
+def _is_world_readable(path: Path) -> bool:
     mode = path.stat().st_mode
     needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
     return mode & needed == needed
@@ -87,66 +91,72 @@ def _unit() -> Iterator[tuple[str, Path]]:
         try:
             yield name, Path(root)
         finally:
-            # A unit that has ended is not there any more, and that is no error.
+            # If the unit has already ended, this fails; the result is ignored.
             process.run(["systemctl", "kill", "--signal=KILL", name], _TIMEOUT_S)
 
 
-def _by_systemd(task: Task, name: str, root: Path, timeout_s: float) -> list[str]:
-    properties = [*_lines("sandbox_protections.conf"), *_lines("sandbox_root.conf"), *_LIMITS]
+def _systemd_command(task: Task, name: str, root: Path, timeout_s: float) -> list[str]:
+    properties = [
+        *_read_directives("sandbox_protections.conf"),
+        *_read_directives("sandbox_root.conf"),
+        *_LIMITS,
+    ]
     properties += ["DynamicUser=yes", "User=mms-export", f"RootDirectory={root}"]
-    # It ends the code when whoever waits for it is gone.
+    # Ends the task if the exporter itself was killed and can no longer do it.
     properties += [f"RuntimeMaxSec={timeout_s + _TIMEOUT_S:.0f}"]
-    properties += [f"{_BINDS}{path}" for path in _places(task)]
+    properties += [f"{_BINDS}{path}" for path in _readable_paths(task)]
     if task.writable:
         properties.append(f"BindPaths={task.writable}")
-    words = ["systemd-run", "--pipe", "--wait", "--collect", "--quiet", f"--unit={name}"]
-    words += [f"--property={line}" for line in properties]
-    return [*words, *(f"--setenv={key}" for key in _environ(task)), "--", *task.command]
+    command = ["systemd-run", "--pipe", "--wait", "--collect", "--quiet", f"--unit={name}"]
+    command += [f"--property={line}" for line in properties]
+    return [*command, *(f"--setenv={key}" for key in _environ(task)), "--", *task.command]
 
 
-def _by_bubblewrap(task: Task, program: str) -> list[str]:
-    words = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    for line in _lines("sandbox_root.conf"):
-        for place in line.removeprefix(_BINDS).split() if line.startswith(_BINDS) else ():
-            needed = place.removeprefix("-")
-            words += ["--ro-bind" if needed == place else "--ro-bind-try", needed, needed]
-    words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/"]  # noqa: S108
-    for path in _places(task):
-        words += ["--ro-bind", str(path), str(path)]
+def _bubblewrap_command(task: Task, program: str) -> list[str]:
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    for line in _read_directives("sandbox_root.conf"):
+        for word in line.removeprefix(_BINDS).split() if line.startswith(_BINDS) else ():
+            # systemd's prefix "-": no error if the path does not exist.
+            path = word.removeprefix("-")
+            command += ["--ro-bind" if path == word else "--ro-bind-try", path, path]
+    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/"]  # noqa: S108
+    for readable in _readable_paths(task):
+        command += ["--ro-bind", str(readable), str(readable)]
     if task.writable:
-        words += ["--bind", str(task.writable), str(task.writable)]
-    return [*words, "--remount-ro", "/", "--", *task.command]
+        command += ["--bind", str(task.writable), str(task.writable)]
+    return [*command, "--remount-ro", "/", "--", *task.command]
 
 
 @functools.cache
-def _works(program: str) -> bool:
-    """Return whether the kernel lets bubblewrap do its work; a container's may not."""
-    probe = _by_bubblewrap(Task(["/usr/bin/true"], {}), program)
+def _bubblewrap_works(program: str) -> bool:
+    """Return whether the kernel lets bubblewrap create namespaces; in a container it may not."""
+    probe = _bubblewrap_command(Task(["/usr/bin/true"], {}), program)
     try:
         return process.run(probe, _TIMEOUT_S).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
-def _lines(name: str) -> list[str]:
+def _read_directives(name: str) -> list[str]:
+    """Return the directives of a drop-in that releases use too, without comments."""
     text = resources.files("mms_server.host").joinpath(name).read_text("utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def _environ(task: Task) -> dict[str, str]:
-    passed = {key: value for key, value in task.environ.items() if _PASSED_ON.fullmatch(key)}
-    return {**passed, "HOME": "/tmp"}  # noqa: S108 - a directory of its own
+    allowed = {k: v for k, v in task.environ.items() if _ALLOWED_VARIABLES.fullmatch(k)}
+    return {**allowed, "HOME": "/tmp"}  # noqa: S108 - the sandbox has a /tmp of its own
 
 
-def _places(task: Task) -> list[Path]:
-    """Return what has to be there to read: the interpreter, its packages, and the task's own."""
+def _readable_paths(task: Task) -> list[Path]:
+    """Return the paths that the task must read: interpreter, packages, and those of the task."""
     searched = [
         Path(word)
-        for name in _SEARCHED
+        for name in _SEARCH_PATHS
         for word in task.environ.get(name, "").split(os.pathsep)
         if word
     ]
-    found = [Path(sys.prefix), Path(sys.base_prefix), *searched, *task.readable]
-    there = [path.absolute() for path in found if path.exists()]
-    # By the names that are used, and by those that links lead to. What is above comes first.
-    return sorted({*there, *(path.resolve() for path in there)})
+    wanted = [Path(sys.prefix), Path(sys.base_prefix), *searched, *task.readable]
+    existing = [path.absolute() for path in wanted if path.exists()]
+    # Both the names as used and the targets of links. Sorted, so that parents are mounted first.
+    return sorted({*existing, *(path.resolve() for path in existing)})

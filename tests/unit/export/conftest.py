@@ -1,4 +1,4 @@
-"""Model directories to export."""
+"""Fixtures of the exporter's tests."""
 
 from __future__ import annotations
 
@@ -11,4 +11,5 @@ from tests.fixtures import tiny_model
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
+    """A model directory to export."""
     return tiny_model.write(tmp_path / "source")

@@ -1,4 +1,4 @@
-"""Names: of the model, of the archive, and of the files in it."""
+"""Tests of names in the exporter: of the model, of the archive, and of its members."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from mms_server.export import packer
 from tests.fixtures.tiny_model import export
 
 
-def test_sub_directories_go_in_by_their_relative_names(source: Path, tmp_path: Path) -> None:
+def test_files_of_subdirectories_are_packed_with_relative_names(
+    source: Path, tmp_path: Path
+) -> None:
     for place in ("assets/words", ".git", "__pycache__"):
         (source / place).mkdir(parents=True)
         (source / place / "deep.txt").write_text(place)
@@ -53,7 +55,7 @@ def test_sub_directories_go_in_by_their_relative_names(source: Path, tmp_path: P
         (["C:b"], "unusable name"),
     ],
 )
-def test_names_that_could_not_be_unpacked(
+def test_names_that_cannot_be_unpacked_are_refused(
     source: Path, tmp_path: Path, names: list[str], says: str
 ) -> None:
     for name in names:
@@ -69,7 +71,7 @@ def test_a_link_to_a_directory_is_refused(source: Path, tmp_path: Path) -> None:
         export(source, tmp_path / "tiny.model")
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
     members = {"a": b"there", "b": tmp_path / "missing"}
     with pytest.raises(FileNotFoundError):
         packer.write(tmp_path / "tiny.model", members)
@@ -77,12 +79,12 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../a", "a\nb"])
-def test_bad_names(source: Path, tmp_path: Path, name: str) -> None:
+def test_bad_model_names_are_refused(source: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(MMSError, match="no usable model name"):
         export(source, tmp_path / "tiny.model", name=name)
 
 
-def test_an_existing_archive_is_kept(source: Path, tmp_path: Path) -> None:
+def test_an_existing_archive_is_not_overwritten(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.model"
     target.write_bytes(b"precious")
     with pytest.raises(MMSError, match="already exists"):
@@ -90,7 +92,7 @@ def test_an_existing_archive_is_kept(source: Path, tmp_path: Path) -> None:
     assert target.read_bytes() == b"precious"
 
 
-def test_an_epoch_that_no_server_would_find(source: Path, tmp_path: Path) -> None:
+def test_an_epoch_that_no_server_would_find_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(MMSError, match="epoch 3 is only found"):
         export(source, tmp_path / "other.model", name="other")
     (source / "tiny-0003.params").rename(source / "tiny-0000.params")

@@ -1,4 +1,4 @@
-"""Service files are imported in a process of their own, and decide what a model is."""
+"""Tests of service files in the exporter: import in a child process, and the kind of model."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 
 from mms_server.core.errors import MMSError
 from mms_server.export import exporter
-from mms_server.export.model_files import model_files
+from mms_server.export.model_files import find_model_files
 from tests.fixtures.tiny_model import SERVICE, export
 
-# They import MXNet, or run a generator, in processes of their own.
+# These tests start child processes that import MXNet.
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_an_own_service_file(source: Path, tmp_path: Path, inside: bool) -> None:
+def test_a_user_service_file_is_packed(source: Path, tmp_path: Path, inside: bool) -> None:
     file = (source if inside else tmp_path) / "my_service.py"
     file.write_text(SERVICE)
-    given = "my_service.py" if inside else str(file)
-    archive = export(source, tmp_path / "tiny.model", service=given)
+    argument = "my_service.py" if inside else str(file)
+    archive = export(source, tmp_path / "tiny.model", service=argument)
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist().count("my_service.py") == 1
         assert "mxnet_vision_service.py" not in opened.namelist()
@@ -45,7 +45,7 @@ def test_an_own_service_file(source: Path, tmp_path: Path, inside: bool) -> None
         ),
     ],
 )
-def test_bad_service_files(source: Path, tmp_path: Path, text: str, says: str) -> None:
+def test_bad_service_files_are_refused(source: Path, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(MMSError, match=says):
         export(source, tmp_path / "tiny.model", service=str(tmp_path / "mine.py"))
@@ -58,14 +58,16 @@ def test_bad_service_files(source: Path, tmp_path: Path, text: str, says: str) -
         ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
     ],
 )
-def test_service_files_that_end(source: Path, tmp_path: Path, text: str, says: str) -> None:
+def test_a_service_file_that_ends_the_process_is_refused(
+    source: Path, tmp_path: Path, text: str, says: str
+) -> None:
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(MMSError, match=says):
         export(source, tmp_path / "tiny.model", service=str(tmp_path / "mine.py"))
     assert not (tmp_path / "tiny.model").exists()
 
 
-def test_a_service_file_that_hangs(
+def test_a_service_file_that_hangs_is_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporter, "_IMPORT_TIMEOUT_S", 1.0)
@@ -74,7 +76,7 @@ def test_a_service_file_that_hangs(
         export(source, tmp_path / "tiny.model", service=str(tmp_path / "mine.py"))
 
 
-def test_a_service_file_that_prints_and_leaves_threads_and_processes(
+def test_output_goes_to_stderr_and_child_processes_are_killed(
     source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     seconds = f"61.{secrets.randbelow(10**9)}"
@@ -88,14 +90,15 @@ def test_a_service_file_that_prints_and_leaves_threads_and_processes(
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "gluon" in captured.err
-    # Killed: one that nobody has reaped has no command line any more.
-    assert [each for each in Path("/proc").glob("[0-9]*/cmdline") if seconds in _text(each)] == []
+    # The child was killed: a zombie that is not reaped yet has an empty command line.
+    running = [file for file in Path("/proc").glob("[0-9]*/cmdline") if seconds in _text(file)]
+    assert running == []
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text()
-    except OSError:  # it has ended meanwhile
+    except OSError:  # the process has ended in the meantime
         return ""
 
 
@@ -116,7 +119,7 @@ class Mine(MXNetBaseService, GluonImperativeBaseService):
 
 
 @pytest.mark.parametrize("parameters", ["", "any name.params"])
-def test_gluon(source: Path, tmp_path: Path, parameters: str) -> None:
+def test_a_gluon_service_needs_no_symbol(source: Path, tmp_path: Path, parameters: str) -> None:
     (source / "tiny-symbol.json").unlink()
     (source / "tiny-0003.params").unlink()
     if parameters:
@@ -148,13 +151,15 @@ def test_gluon_refusals(source: Path, tmp_path: Path, remove: str, text: str, sa
 
 @pytest.mark.parametrize("names", [[], ["-symbol.json"], [".params"], ["-symbol.json", ".params"]])
 @pytest.mark.parametrize("gluon", [True, False])
-def test_onnx_goes_with_nothing_else(tmp_path: Path, names: list[str], gluon: bool) -> None:
+def test_an_onnx_file_beside_other_model_files_is_refused(
+    tmp_path: Path, names: list[str], gluon: bool
+) -> None:
     every = dict.fromkeys(["a.onnx", *(f"a{name}" for name in names)])
     if not names and not gluon:
-        assert model_files(tmp_path, every, gluon=gluon).onnx == "a.onnx"
+        assert find_model_files(tmp_path, every, gluon=gluon).onnx == "a.onnx"
     else:
         with pytest.raises(MMSError, match="More than one model type"):
-            model_files(tmp_path, every, gluon=gluon)
+            find_model_files(tmp_path, every, gluon=gluon)
 
 
 def test_a_service_file_in_a_sub_directory(source: Path, tmp_path: Path) -> None:
@@ -165,6 +170,6 @@ def test_a_service_file_in_a_sub_directory(source: Path, tmp_path: Path) -> None
         assert json.loads(opened.read("MANIFEST.json"))["Model"]["Service"] == "mine.py"
 
 
-def test_a_missing_service_file(source: Path, tmp_path: Path) -> None:
+def test_a_missing_service_file_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(MMSError, match="no such service file"):
         export(source, tmp_path / "tiny.model", service="missing.py")

@@ -1,4 +1,4 @@
-"""The exporter: the same bytes on every run, and a clear refusal of anything incomplete."""
+"""Tests of the exporter: the archive, reproducible bytes, and refusals of incomplete models."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from mms.export_model import export_model as contract_export
+from mms.export_model import export_model as export_by_name_of_0_4
 from mms_server.archives.extract import check, unpack
 from mms_server.cli import export_cmd
 from mms_server.core.errors import MMSError
 from tests.fixtures.tiny_model import SERVICE, SIGNATURE, export
 
 
-def test_an_archive(source: Path, tmp_path: Path) -> None:
+def test_members_and_manifest(source: Path, tmp_path: Path) -> None:
     archive = export(source, tmp_path / "tiny.model")
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist() == [
@@ -73,7 +73,7 @@ def test_the_same_bytes_on_every_run(source: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_json_models_get_the_base_service(source: Path, tmp_path: Path) -> None:
+def test_json_models_get_the_base_service_by_default(source: Path, tmp_path: Path) -> None:
     changed = {**SIGNATURE, "input_type": "application/json"}
     (source / "signature.json").write_text(json.dumps(changed))
     with zipfile.ZipFile(export(source, tmp_path / "tiny.model")) as opened:
@@ -99,14 +99,18 @@ def test_an_unpacked_archive_can_be_exported_again(source: Path, tmp_path: Path)
         ({"inputs": [{"data_name": 5, "data_shape": [0]}]}, "no data_name"),
     ],
 )
-def test_bad_signatures(source: Path, tmp_path: Path, change: dict[str, object], says: str) -> None:
+def test_bad_signatures_are_refused(
+    source: Path, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
     (source / "signature.json").write_text(json.dumps({**SIGNATURE, **change}))
     with pytest.raises(MMSError, match=says):
         export(source, tmp_path / "tiny.model")
 
 
 @pytest.mark.parametrize("field", ["inputs", "outputs", "input_type", "output_type"])
-def test_fields_that_a_signature_needs(source: Path, tmp_path: Path, field: str) -> None:
+def test_a_signature_without_a_required_field_is_refused(
+    source: Path, tmp_path: Path, field: str
+) -> None:
     text = {key: value for key, value in SIGNATURE.items() if key != field}
     (source / "signature.json").write_text(json.dumps(text))
     with pytest.raises(MMSError, match="are required in signature"):
@@ -136,7 +140,7 @@ def test_fields_that_a_signature_needs(source: Path, tmp_path: Path, field: str)
         ([], {"tiny-symbol.json": '{"nodes": []}'}, "data: no such input"),
     ],
 )
-def test_refusals(
+def test_incomplete_and_ambiguous_models_are_refused(
     source: Path, tmp_path: Path, remove: list[str], add: dict[str, str], says: str
 ) -> None:
     for name in remove:
@@ -149,7 +153,9 @@ def test_refusals(
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exports_and_reports_errors(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--model-name", "tiny", "--model-path", str(source), "--export-path", str(tmp_path)]
     assert export_cmd.main(words) == 0
     target = tmp_path / "tiny.model"
@@ -161,7 +167,7 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "Fix:" in capsys.readouterr().err
 
 
-def test_the_flags_abbreviations_and_help(
+def test_flags_can_be_abbreviated_and_help_exits_0(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (source / "mine.py").write_text(SERVICE)
@@ -177,10 +183,10 @@ def test_the_flags_abbreviations_and_help(
     assert caught.value.code == 2
 
 
-def test_the_entry_point_of_0_4(
+def test_the_python_function_of_0_4(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    contract_export("tiny", model_path="~/source", service_file=None, export_file=None)
+    export_by_name_of_0_4("tiny", model_path="~/source", service_file=None, export_file=None)
     assert (tmp_path / "tiny.model").is_file()

@@ -1,4 +1,4 @@
-"""``--sample``: the archive brings inputs along, and what the real model answers to them."""
+"""Tests of ``--sample``: the archive gets golden samples, inputs with the model's answers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from mms_server.export import export_model
 from mms_server.export.samples import read
 from mms_server.inference.model_loader import load_model
 
-# They import MXNet, or run a generator, in processes of their own.
+# These tests start child processes that import MXNet.
 pytestmark = pytest.mark.slow
 
-CHANCE = """
+RANDOM_ANSWER = """
 import random
 from mms.model_service.mxnet_model_service import MXNetBaseService
 
@@ -57,7 +57,7 @@ def signature(kind: str, names: tuple[str, ...] = ("left", "right")) -> dict[str
     }
 
 
-def test_samples_go_in_and_are_checked(tmp_path: Path) -> None:
+def test_samples_are_packed_and_compared_at_load(tmp_path: Path) -> None:
     directory, archive = source(tmp_path / "pair"), tmp_path / "pair.model"
     before = sorted(directory.iterdir())
     words = ["--model-name", "pair", "--model-path", str(directory), "--export-path", str(tmp_path)]
@@ -83,20 +83,20 @@ def test_samples_go_in_and_are_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("service", "sample", "says"),
     [
-        (CHANCE, "[[[1, 2]], [[3, 4]]]", "the second time, the model answers differently"),
+        (RANDOM_ANSWER, "[[[1, 2]], [[3, 4]]]", "the second time, the model answers differently"),
         ("", "[[[1, 2]], [[3, 4, 5]]]", "the model fails: ValueError: Input right has different"),
     ],
 )
-def test_a_model_that_is_no_good_for_samples(
+def test_a_model_whose_answers_vary_or_fail_is_refused(
     tmp_path: Path, service: str, sample: str, says: str
 ) -> None:
     directory = source(tmp_path / "pair")
     (directory / "one.json").write_text(sample)
     (directory / "mine.py").write_text(service)
     file, target = str(directory / "one.json"), tmp_path / "pair.model"
-    given = "mine.py" if service else None
+    service_file = "mine.py" if service else None
     with pytest.raises(MMSError, match=says):
-        export_model("pair", str(directory), given, str(target), sample_files=[file])
+        export_model("pair", str(directory), service_file, str(target), sample_files=[file])
     assert not target.exists()
 
 
@@ -115,7 +115,7 @@ def read_one(
     return read(file, Signature.from_json(text, tmp_path)).inputs
 
 
-def test_kinds_of_samples(tmp_path: Path) -> None:
+def test_a_sample_is_an_image_or_a_json_list(tmp_path: Path) -> None:
     image, text = picture(), base64.b64encode(picture()).decode()
     pair = json.dumps([text, text]).encode()
     assert read_one(tmp_path, image, "image/jpeg", ("a",)) == (image,)
@@ -135,14 +135,14 @@ def test_kinds_of_samples(tmp_path: Path) -> None:
         (b'["?"]', "image/jpeg", ("a",), "not a picture in base64"),
     ],
 )
-def test_samples_that_do_not_fit(
+def test_samples_that_do_not_match_the_signature_are_refused(
     tmp_path: Path, content: bytes, kind: str, *, names: tuple[str, ...], says: str
 ) -> None:
     with pytest.raises(ArchiveError, match=says):
         read_one(tmp_path, content, kind, names)
 
 
-def test_a_missing_sample(tmp_path: Path) -> None:
+def test_a_missing_sample_is_refused(tmp_path: Path) -> None:
     directory = source(tmp_path / "pair")
     with pytest.raises(ArchiveError, match="sample cannot be read: No such file"):
         export_model(

@@ -1,4 +1,4 @@
-"""The exporter's checks are confined: what their code reaches, by each way that runs here."""
+"""Tests of the exporter's sandbox: what foreign code can reach in bubblewrap and without it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ pytestmark = pytest.mark.usefixtures("_no_systemd")
 
 @pytest.fixture
 def _no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd is asked on hosts only: what these tests would start there is not theirs."""
-    monkeypatch.setattr(sandbox, "_systemd_can", lambda _task: False)
+    """Do not use systemd: these tests must not start units. tests/hosts covers systemd."""
+    monkeypatch.setattr(sandbox, "_can_use_systemd", lambda _task: False)
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def bubblewrap() -> None:
     program = shutil.which("bwrap")
     if not program:
         pytest.skip("bubblewrap is not installed")
-    if not sandbox._works(program):
-        pytest.skip("the kernel does not let bubblewrap make namespaces here")
+    if not sandbox._bubblewrap_works(program):
+        pytest.skip("the kernel does not let bubblewrap create namespaces here")
 
 
 @pytest.fixture
-def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
@@ -63,8 +63,11 @@ def port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-def checked(directory: Path, port: int, capfd: pytest.CaptureFixture[str]) -> tuple[Any, str]:
-    """Return what a service file finds that the exporter checks, and all that was printed."""
+def run_probe(directory: Path, port: int, capfd: pytest.CaptureFixture[str]) -> tuple[Any, str]:
+    """Let the exporter import a service file that probes its sandbox.
+
+    Return what that file found out, and all that was printed to stderr.
+    """
     model, other = directory / "model", directory / "other"
     model.mkdir()
     other.mkdir()
@@ -97,20 +100,20 @@ def test_bubblewrap_gives_the_model_s_directory_to_read_and_nothing_else(
     tmp_path: Path, port: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "not for models")
-    found, printed = checked(tmp_path, port, capfd)
+    found, printed = run_probe(tmp_path, port, capfd)
     done = {name for name, outcome in found["reach"].items() if outcome == "done"}
-    allowed = {f"read {tmp_path / 'model'}", "write /tmp", "kill 1"}  # its own process is 1
+    allowed = {f"read {tmp_path / 'model'}", "write /tmp", "kill 1"}  # process 1 is the probe
     assert {name for name in done if not name.startswith("call")} == allowed
     assert not any(str(os.getpid()) in command for command in found["processes"])
     assert "SECRET" not in found["environ"]
     assert sandbox.UNCONFINED not in printed
 
 
-@pytest.mark.usefixtures("nothing")
-def test_where_nothing_confines_it_runs_and_says_how_to_confine_it(
+@pytest.mark.usefixtures("no_sandbox")
+def test_without_a_sandbox_the_code_runs_with_a_warning(
     tmp_path: Path, port: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found, printed = checked(tmp_path, port, capfd)
+    found, printed = run_probe(tmp_path, port, capfd)
     assert found["reach"][f"connect 127.0.0.1:{port}"] == "done"
     assert printed.count(sandbox.UNCONFINED) == 1
     assert "Fix: install bubblewrap" in printed
@@ -127,7 +130,7 @@ def test_where_nothing_confines_it_runs_and_says_how_to_confine_it(
         ("raise SystemExit(1)", "cannot be imported", LIMIT_S),
     ],
 )
-def test_endings_are_told_of_as_without(
+def test_ends_of_sandboxed_code_are_reported_as_without_a_sandbox(
     tmp_path: Path, text: str, says: str, limit_s: float
 ) -> None:
     (tmp_path / "mine.py").write_text(f"{text}\n")
@@ -139,19 +142,19 @@ def test_endings_are_told_of_as_without(
 
 
 @pytest.mark.usefixtures("bubblewrap")
-def test_a_step_can_write_where_it_may(tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    command = [sys.executable, "-c", f"open({str(place / 'x')!r}, 'w')"]
-    task = Task(command, dict(os.environ), [tmp_path], place)
-    with sandbox.confined(task, LIMIT_S) as confining:
-        assert sandbox.process.run(confining.command, LIMIT_S, confining.environ).returncode == 0
-    assert (place / "x").exists()
+def test_a_task_can_write_into_its_writable_directory(tmp_path: Path) -> None:
+    writable = tmp_path / "writable"
+    writable.mkdir()
+    command = [sys.executable, "-c", f"open({str(writable / 'x')!r}, 'w')"]
+    task = Task(command, dict(os.environ), [tmp_path], writable)
+    with sandbox.confined(task, LIMIT_S) as sandboxed:
+        assert sandbox.process.run(sandboxed.command, LIMIT_S, sandboxed.environ).returncode == 0
+    assert (writable / "x").exists()
 
 
-def test_systemd_gives_what_a_release_has(tmp_path: Path) -> None:
+def test_systemd_gets_the_protections_of_a_release(tmp_path: Path) -> None:
     task = Task(["/x/python", "-m", "x"], {"PATH": "/bin", "SECRET": "s"}, [tmp_path], tmp_path)
-    words = sandbox._by_systemd(task, "mms-export-1.service", tmp_path / "root", 60)
+    words = sandbox._systemd_command(task, "mms-export-1.service", tmp_path / "root", 60)
     for name in ("sandbox_protections.conf", "sandbox_root.conf"):
         for line in (ROOT / "mms_server" / "host" / name).read_text().splitlines():
             assert line.startswith("#") or not line or f"--property={line}" in words
@@ -162,12 +165,14 @@ def test_systemd_gives_what_a_release_has(tmp_path: Path) -> None:
     assert [word for word in words if "--setenv" in word] == ["--setenv=PATH", "--setenv=HOME"]
 
 
-@pytest.mark.parametrize(("mode", "suits"), [(0o604, True), (0o640, False)])
-def test_systemd_s_user_has_to_be_able_to_read(tmp_path: Path, mode: int, *, suits: bool) -> None:
+@pytest.mark.parametrize(("mode", "readable"), [(0o604, True), (0o640, False)])
+def test_systemd_is_used_only_if_files_are_world_readable(
+    tmp_path: Path, mode: int, *, readable: bool
+) -> None:
     file = tmp_path / "weights"
     file.write_text("x")
     file.chmod(mode)
-    assert sandbox._is_for_everybody(file) is suits
+    assert sandbox._is_world_readable(file) is readable
 
 
 def test_a_conversion_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
