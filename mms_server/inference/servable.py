@@ -153,7 +153,7 @@ class Servable:
 
     def _run(self, work: InferenceRequest) -> Any:
         environ, taken = bottle.request.environ, Stages(self.clock)
-        environ[stage_timing.KEY] = taken
+        environ[stage_timing.ENVIRON_KEY] = taken
         before = deadline.waited(environ, self.wall_clock())
         taken.add(stage_timing.QUEUE, before.queue_s)
         if deadline.TIMES_KEY in environ:
@@ -215,7 +215,7 @@ def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[
                 status = status_of(error)
                 raise
             finally:
-                taken = bottle.request.environ.get(stage_timing.KEY)
+                taken = bottle.request.environ.get(stage_timing.ENVIRON_KEY)
                 seconds = taken.seconds if taken else {}
                 observer.answered(name, status, servable.clock() - started, seconds)
         return answer

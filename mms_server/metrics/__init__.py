@@ -1,1 +1,1 @@
-"""Counters and histograms in shared files, statistics by the minute, and where they go."""
+"""Metrics: counters and histograms in shared files, statistics per minute, and their sinks."""

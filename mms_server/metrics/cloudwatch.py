@@ -1,4 +1,4 @@
-"""0.4's metrics in CloudWatch (contract, section 11)."""
+"""The CloudWatch sink for the metrics of 0.4 (contract, section 11)."""
 
 from __future__ import annotations
 
@@ -25,77 +25,82 @@ _log = logging.getLogger("mms.metrics")
 
 
 class CloudWatchSink:
-    """CloudWatch, by the AWS settings of the environment.
+    """Writes metrics to CloudWatch, by the AWS settings of the environment.
 
-    A client that cannot be made falls back to the log, as in 0.4.
+    While ``make_client`` fails, the metrics go to the log, as in 0.4.
     """
 
-    def __init__(self, client: Callable[[], Any], host: str | None = None) -> None:
-        self._make = client
+    def __init__(self, make_client: Callable[[], Any], host: str | None = None) -> None:
+        self._make_client = make_client
         self._client: Any = None
         self._host = host or socket.gethostname()
-        self._told = False
-        self._done = WrittenParts()
+        self._warned = False
+        self._written = WrittenParts()
 
     def write(self, records: Sequence[Record], end: float) -> None:
-        """Put the records; nothing waits longer than some seconds.
+        """Put the records; each request has time limits of seconds.
 
         Raises:
-            SinkError: CloudWatch did not take them.
+            SinkError: CloudWatch did not take the records.
         """
         if self._client is None and not self._connect():
             LogSink().write(records, end)
             return
         time = datetime.fromtimestamp(end, UTC)
-        data = [self._datum(row, time) for row in records]
+        data = [self._datum(record, time) for record in records]
         try:
             for start in range(0, len(data), _BATCH):
-                if not self._done.has(end, start):
-                    part = data[start : start + _BATCH]
-                    self._client.put_metric_data(Namespace=NAMESPACE, MetricData=part)
-                    self._done.note(end, start)
+                if not self._written.has(end, start):
+                    batch = data[start : start + _BATCH]
+                    self._client.put_metric_data(Namespace=NAMESPACE, MetricData=batch)
+                    self._written.add(end, start)
         except Exception as error:
             cause = f"CloudWatch did not take the metrics: {type(error).__name__}: {error}."
-            fix = "allow cloudwatch:PutMetricData to this host's role, and let it reach CloudWatch."
+            fix = (
+                "allow this host's role cloudwatch:PutMetricData, and let the host reach "
+                "CloudWatch."
+            )
             raise SinkError(cause, fix=fix) from error
 
     def _connect(self) -> bool:
         try:
-            self._client = self._make()
+            self._client = self._make_client()
         except Exception as error:  # noqa: BLE001 - boto3 raises many kinds; metrics must go on
-            if not self._told:
+            if not self._warned:
                 _log.warning(
-                    "metrics go to the log, since there is no client of CloudWatch: %s: %s. Fix: "
-                    "set AWS_DEFAULT_REGION, and give the host a role.",
+                    "metrics go to the log, because a CloudWatch client cannot be made: %s: %s. "
+                    "Fix: set AWS_DEFAULT_REGION, and give the host a role.",
                     type(error).__name__,
                     error,
                 )
-            self._told = True
+            self._warned = True
             return False
-        self._told = False
+        self._warned = False
         return True
 
-    def _datum(self, row: Record, time: datetime) -> dict[str, Any]:
+    def _datum(self, record: Record, time: datetime) -> dict[str, Any]:
         dimensions = [{"Name": "host", "Value": self._host}]
-        if row.model:
-            dimensions.append({"Name": "model_name", "Value": row.model})
-        figure: dict[str, Any] = {"Value": row.value}
-        if not row.is_sum:
-            seen = row.seen
-            figure = {
+        if record.model:
+            dimensions.append({"Name": "model_name", "Value": record.model})
+        value: dict[str, Any] = {"Value": record.value}
+        if not record.is_sum:
+            statistic = record.statistic
+            value = {
                 "StatisticValues": {
-                    "SampleCount": seen.count,
-                    "Sum": seen.total,
-                    "Minimum": seen.least,
-                    "Maximum": seen.greatest,
+                    "SampleCount": statistic.count,
+                    "Sum": statistic.total,
+                    "Minimum": statistic.minimum,
+                    "Maximum": statistic.maximum,
                 }
             }
-        about = {"MetricName": row.metric, "Unit": row.unit, "Timestamp": time}
-        return {**about, "Dimensions": dimensions, **figure}
+        header = {"MetricName": record.metric, "Unit": record.unit, "Timestamp": time}
+        return {**header, "Dimensions": dimensions, **value}
 
 
-def client() -> Any:
-    """Return a client with time limits; on EC2 the region is the instance's, if none is set.
+def make_client() -> Any:
+    """Return a CloudWatch client with time limits.
+
+    The region is the one of the settings; without one, on EC2, it is the instance's region.
 
     Raises:
         botocore.exceptions.BotoCoreError: there is no region, or a setting is wrong.

@@ -1,4 +1,4 @@
-"""The metrics of 0.4: names, units, and how a minute becomes one figure (contract, section 11)."""
+"""The metrics of 0.4: their names, their units, and one value per minute (contract, section 11)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LATENCIES: Final[Mapping[str, str]] = {
     stage_timing.PREPROCESS: "LatencyPreprocess",
     stage_timing.POSTPROCESS: "LatencyPostprocess",
 }
-"""Stage -> metric."""
+"""The latency metric of each stage."""
 
 PINGS: Final = "PingTotal"
 DESCRIPTIONS: Final = "APIDescriptionTotal"
 
-# That descriptions are counted in percent is 0.4's: alarms on the metric name its unit.
+# 0.4 gives the count of descriptions in percent. Users' alarms name that unit, so it stays.
 _SUMS: Final[Mapping[str, str]] = {
     PREDICTIONS: "Count",
     CLIENT_ERRORS: "Count",
@@ -43,8 +43,8 @@ _AVERAGES: Final[Mapping[str, str]] = {
     "DiskAvailable": "Gigabytes",
 }
 UNITS: Final[Mapping[str, str]] = {**_SUMS, **_AVERAGES}
-OF_MODELS: Final = (PREDICTIONS, CLIENT_ERRORS, SERVER_ERRORS, OVERALL, *LATENCIES.values())
-OF_HOST: Final = tuple(name for name in UNITS if name not in OF_MODELS)
+MODEL_METRICS: Final = (PREDICTIONS, CLIENT_ERRORS, SERVER_ERRORS, OVERALL, *LATENCIES.values())
+HOST_METRICS: Final = tuple(name for name in UNITS if name not in MODEL_METRICS)
 
 _MS: Final = 1000.0
 _CLIENT_ERROR, _SERVER_ERROR = 4, 5
@@ -52,49 +52,56 @@ _CLIENT_ERROR, _SERVER_ERROR = 4, 5
 
 @dataclass(frozen=True)
 class Record:
-    """One figure of one minute; ``model`` is an endpoint name, or empty for the host."""
+    """A metric of one minute; ``model`` is an endpoint name, or empty for the host."""
 
     metric: str
     model: str
-    seen: Statistic
+    statistic: Statistic
 
     @property
     def unit(self) -> str:
-        """Return the unit, in CloudWatch's words."""
+        """Return the unit, by CloudWatch's name."""
         return UNITS[self.metric]
 
     @property
     def is_sum(self) -> bool:
-        """Return whether the minute's figure is the sum, and not the average."""
+        """Return whether the minute's value is the sum of the observations, not the average."""
         return self.metric in _SUMS
 
     @property
     def value(self) -> float:
-        """Return the minute's figure."""
-        return self.seen.total if self.is_sum else self.seen.average
+        """Return the minute's value."""
+        return self.statistic.total if self.is_sum else self.statistic.average
 
 
-def observed(
+def observations(
     model: str, status: int, overall_s: float, seconds: Mapping[str, float]
 ) -> Iterator[tuple[Key, float]]:
-    """Yield what one answer adds to the metrics of its model."""
+    """Yield the values that one answer adds to the metrics of its model.
+
+    ``overall_s`` and ``seconds`` (by stage) are in seconds; latencies are yielded in milliseconds.
+    """
     yield (model, PREDICTIONS), 1.0
-    kind = status // 100
-    if kind in {_CLIENT_ERROR, _SERVER_ERROR}:
-        yield (model, CLIENT_ERRORS if kind == _CLIENT_ERROR else SERVER_ERRORS), 1.0
+    status_class = status // 100
+    if status_class in {_CLIENT_ERROR, _SERVER_ERROR}:
+        yield (model, CLIENT_ERRORS if status_class == _CLIENT_ERROR else SERVER_ERRORS), 1.0
     yield (model, OVERALL), overall_s * _MS
     for stage, metric in LATENCIES.items():
         if stage in seconds:
             yield (model, metric), seconds[stage] * _MS
 
 
-def keys_of(models: Sequence[str]) -> list[Key]:
-    """Return all keys of these models."""
-    return [(model, metric) for model in models for metric in OF_MODELS]
+def model_keys(models: Sequence[str]) -> list[Key]:
+    """Return the keys of all metrics of ``models``."""
+    return [(model, metric) for model in models for metric in MODEL_METRICS]
 
 
-def records(seen: Mapping[Key, Statistic]) -> list[Record]:
-    """Return the known metrics among ``seen``: the host's first, then model by model."""
-    places = {metric: place for place, metric in enumerate((*OF_HOST, *OF_MODELS))}
-    known = [Record(metric, model, row) for (model, metric), row in seen.items() if metric in UNITS]
-    return sorted(known, key=lambda row: (row.model, places[row.metric]))
+def make_records(statistics: Mapping[Key, Statistic]) -> list[Record]:
+    """Return a record of each known metric: the host's first, then model by model."""
+    order = {metric: index for index, metric in enumerate((*HOST_METRICS, *MODEL_METRICS))}
+    records = [
+        Record(metric, model, statistic)
+        for (model, metric), statistic in statistics.items()
+        if metric in UNITS
+    ]
+    return sorted(records, key=lambda record: (record.model, order[record.metric]))

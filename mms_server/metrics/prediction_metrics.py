@@ -1,4 +1,4 @@
-"""What workers count of predictions."""
+"""The metrics of the workers: predictions, their stages, and the workers' memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mms_server.metrics.minute_stats import MinuteStats
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of the histograms' buckets: a tiny model's forward up to the usual time limit."""
+"""The histograms' bucket bounds in seconds: from a tiny model's forward to the default timeout."""
 
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -23,15 +23,16 @@ _log = logging.getLogger(__name__)
 
 
 class PredictionMetrics:
-    """Counts predictions by endpoint name: an observer of servables, made before the fork.
+    """Counts predictions by endpoint name. It observes the servables and is made before the fork.
 
-    A file that cannot be written, for instance on a full disk, is logged once and costs no answer.
+    If a file cannot be written, for instance on a full disk, that is logged once, and requests are
+    still answered.
     """
 
     def __init__(self, directory: Path, models: Sequence[str]) -> None:
         registry = CollectorRegistry()
-        self._minutes = MinuteStats(directory, "predictions", mms04_metrics.keys_of(models))
-        self._told = False
+        self._minutes = MinuteStats(directory, "predictions", mms04_metrics.model_keys(models))
+        self._error_logged = False
         self._answers = Counter(
             "mms_predictions",
             "Prediction requests that were answered, by HTTP status code.",
@@ -66,10 +67,10 @@ class PredictionMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._show(models)
+        self._create_series(models)
 
-    def _show(self, models: Sequence[str]) -> None:
-        """Show all series from the start: else the first increase of each is not seen."""
+    def _create_series(self, models: Sequence[str]) -> None:
+        """Create all time series at zero: else Prometheus misses the first increase of each."""
         for model in models:
             self._answers.labels(model, "200")
             for family in (self._overall, self._rows, self._in_flight):
@@ -79,7 +80,7 @@ class PredictionMetrics:
 
     @contextmanager
     def in_flight(self, model: str) -> Iterator[None]:
-        """Count a request as long as the context lasts."""
+        """Count a request as in flight within the context."""
         gauge = self._in_flight.labels(model)
         gauge.inc()
         try:
@@ -94,26 +95,26 @@ class PredictionMetrics:
     def answered(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
     ) -> None:
-        """Count an answer."""
+        """Count an answer; ``overall_s`` and ``seconds`` (by stage) are in seconds."""
         self._answers.labels(model, str(status)).inc()
         self._overall.labels(model).observe(overall_s)
         for stage, duration in seconds.items():
             self._stages.labels(model, stage).observe(duration)
         try:
-            for key, value in mms04_metrics.observed(model, status, overall_s, seconds):
+            for key, value in mms04_metrics.observations(model, status, overall_s, seconds):
                 self._minutes.add(key, value)
         except OSError as error:
-            if not self._told:
+            if not self._error_logged:
                 _log.error("predictions are not counted by the minute: %s", error)
-            self._told = True
+            self._error_logged = True
 
 
 class MemoryMetrics:
-    """What a worker tells of its own memory, by endpoint name; made before the fork."""
+    """The memory of this worker, by endpoint name; made before the fork."""
 
     def __init__(self, models: Sequence[str]) -> None:
         registry = CollectorRegistry()
-        self._own = Gauge(
+        self._private = Gauge(
             "mms_worker_memory_bytes",
             "Memory that a worker shares with no other, of the largest worker.",
             ["model"],
@@ -137,13 +138,13 @@ class MemoryMetrics:
         for model in models:
             self._replaced.labels(model)
 
-    def record(self, own_bytes: int, growth: float) -> None:
-        """Take note of a worker's own memory and of its growth in bytes per second."""
+    def record(self, private_bytes: int, growth: float) -> None:
+        """Set a worker's private memory in bytes, and its growth in bytes per second."""
         for model in self._models:
-            self._own.labels(model).set(own_bytes)
+            self._private.labels(model).set(private_bytes)
             self._growth.labels(model).set(growth)
 
     def replaced(self) -> None:
-        """Count a worker that is replaced."""
+        """Count a worker that is replaced because of its memory."""
         for model in self._models:
             self._replaced.labels(model).inc()

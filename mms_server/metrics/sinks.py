@@ -1,4 +1,7 @@
-"""Where 0.4's metrics are written to: the log, CSV files or CloudWatch (contract, section 11)."""
+"""The sinks for 0.4's metrics: the log and CSV files (contract, section 11).
+
+The sink for CloudWatch is in :mod:`mms_server.metrics.cloudwatch`.
+"""
 
 from __future__ import annotations
 
@@ -10,75 +13,79 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from mms_server.core.errors import MMSError
-from mms_server.metrics.minute_stats import LENGTH_S, Statistic
+from mms_server.metrics.minute_stats import MINUTE_S, Statistic
 from mms_server.metrics.mms04_metrics import Record
 
 MAX_CSV_BYTES: Final = 4 * 1024 * 1024
-"""From this size on a CSV file is renamed to ``.csv.1``: about three months of minutes."""
+"""The size at which a CSV file is renamed to ``.csv.1``: about three months of minutes."""
 
-_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _log = logging.getLogger("mms.metrics")
 
 
 class SinkError(MMSError):
-    """A minute could not be written; it can be tried again."""
+    """A minute could not be written. The caller can try again."""
 
 
 class Sink(Protocol):
-    """Writes the records of one minute; the metrics' units are those of the contract."""
+    """Writes the records of one minute, in the units of the contract."""
 
     def write(self, records: Sequence[Record], end: float) -> None:
         """Write the records of the minute that ended at ``end``, in seconds since the epoch.
 
         Raises:
-            SinkError: they could not be written.
+            SinkError: the records could not be written.
         """
 
 
 class LogSink:
-    """One line per metric; a model's name stands behind 0.4's words."""
+    """Logs one line per metric: the text of 0.4, followed by the model's name."""
 
     def write(self, records: Sequence[Record], end: float) -> None:
-        """Write the records."""
+        """Log the records."""
         del end
-        for row in records:
-            model = f" (model {row.model})" if row.model else ""
+        for record in records:
+            model = f" (model {record.model})" if record.model else ""
             _log.info(
-                "Metric %s for last %d seconds is %f%s", row.metric, LENGTH_S, row.value, model
+                "Metric %s for last %d seconds is %f%s",
+                record.metric,
+                MINUTE_S,
+                record.value,
+                model,
             )
 
 
 class CsvSink:
-    """``mms_<metric>.csv`` for the host, and in a directory ``<model>`` for each model.
+    """Writes ``mms_<metric>.csv`` for the host, and ``<model>/mms_<metric>.csv`` for each model.
 
-    The host's file of a model's metric holds all models together, as 0.4's did.
+    The host's file of a model's metric has the sum over all models, as in 0.4.
     """
 
     def __init__(self, directory: Path, max_bytes: int = MAX_CSV_BYTES) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
-        self._done = WrittenParts()
+        self._written = WrittenParts()
 
     def write(self, records: Sequence[Record], end: float) -> None:
-        """Append a line to each file.
+        """Append a line to the file of each record.
 
         Raises:
             SinkError: a file cannot be written.
         """
         time = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         try:
-            for row in (*records, *together(records)):
-                if row.model and not _SAFE.fullmatch(row.model):
+            for record in (*records, *sum_over_models(records)):
+                if record.model and not _SAFE_NAME.fullmatch(record.model):
                     continue
-                file = self._directory / row.model / f"mms_{row.metric}.csv"
-                if not self._done.has(end, file):
-                    value = int(row.value) if row.is_sum else row.value
+                file = self._directory / record.model / f"mms_{record.metric}.csv"
+                if not self._written.has(end, file):
+                    value = int(record.value) if record.is_sum else record.value
                     self._append(file, f"{time},{value}\n")
-                    self._done.note(end, file)
+                    self._written.add(end, file)
         except OSError as error:
             cause = f"{error.filename or self._directory} cannot be written: {error.strerror}."
-            raise SinkError(cause, fix="make room, or make it writable.") from error
+            raise SinkError(cause, fix="free disk space, or make the path writable.") from error
 
     def _append(self, file: Path, line: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,28 +97,28 @@ class CsvSink:
 
 
 class WrittenParts:
-    """What of one minute is written already: what is tried again must not count twice."""
+    """The parts of one minute that are written, so that a retry does not write them twice."""
 
     def __init__(self) -> None:
         self._end = 0.0
-        self._done: set[object] = set()
+        self._parts: set[object] = set()
 
-    def has(self, end: float, thing: object) -> bool:
-        """Return whether ``thing`` of the minute that ended at ``end`` is written."""
-        return end == self._end and thing in self._done
+    def has(self, end: float, part: object) -> bool:
+        """Return whether ``part`` of the minute that ended at ``end`` is written."""
+        return end == self._end and part in self._parts
 
-    def note(self, end: float, thing: object) -> None:
-        """Remember that it is."""
+    def add(self, end: float, part: object) -> None:
+        """Remember that ``part`` of the minute that ended at ``end`` is written."""
         if end != self._end:
-            self._end, self._done = end, set()
-        self._done.add(thing)
+            self._end, self._parts = end, set()
+        self._parts.add(part)
 
 
-def together(records: Sequence[Record]) -> list[Record]:
-    """Return the metrics of models, over all models."""
-    total: dict[str, Statistic] = {}
-    for row in records:
-        if row.model:
-            before = total.get(row.metric)
-            total[row.metric] = before + row.seen if before else row.seen
-    return [Record(metric, "", seen) for metric, seen in total.items()]
+def sum_over_models(records: Sequence[Record]) -> list[Record]:
+    """Return a record of each model metric, over all models."""
+    totals: dict[str, Statistic] = {}
+    for record in records:
+        if record.model:
+            before = totals.get(record.metric)
+            totals[record.metric] = before + record.statistic if before else record.statistic
+    return [Record(metric, "", statistic) for metric, statistic in totals.items()]

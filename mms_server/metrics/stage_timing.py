@@ -1,7 +1,7 @@
-"""How long each stage of a prediction took (contract, section 11).
+"""The duration of each stage of a prediction (contract, section 11).
 
-Services call :func:`stage`; whoever wants to know calls :func:`collecting` around the prediction.
-Nothing is recorded outside of it, so service classes also work without a server.
+Services call :func:`stage`. The server calls :func:`collecting` around the prediction. Outside of
+it :func:`stage` records nothing, so service classes also work without a server.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ INFERENCE: Final = "inference"
 POSTPROCESS: Final = "postprocess"
 STAGES: Final = (QUEUE, PREPROCESS, INFERENCE, POSTPROCESS)
 
-KEY: Final = "mms.stages"
-"""Where the environment keeps the stages of a request."""
+ENVIRON_KEY: Final = "mms.stages"
+"""The key of a request's stages in its WSGI environment."""
 
 Clock = Callable[[], float]
 
 
 class Stages:
-    """Seconds by stage of one prediction; a stage that did not happen is not there."""
+    """The seconds of each stage of one prediction; a stage that did not run is absent."""
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self.clock = clock
         self.seconds: dict[str, float] = {}
 
     def add(self, name: str, seconds: float) -> None:
-        """Add to a stage: one that happens twice in a prediction counts twice."""
+        """Add to a stage: if it runs twice in a prediction, both durations count."""
         self.seconds[name] = self.seconds.get(name, 0.0) + max(seconds, 0.0)
 
 
 class _Current(threading.local):
-    """The prediction that this thread computes."""
+    """The stages of the prediction that this thread computes."""
 
     stages: Stages | None = None
 
@@ -47,7 +47,7 @@ _current = _Current()
 
 @contextmanager
 def collecting(stages: Stages) -> Iterator[None]:
-    """Record the stages of this thread's work in ``stages``."""
+    """Record in ``stages`` the stages that this thread runs within the context."""
     before, _current.stages = _current.stages, stages
     try:
         yield
@@ -70,12 +70,12 @@ def stage(name: str) -> Iterator[None]:
 
 
 def record(name: str, seconds: float) -> None:
-    """Add seconds that a service measured itself to the prediction that this thread computes."""
+    """Add seconds that a service measured itself to a stage of this thread's prediction."""
     if _current.stages is not None:
         _current.stages.add(name, seconds)
 
 
 def server_timing(seconds: Mapping[str, float]) -> str:
-    """Return the value of ``Server-Timing``: each stage that happened, in milliseconds."""
-    known = [name for name in STAGES if name in seconds]
-    return ", ".join(f"{name};dur={seconds[name] * 1000:.3f}" for name in known)
+    """Return the value of the header ``Server-Timing``: each stage that ran, in milliseconds."""
+    names = [name for name in STAGES if name in seconds]
+    return ", ".join(f"{name};dur={seconds[name] * 1000:.3f}" for name in names)

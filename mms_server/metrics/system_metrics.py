@@ -1,4 +1,4 @@
-"""How much is in use of processor, memory and the disk of ``/`` (contract, section 11)."""
+"""The host's use of CPU, memory and the disk of ``/`` (contract, section 11)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 
 import psutil
 
-from mms_server.metrics.minute_stats import RING, Key, Statistic, minute_of
+from mms_server.metrics.minute_stats import RING_MINUTES, Key, Statistic, minute_of
 
 PERIOD_S: Final = 5.0
 
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
-_FIRST_S: Final = 0.1
+_FIRST_INTERVAL_S: Final = 0.1
 
 
 @dataclass(frozen=True)
 class HostMemory:
-    """Bytes of memory: all, and what can be had without swapping."""
+    """The bytes of memory: all, and those available without swapping."""
 
     total: int
     available: int
@@ -33,7 +33,7 @@ def host_memory() -> HostMemory:
 
 
 def measure() -> dict[str, float]:
-    """Return one sample: percent, MiB and GiB, as the metrics' units have them."""
+    """Return one sample by metric, in the metrics' units: percent, MiB and GiB."""
     memory, disk = psutil.virtual_memory(), psutil.disk_usage("/")
     return {
         "CPUUtilization": psutil.cpu_percent(),
@@ -46,14 +46,14 @@ def measure() -> dict[str, float]:
     }
 
 
-def first() -> dict[str, float]:
-    """Return the first sample: the processor's use is measured since the one before."""
-    psutil.cpu_percent(interval=_FIRST_S)
-    return measure()
+def start_cpu_measurement() -> None:
+    """Measure the CPU for 0.1 s: the first sample needs an interval before it."""
+    psutil.cpu_percent()
+    time.sleep(_FIRST_INTERVAL_S)
 
 
 class HostUsage:
-    """The samples of the last minutes."""
+    """The samples of the host's use in the last minutes."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class HostUsage:
         self._minutes: dict[int, dict[Key, Statistic]] = {}
 
     def sample(self) -> None:
-        """Take a sample, and forget what is too old to be written."""
-        number = minute_of(self._clock())
-        seen = self._minutes.setdefault(number, {})
+        """Take a sample, and drop the minutes that are too old to be written."""
+        current = minute_of(self._clock())
+        statistics = self._minutes.setdefault(current, {})
         for name, value in self._measure().items():
-            key, now = ("", name), Statistic.of(value)
-            seen[key] = seen[key] + now if key in seen else now
-        for old in [each for each in self._minutes if each <= number - RING]:
+            key, statistic = ("", name), Statistic.of(value)
+            statistics[key] = statistics[key] + statistic if key in statistics else statistic
+        for old in [number for number in self._minutes if number <= current - RING_MINUTES]:
             del self._minutes[old]
 
     def minute(self, number: int) -> dict[Key, Statistic]:
-        """Return the samples of a minute."""
+        """Return the statistics of the samples of a minute."""
         return self._minutes.get(number, {})

@@ -145,7 +145,7 @@ def _finish() -> None:
     if origin:
         response.set_header("Vary", "Origin")
     response.set_header("X-Request-Id", request_id())
-    taken = environ.get(stage_timing.KEY)
+    taken = environ.get(stage_timing.ENVIRON_KEY)
     if taken:
         response.set_header("Server-Timing", stage_timing.server_timing(taken.seconds))
 

@@ -200,13 +200,13 @@ def create_app(root: str = "/") -> Any:
     catalogue, directory = Control(layout), layout.metrics / HOST
     worded = functools.partial(_word_error_of_proxy, Lookup(layout), catalogue.expected_wait)
     app.add_hook("before_request", worded)
-    multiprocess.use(directory, HOST)
+    multiprocess.configure(directory, HOST)
     check_key = _key_route(app, auth.KeyRing(layout.etc / auth.FILE_NAME))
     admission.admission_route(app, catalogue.expected_wait, check_key)
     load_shedding_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
     host_routes(app, catalogue, HostCounts(directory).count)
     files = MetricsFiles(layout, partial(health.has_processes, layout))
-    metrics_route(app, catalogue, files.counted)
+    metrics_route(app, catalogue, files.collect)
     return app
 
 

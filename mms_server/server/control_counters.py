@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class HostCounts:
-    """Counts in the files that :func:`mms_server.metrics.multiprocess.use` chose."""
+    """Counts in the files that :func:`mms_server.metrics.multiprocess.configure` chose."""
 
     def __init__(self, directory: Path) -> None:
         registry = CollectorRegistry()

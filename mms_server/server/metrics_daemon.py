@@ -1,7 +1,7 @@
 """The process that writes 0.4's metrics of a host: the command ``mms-metrics``.
 
-What it writes to is said in ``mms.conf``, by ``--metrics-write-to`` and the log's flags; it follows
-the newest generation, so an apply needs not restart it.
+The sink is named in ``mms.conf``, by ``--metrics-write-to`` and the log's flags. The process reads
+them from the newest generation, so ``mms apply`` does not have to restart it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from mms_server.core.paths import Layout
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release
 from mms_server.metrics import reporter, system_metrics
-from mms_server.metrics.minute_stats import Key, Statistic
 from mms_server.metrics.multiprocess_files import MetricsFiles
 from mms_server.metrics.reporter import MetricsWriter
 from mms_server.metrics.sink_selection import sink_for
@@ -41,8 +40,8 @@ _AWS: Final = "AWS_"
 
 
 @dataclass(frozen=True)
-class Orders:
-    """What the newest generation says of writing; ``aws`` holds AWS' variables of mms.conf."""
+class SinkSettings:
+    """The newest generation's sink, log flags and AWS variables of mms.conf (``aws``)."""
 
     write_to: str = METRICS[0]
     log: Log = field(default_factory=Log)
@@ -50,7 +49,7 @@ class Orders:
 
 
 class HostMetrics:
-    """The host's writer; ``environ`` is what AWS' client reads."""
+    """Writes the metrics of the host to the sink of the newest generation."""
 
     def __init__(
         self,
@@ -58,41 +57,42 @@ class HostMetrics:
         usage: HostUsage,
         *,
         clock: Callable[[], float] = time.time,
-        sink: Callable[[str, Path], Sink] = sink_for,
+        make_sink: Callable[[str, Path], Sink] = sink_for,
     ) -> None:
         self._layout = layout
         self._newest = NewestGeneration(layout)
         self._files = MetricsFiles(layout, lambda _name: False)
-        self._sink = sink
-        self._orders = Orders()
+        self._make_sink = make_sink
+        self._settings = SinkSettings()
         self._inherited = {k: v for k, v in os.environ.items() if k.startswith(_AWS)}
         self._state = layout.metrics / _STATE
-        orders = self._read_orders()
+        settings = self._read_settings()
         self._writer = MetricsWriter(
-            self._counted, usage, self._take(orders), written=self._read_state(), clock=clock
+            self._files.read_minute,
+            usage,
+            self._open_sink(settings),
+            last_written=self._read_state(),
+            clock=clock,
         )
 
-    def begin(self) -> None:
+    def write_first_sample(self) -> None:
         """Write the first sample of the host."""
-        self._writer.begin()
+        self._writer.write_first_sample()
 
     def step(self) -> None:
-        """Write what is due, to where the newest generation says.
+        """Write the minutes that are due, to the sink of the newest generation.
 
         Raises:
             MMSError: the newest generation or its release cannot be read.
-            OSError: the state cannot be kept.
+            OSError: the number of the last written minute cannot be saved.
         """
-        orders = self._read_orders()
-        if orders != self._orders:
-            self._writer.sink = self._take(orders)
-        before = self._writer.written
+        settings = self._read_settings()
+        if settings != self._settings:
+            self._writer.sink = self._open_sink(settings)
+        before = self._writer.last_written
         self._writer.step()
-        if self._writer.written != before:
-            write_atomically(self._state, f"{self._writer.written}\n")
-
-    def _counted(self, minute: int) -> dict[Key, Statistic]:
-        return self._files.minute(minute)
+        if self._writer.last_written != before:
+            write_atomically(self._state, f"{self._writer.last_written}\n")
 
     def _read_state(self) -> int | None:
         try:
@@ -100,33 +100,34 @@ class HostMetrics:
         except (OSError, ValueError):
             return None
 
-    def _read_orders(self) -> Orders:
+    def _read_settings(self) -> SinkSettings:
         generation = self._newest.get()
         if generation is None:
-            return Orders()
+            return SinkSettings()
         release = self._any_release(generation)
         if release is None:
-            return Orders(generation.metrics_write_to)
+            return SinkSettings(generation.metrics_write_to)
         aws = tuple(sorted((k, v) for k, v in release.environment.items() if k.startswith(_AWS)))
-        return Orders(generation.metrics_write_to, release.log, aws)
+        return SinkSettings(generation.metrics_write_to, release.log, aws)
 
     def _any_release(self, generation: Generation) -> Release | None:
-        """Return one release: what is read of it is the same in all."""
+        """Return any release: the log's flags and the AWS variables are the same in all."""
         for name in generation.models.values():
             return Release.from_json(self._layout.release_file(name).read_text("utf-8"))
         return None
 
-    def _take(self, orders: Orders) -> Sink:
-        log_setup.set_up(orders.log, log_setup.JOURNAL)
+    def _open_sink(self, settings: SinkSettings) -> Sink:
+        """Set up the log, and return the sink; AWS' client reads the process environment."""
+        log_setup.set_up(settings.log, log_setup.JOURNAL)
         for name in [name for name in os.environ if name.startswith(_AWS)]:
             del os.environ[name]
-        os.environ.update({**self._inherited, **dict(orders.aws)})
-        self._orders = orders
-        return self._sink(orders.write_to, self._layout.log / _CSV)
+        os.environ.update({**self._inherited, **dict(settings.aws)})
+        self._settings = settings
+        return self._make_sink(settings.write_to, self._layout.log / _CSV)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write metrics until a signal ends it; return the exit code."""
+    """Write metrics until SIGTERM or SIGINT; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="mms-metrics",
         description="Write the metrics of MXNet Model Server 0.4 for this host.",
@@ -139,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_setup.set_up(Log(), log_setup.JOURNAL)
     try:
         writer = HostMetrics(Layout.under(options.layout_root), HostUsage())
-        system_metrics.first()
-        writer.begin()
+        system_metrics.start_cpu_measurement()
+        writer.write_first_sample()
     except (MMSError, OSError) as error:
         print(f"mms-metrics: {error}", file=sys.stderr)  # noqa: T201 - the journal
         return error.exit_code if isinstance(error, MMSError) else 1

@@ -19,7 +19,7 @@ class WorkerCounters:
     """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
 
     def __init__(self, directory: Path, models: Sequence[str]) -> None:
-        multiprocess.use(directory)
+        multiprocess.configure(directory)
         self._directory = directory
         restarts = Counter(
             "mms_worker_restarts",
@@ -56,8 +56,8 @@ class WorkerCounters:
 
     def post_fork(self, worker: Any) -> None:
         """Count as this worker from now on."""
-        multiprocess.become(str(worker.slot))
+        multiprocess.set_process_name(str(worker.slot))
 
     def child_exit(self, worker: Any) -> None:
         """Forget what the worker had in flight when it ended."""
-        multiprocess.forget_gauges(self._directory, str(worker.slot))
+        multiprocess.remove_gauges(self._directory, str(worker.slot))

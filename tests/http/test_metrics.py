@@ -129,7 +129,7 @@ def test_the_host_s_first_record_is_written_at_the_start(two: tuple[Server, Path
     files = sorted(path.name for path in (directory / "metrics").iterdir())
     of_host = {
         f"mms_{name}.csv"
-        for name in mms04_metrics.OF_HOST
+        for name in mms04_metrics.HOST_METRICS
         if mms04_metrics.UNITS[name] != "Count" and name != mms04_metrics.DESCRIPTIONS
     }
     assert of_host <= set(files)
@@ -167,7 +167,7 @@ def test_a_release_s_counters_go_on_over_a_restart_and_an_update(
     assert counted() == seen == 15
     files.add_to_past([new.id])
     assert counted() == seen
-    assert minute_of(time.time()) - started < minute_stats.RING
+    assert minute_of(time.time()) - started < minute_stats.RING_MINUTES
 
 
 def _get(app: object, path: str) -> str:
@@ -196,7 +196,7 @@ def test_minutes_hold_exact_statistics_over_all_workers(
     files = MetricsFiles(Layout.under(root), lambda _name: True)
     found: dict[str, Statistic] = {}
     for number in {first, last}:
-        for (model, name), seen in files.minute(number).items():
+        for (model, name), seen in files.read_minute(number).items():
             assert model == "odd"
             found[name] = found[name] + seen if name in found else seen
     assert found["PredictionTotal"] == Statistic(3, 3, 1, 1)
@@ -204,8 +204,8 @@ def test_minutes_hold_exact_statistics_over_all_workers(
     assert "Prediction4XX" not in found
     inference = found["LatencyInference"]
     assert inference.count == 3
-    assert 400 <= inference.greatest < 700
-    assert inference.least < 100
+    assert 400 <= inference.maximum < 700
+    assert inference.minimum < 100
     assert inference.total >= 600
     overall = found["LatencyOverall"]
-    assert overall.greatest >= inference.greatest
+    assert overall.maximum >= inference.maximum

@@ -97,7 +97,7 @@ def _application(options: Options, slot: int = 0) -> Any:
     model_routes(app, servables)
     catalogue = StandaloneRegistry(options, servables)
     host_routes(app, catalogue, HostCounts(directory).count)
-    metrics_route(app, catalogue, _files(options).counted)
+    metrics_route(app, catalogue, _files(options).collect)
     # The words are the contract's (section 6): people search logs for them.
     for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
         _log.info("Adding endpoint: %s to Flask", endpoint)
@@ -220,11 +220,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
 def _write_metrics(options: Options) -> None:
     """Write metrics in a native thread of this process: workers that it forks do not have it."""
     sink = sink_for(options.metrics_write_to, Path("metrics").absolute())
-    writer = MetricsWriter(_files(options).minute, HostUsage(), sink)
+    writer = MetricsWriter(_files(options).read_minute, HostUsage(), sink)
 
     def work() -> None:
-        system_metrics.first()
-        writer.begin()
+        system_metrics.start_cpu_measurement()
+        writer.write_first_sample()
         reporter.run(writer.step, monkey.get_original("time", "sleep"))
 
     monkey.get_original("_thread", "start_new_thread")(work, ())

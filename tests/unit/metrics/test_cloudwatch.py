@@ -1,4 +1,4 @@
-"""0.4's metrics in CloudWatch, which moto stands for (contract, section 11)."""
+"""0.4's metrics in CloudWatch, simulated by moto (contract, section 11)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from moto import mock_aws
 from mms_server.metrics import cloudwatch
 from mms_server.metrics.cloudwatch import NAMESPACE, CloudWatchSink
 from mms_server.metrics.minute_stats import Statistic
-from mms_server.metrics.mms04_metrics import records
+from mms_server.metrics.mms04_metrics import make_records
 from mms_server.metrics.sinks import SinkError
 
-ROWS = records(
+ROWS = make_records(
     {
         ("a", "PredictionTotal"): Statistic(3, 3, 1, 1),
         ("a", "LatencyOverall"): Statistic(3, 30, 5, 20),
@@ -47,7 +47,7 @@ def aws() -> Iterator[Any]:
 
 def test_dimensions_units_and_statistic_sets(aws: Any) -> None:
     now = time.time() // 60 * 60
-    CloudWatchSink(cloudwatch.client, "h-1").write(ROWS, now)
+    CloudWatchSink(cloudwatch.make_client, "h-1").write(ROWS, now)
     found = {
         row["MetricName"]: row["Dimensions"]
         for row in aws.list_metrics(Namespace=NAMESPACE)["Metrics"]
@@ -83,12 +83,12 @@ def test_dimensions_units_and_statistic_sets(aws: Any) -> None:
 
 
 class Client:
-    """Takes calls; fails the numbered ones."""
+    """A client that records what it is sent; the calls with the numbers ``failing`` fail."""
 
     def __init__(self, *failing: int) -> None:
         self.failing = failing
         self.calls = 0
-        self.taken: list[dict[str, Any]] = []
+        self.data: list[dict[str, Any]] = []
 
     def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803
         self.calls += 1
@@ -96,22 +96,22 @@ class Client:
             raise EndpointConnectionError(endpoint_url="https://monitoring.test")
         assert Namespace == "MXNetModelServer"
         assert len(MetricData) <= 1000
-        self.taken += MetricData
+        self.data += MetricData
 
 
 def test_many_metrics_go_in_parts_and_only_what_is_missing_is_sent_again() -> None:
     client = Client(2)
     seen = Statistic(1, 1, 1, 1)
-    rows = records({(f"m{number}", "PredictionTotal"): seen for number in range(1201)})
+    rows = make_records({(f"m{number}", "PredictionTotal"): seen for number in range(1201)})
     sink = CloudWatchSink(lambda: client, "h-1")
     with pytest.raises(SinkError, match="did not take the metrics: EndpointConnectionError"):
         sink.write(rows, 60.0)
-    assert len(client.taken) == 500
+    assert len(client.data) == 500
     sink.write(rows, 60.0)
-    assert len(client.taken) == 1201
-    assert len({each["Dimensions"][1]["Value"] for each in client.taken}) == 1201
+    assert len(client.data) == 1201
+    assert len({datum["Dimensions"][1]["Value"] for datum in client.data}) == 1201
     sink.write(rows, 120.0)
-    assert len(client.taken) == 2402
+    assert len(client.data) == 2402
 
 
 def test_without_a_client_the_log_has_the_metrics_and_one_warning(
@@ -131,17 +131,17 @@ def test_without_a_client_the_log_has_the_metrics_and_one_warning(
         for _ in range(3):
             sink.write(ROWS, 60.0)
     lines = [record.getMessage() for record in caplog.records]
-    warnings = [line for line in lines if "there is no client of CloudWatch" in line]
+    warnings = [line for line in lines if "a CloudWatch client cannot be made" in line]
     assert len(warnings) == 1
     assert "AWS_DEFAULT_REGION" in warnings[0]
     assert len(lines) == 1 + 2 * len(ROWS)
-    assert len(client.taken) == len(ROWS)
+    assert len(client.data) == len(ROWS)
 
 
 def test_no_region_is_an_error_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(NoRegionError):
-        cloudwatch.client()
+        cloudwatch.make_client()
 
 
 def test_nobody_answers_and_nothing_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_nobody_answers_and_nothing_waits_long(monkeypatch: pytest.MonkeyPatch) 
         port = silent.getsockname()[1]
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         monkeypatch.setattr(cloudwatch, "_READ_S", 0.2)
-        sink = CloudWatchSink(cloudwatch.client, "h-1")
+        sink = CloudWatchSink(cloudwatch.make_client, "h-1")
         started = time.monotonic()
         with pytest.raises(SinkError, match="ReadTimeoutError"):
             sink.write(ROWS, 60.0)

@@ -1,4 +1,4 @@
-"""Rings of minutes: what is read is what was observed, and nothing older."""
+"""The ring buffers of minutes: reading returns the observed values, and none of older minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mms_server.metrics import minute_stats, multiprocess
-from mms_server.metrics.minute_stats import RING, MinuteStats, Statistic
+from mms_server.metrics.minute_stats import RING_MINUTES, MinuteStats, Statistic
 
 KEYS = [("a", "X"), ("a", "Y"), ("b", "X")]
 
@@ -19,7 +19,7 @@ KEYS = [("a", "X"), ("a", "Y"), ("b", "X")]
 @pytest.fixture(autouse=True)
 def _master() -> Iterator[None]:
     yield
-    multiprocess.become(multiprocess.MASTER)
+    multiprocess.set_process_name(multiprocess.MASTER)
 
 
 class Clock:
@@ -37,7 +37,7 @@ def read(directory: Path, minute: int) -> dict[tuple[str, str], Statistic]:
 def test_a_minute_over_several_processes(tmp_path: Path) -> None:
     clock = Clock()
     for name, values in {"0": (3.0, 1.0), "1": (5.0,)}.items():
-        multiprocess.become(name)
+        multiprocess.set_process_name(name)
         ring = MinuteStats(tmp_path, "p", KEYS, clock)
         for value in values:
             ring.add(("a", "X"), value)
@@ -48,11 +48,11 @@ def test_a_minute_over_several_processes(tmp_path: Path) -> None:
 def test_a_ring_holds_its_minutes_and_no_older_one(tmp_path: Path) -> None:
     clock = Clock()
     ring = MinuteStats(tmp_path, "p", KEYS, clock)
-    for number in range(100, 100 + RING + 1):
+    for number in range(100, 100 + RING_MINUTES + 1):
         clock.now = number * 60.0
         ring.add(("b", "X"), float(number))
     assert read(tmp_path, 100) == {}
-    for number in range(101, 100 + RING + 1):
+    for number in range(101, 100 + RING_MINUTES + 1):
         assert read(tmp_path, number)["b", "X"] == Statistic.of(number)
 
 
@@ -70,7 +70,7 @@ def test_a_successor_goes_on_and_a_fork_has_a_file_of_its_own(tmp_path: Path) ->
     MinuteStats(tmp_path, "p", KEYS, clock).add(("a", "X"), 2.0)
     child = os.fork()
     if child == 0:
-        multiprocess.become("7")
+        multiprocess.set_process_name("7")
         ring.add(("a", "X"), 4.0)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
@@ -106,6 +106,6 @@ def test_statistics(tmp_path_factory: pytest.TempPathFactory, values: list[float
     for value in values:
         ring.add(("a", "X"), value)
     seen = read(directory, 100)["a", "X"]
-    assert (seen.count, seen.least, seen.greatest) == (len(values), min(values), max(values))
+    assert (seen.count, seen.minimum, seen.maximum) == (len(values), min(values), max(values))
     assert seen.total == pytest.approx(sum(values))
     assert seen.average == pytest.approx(sum(values) / len(values))

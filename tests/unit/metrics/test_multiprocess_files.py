@@ -1,4 +1,4 @@
-"""Counters of all releases together never go backwards, whoever ends or is killed."""
+"""The sum of the counters over all releases never decreases, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _prometheus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(values, "ValueClass", values.ValueClass)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
     yield
-    multiprocess.become(multiprocess.MASTER)
+    multiprocess.set_process_name(multiprocess.MASTER)
 
 
 class Process:
-    """What a process of a release counts with."""
+    """A process of a release, with a counter, a gauge and a histogram."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        multiprocess.use(directory, name)
+        multiprocess.configure(directory, name)
         registry = CollectorRegistry()
         self.count = Counter("c", "Help.", ["model"], registry=registry).labels("a")
         self.gauge = Gauge(
@@ -43,7 +43,7 @@ class Process:
 
 def total(files: MetricsFiles) -> dict[str, float]:
     found: dict[str, float] = {}
-    for metric in files.counted():
+    for metric in files.collect():
         for sample in metric.samples:
             key = sample.name + sample.labels.get("le", "")
             assert key not in found, f"{key} is there twice"
@@ -60,7 +60,7 @@ def counts(root: Path, release: str) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    """Return what is in the directory of the past, and the releases that have counted."""
+    """Return the names in the directory of the past and in the releases' instance directories."""
     layout = Layout.under(root)
     return sorted(path.name for path in (*layout.metrics.iterdir(), *layout.instances.glob("*/*")))
 
@@ -85,9 +85,9 @@ def test_what_a_dead_process_had_at_the_time_does_not_count(tmp_path: Path) -> N
     count(tmp_path, "a.1", "0", 1)
     count(tmp_path, "a.2", "1", 2)
     assert total(files_of(tmp_path, "a.2"))["g"] == 2
-    multiprocess.forget_gauges(counts(tmp_path, "a.2"), "0")
+    multiprocess.remove_gauges(counts(tmp_path, "a.2"), "0")
     assert total(files_of(tmp_path, "a.2"))["g"] == 2
-    multiprocess.forget_gauges(counts(tmp_path, "a.2"), "1")
+    multiprocess.remove_gauges(counts(tmp_path, "a.2"), "1")
     assert "g" not in total(files_of(tmp_path, "a.2"))
 
 
@@ -96,7 +96,7 @@ def test_a_successor_goes_on_and_a_new_master_removes_gauges(tmp_path: Path) -> 
     count(tmp_path, "a.1", "0", 2)
     found = total(files_of(tmp_path, "a.1"))
     assert found == {**ALL, "h_sum": 3, "g": 2}
-    multiprocess.use(counts(tmp_path, "a.1"))
+    multiprocess.configure(counts(tmp_path, "a.1"))
     assert "g" not in total(files_of(tmp_path, "a.1"))
 
 
@@ -120,7 +120,7 @@ def test_releases_that_are_gone_stay_in_the_sum(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """Stands for kill -9."""
+    """Stands for SIGKILL."""
 
 
 @pytest.mark.parametrize("step", range(12))
@@ -131,21 +131,21 @@ def test_being_killed_at_any_step_changes_no_sum(
         count(tmp_path, f"a.{number}", "0", 1)
     files = files_of(tmp_path)
     files.add_to_past(["a.0"])
-    left = [step]
+    remaining = [step]
 
-    def counted(act: Any) -> Any:
-        def acted(*args: Any, **kwargs: Any) -> Any:
-            if left[0] == 0:
+    def fail_at_step(function: Any) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if remaining[0] == 0:
                 raise Killed
-            left[0] -= 1
-            return act(*args, **kwargs)
+            remaining[0] -= 1
+            return function(*args, **kwargs)
 
-        return acted
+        return wrapper
 
     with monkeypatch.context() as patch:
         for name in ("rename", "symlink_to", "replace", "write_text", "chmod"):
-            patch.setattr(Path, name, counted(getattr(Path, name)))
-        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+            patch.setattr(Path, name, fail_at_step(getattr(Path, name)))
+        patch.setattr(shutil, "rmtree", fail_at_step(shutil.rmtree))
         try:
             files.add_to_past(["a.1", "a.2"])
         except Killed:
@@ -173,20 +173,20 @@ def test_a_release_that_is_removed_while_it_is_looked_at_counts_once(tmp_path: P
     count(tmp_path, "b.1", "0", 2)
     remover = files_of(tmp_path)
 
-    def asked(name: str) -> bool:
+    def remove_while_asked(name: str) -> bool:
         remover.add_to_past([name])
         return True
 
-    looker = MetricsFiles(Layout.under(tmp_path), asked)
-    assert total(looker)["c_total"] == 3
+    reader = MetricsFiles(Layout.under(tmp_path), remove_while_asked)
+    assert total(reader)["c_total"] == 3
     assert total(files_of(tmp_path))["c_total"] == 3
 
 
 def test_nothing_is_there_yet(tmp_path: Path) -> None:
     files = files_of(tmp_path / "none")
-    assert files.counted() == []
+    assert files.collect() == []
     assert files.releases() == set()
-    assert files.minute(1) == {}
+    assert files.read_minute(1) == {}
     files.add_to_past([])
 
 
@@ -207,4 +207,4 @@ def test_the_past_names_what_it_holds(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MMSError, match="cannot be written: Not a directory"):
-        multiprocess.use(tmp_path / "file" / "x")
+        multiprocess.configure(tmp_path / "file" / "x")

@@ -1,4 +1,4 @@
-"""0.4's metrics, minute by minute, into the log and CSV files (contract, section 11)."""
+"""The writer of 0.4's metrics, with its sinks for the log and for CSV files (section 11)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mms_server.metrics import mms04_metrics, reporter, system_metrics
-from mms_server.metrics.minute_stats import RING, Key, Statistic
-from mms_server.metrics.mms04_metrics import Record, observed, records
+from mms_server.metrics.minute_stats import RING_MINUTES, Key, Statistic
+from mms_server.metrics.mms04_metrics import Record, make_records, observations
 from mms_server.metrics.reporter import MetricsWriter
 from mms_server.metrics.sink_selection import sink_for
-from mms_server.metrics.sinks import CsvSink, LogSink, SinkError, together
+from mms_server.metrics.sinks import CsvSink, LogSink, SinkError, sum_over_models
 from mms_server.metrics.system_metrics import HostUsage
 
 T0 = 6000.0
@@ -27,8 +27,8 @@ class Clock:
         return self.now
 
 
-class Kept:
-    """A sink that keeps what is written, and fails when told to."""
+class RecordingSink:
+    """A sink that records what is written; it fails while ``fails`` is set."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[float, dict[Key, float]]] = []
@@ -40,8 +40,8 @@ class Kept:
         self.rows.append((end, {(row.model, row.metric): row.value for row in records}))
 
 
-class Counted:
-    """What processes observed, by minute."""
+class FakeMinutes:
+    """Stands for the processes' ring buffers: statistics by minute."""
 
     def __init__(self) -> None:
         self.minutes: dict[int, dict[Key, Statistic]] = {}
@@ -51,15 +51,19 @@ class Counted:
 
 
 def writer(
-    clock: Clock, written: int | None = None, samples: list[float] | None = None
-) -> tuple[MetricsWriter, Counted, Kept]:
-    counted, sink, left = Counted(), Kept(), list(samples or [])
+    clock: Clock, last_written: int | None = None, samples: list[float] | None = None
+) -> tuple[MetricsWriter, FakeMinutes, RecordingSink]:
+    minutes, sink, left = FakeMinutes(), RecordingSink(), list(samples or [])
 
     def measure() -> dict[str, float]:
         return {"CPUUtilization": left.pop(0)} if left else {}
 
     usage = HostUsage(clock, measure)
-    return MetricsWriter(counted, usage, sink, written=written, clock=clock), counted, sink
+    return (
+        MetricsWriter(minutes, usage, sink, last_written=last_written, clock=clock),
+        minutes,
+        sink,
+    )
 
 
 def predictions(number: float) -> dict[Key, Statistic]:
@@ -68,7 +72,7 @@ def predictions(number: float) -> dict[Key, Statistic]:
 
 def test_what_an_answer_adds() -> None:
     seconds = {"queue": 9.0, "preprocess": 0.001, "inference": 0.002, "postprocess": 0.003}
-    assert dict(observed("m", 200, 0.5, seconds)) == {
+    assert dict(observations("m", 200, 0.5, seconds)) == {
         ("m", "PredictionTotal"): 1,
         ("m", "LatencyOverall"): 500,
         ("m", "LatencyPreprocess"): 1,
@@ -90,12 +94,12 @@ def test_what_an_answer_adds() -> None:
     ],
 )
 def test_classes_of_answers(status: int, metric: str | None) -> None:
-    found = {name for (_model, name), _value in observed("m", status, 0, {})}
+    found = {name for (_model, name), _value in observations("m", status, 0, {})}
     assert found == {"PredictionTotal", "LatencyOverall", *([metric] if metric else [])}
 
 
 def test_names_and_units_are_the_contract_s() -> None:
-    assert set(mms04_metrics.OF_MODELS) == {
+    assert set(mms04_metrics.MODEL_METRICS) == {
         "PredictionTotal",
         "Prediction4XX",
         "Prediction5XX",
@@ -104,7 +108,7 @@ def test_names_and_units_are_the_contract_s() -> None:
         "LatencyPreprocess",
         "LatencyPostprocess",
     }
-    assert {name: mms04_metrics.UNITS[name] for name in mms04_metrics.OF_HOST} == {
+    assert {name: mms04_metrics.UNITS[name] for name in mms04_metrics.HOST_METRICS} == {
         "PingTotal": "Count",
         "APIDescriptionTotal": "Percent",
         "CPUUtilization": "Percent",
@@ -121,7 +125,7 @@ def test_names_and_units_are_the_contract_s() -> None:
 
 def test_sums_and_averages() -> None:
     seen = Statistic(4, 10, 1, 5)
-    rows = records(
+    rows = make_records(
         {("m", "LatencyOverall"): seen, ("m", "PredictionTotal"): seen, ("m", "X"): seen}
     )
     assert [(row.metric, row.value) for row in rows] == [
@@ -132,78 +136,78 @@ def test_sums_and_averages() -> None:
 
 def test_the_host_is_measured() -> None:
     found = system_metrics.measure()
-    assert set(found) == {n for n in mms04_metrics.OF_HOST if not n.endswith("Total")}
+    assert set(found) == {n for n in mms04_metrics.HOST_METRICS if not n.endswith("Total")}
     assert 0 <= found["MemoryUtilization"] <= 100
     assert found["DiskUsed"] > 0
 
 
 def test_a_minute_is_written_once_and_when_it_is_over() -> None:
     clock = Clock()
-    one, counted, sink = writer(clock)
-    counted.minutes[100] = predictions(3)
+    metrics_writer, minutes, sink = writer(clock)
+    minutes.minutes[100] = predictions(3)
     for clock.now in (T0 + 30, T0 + 59.9, T0 + 60, T0 + 61.9):
-        one.step()
+        metrics_writer.step()
     assert sink.rows == []
     for clock.now in (T0 + 62, T0 + 67, T0 + 119):
-        one.step()
+        metrics_writer.step()
     assert sink.rows == [(T0 + 60, {("m", "PredictionTotal"): 3})]
 
 
 def test_nothing_is_written_if_nothing_was_counted() -> None:
     clock = Clock()
-    one, _counted, sink = writer(clock)
+    metrics_writer, _minutes, sink = writer(clock)
     clock.now += 302
-    one.step()
+    metrics_writer.step()
     assert sink.rows == []
-    assert one.written == 104
+    assert metrics_writer.last_written == 104
 
 
 def test_the_host_s_samples_are_averaged_and_the_first_is_written_at_once() -> None:
     clock = Clock(T0 + 1)
-    one, _counted, sink = writer(clock, samples=[10.0, 20.0, 60.0])
-    one.begin()
+    metrics_writer, _minutes, sink = writer(clock, samples=[10.0, 20.0, 60.0])
+    metrics_writer.write_first_sample()
     assert sink.rows == [(T0 + 1, {("", "CPUUtilization"): 10})]
     for clock.now in (T0 + 6, T0 + 11, T0 + 62):
-        one.step()
+        metrics_writer.step()
     assert sink.rows[1:] == [(T0 + 60, {("", "CPUUtilization"): 30})]
 
 
 def test_an_outage_loses_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    one, counted, sink = writer(clock)
+    metrics_writer, minutes, sink = writer(clock)
     sink.fails = True
     for number in range(100, 105):
-        counted.minutes[number] = predictions(number)
+        minutes.minutes[number] = predictions(number)
     with caplog.at_level(logging.INFO):
         for _ in range(60):
             clock.now += 5
-            one.step()
+            metrics_writer.step()
         sink.fails = False
         clock.now += 5
-        one.step()
+        metrics_writer.step()
     assert [row[1]["m", "PredictionTotal"] for row in sink.rows] == [100, 101, 102, 103, 104]
-    told = [record.levelname for record in caplog.records]
-    assert told == ["WARNING", "INFO"]
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "INFO"]
 
 
 def test_a_writer_that_was_away_takes_up_what_the_rings_hold() -> None:
     clock = Clock(T0 + 50 * 60 + 5)
-    one, counted, sink = writer(clock, written=100)
+    metrics_writer, minutes, sink = writer(clock, last_written=100)
     for number in range(100, 150):
-        counted.minutes[number] = predictions(number)
-    one.step()
+        minutes.minutes[number] = predictions(number)
+    metrics_writer.step()
     values = [row[1]["m", "PredictionTotal"] for row in sink.rows]
-    assert values == list(range(149 - RING + 3, 150))
+    assert values == list(range(149 - RING_MINUTES + 3, 150))
 
 
 def test_a_clock_that_was_set_back_writes_nothing_twice() -> None:
     clock = Clock()
-    one, counted, sink = writer(clock, written=10**9)
-    counted.minutes[100] = predictions(1)
+    metrics_writer, minutes, sink = writer(clock, last_written=10**9)
+    minutes.minutes[100] = predictions(1)
     clock.now += 70
-    one.step()
+    metrics_writer.step()
     clock.now -= 3600
-    one.step()
+    metrics_writer.step()
     assert len(sink.rows) == 1
 
 
@@ -220,7 +224,7 @@ def test_no_error_ends_the_loop(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
-ROWS = records(
+ROWS = make_records(
     {
         ("a", "PredictionTotal"): Statistic(3, 3, 1, 1),
         ("b", "PredictionTotal"): Statistic(1, 1, 1, 1),
@@ -244,7 +248,7 @@ def test_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_all_models_together() -> None:
-    assert {row.metric: row.value for row in together(ROWS)} == {
+    assert {row.metric: row.value for row in sum_over_models(ROWS)} == {
         "PredictionTotal": 4,
         "LatencyOverall": 8,
     }
@@ -295,7 +299,7 @@ def test_a_csv_file_that_cannot_be_written_is_tried_again_and_the_others_are_not
 
 def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     seen = Statistic(1, 1, 1, 1)
-    rows = records({(name, "PredictionTotal"): seen for name in ("../x", "..", "a/b", "good")})
+    rows = make_records({(name, "PredictionTotal"): seen for name in ("../x", "..", "a/b", "good")})
     CsvSink(tmp_path / "metrics").write(rows, T0)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.csv")}
     assert found == {"metrics/mms_PredictionTotal.csv", "metrics/good/mms_PredictionTotal.csv"}

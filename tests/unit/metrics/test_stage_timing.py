@@ -1,3 +1,5 @@
+"""The durations of stages are recorded within ``collecting`` only."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The host's writer of metrics follows the newest generation and forgets no minute."""
+"""``mms-metrics`` follows the newest generation, skips no minute and repeats none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Clock:
 
 
 class Sinks:
-    """Keeps what each kind of sink was given."""
+    """Makes sinks that record what is written; ``made`` has their kinds and directories."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, Path]] = []
@@ -74,13 +74,13 @@ def count(layout: Layout, release: str, now: float) -> None:
     MinuteStats(layout.counts(release), "predictions", [key], lambda: now).add(key, 1.0)
 
 
-def made(fake: FakeHost, clock: Clock, sinks: Sinks) -> HostMetrics:
-    return HostMetrics(fake.layout, HostUsage(clock, dict), clock=clock, sink=sinks)
+def make_writer(fake: FakeHost, clock: Clock, sinks: Sinks) -> HostMetrics:
+    return HostMetrics(fake.layout, HostUsage(clock, dict), clock=clock, make_sink=sinks)
 
 
 def test_it_follows_the_generation(fake: FakeHost) -> None:
     clock, sinks = Clock(T0), Sinks()
-    writer = made(fake, clock, sinks)
+    writer = make_writer(fake, clock, sinks)
     assert [kind for kind, _directory in sinks.made] == ["log"]
     rest = "--metrics-write-to\ncsv\n--log-file\nmms_app.log\n--log-level\nDEBUG\n"
     environment = "[MXNet Environment Variables]\nAWS_DEFAULT_REGION=eu-west-3 OTHER=1\n"
@@ -125,28 +125,28 @@ def test_a_change_of_the_log_makes_a_new_release(fake: FakeHost) -> None:
 def test_a_restart_forgets_no_minute_and_repeats_none(fake: FakeHost) -> None:
     clock, sinks = Clock(T0), Sinks()
     fake.layout.metrics.mkdir(parents=True)
-    made(fake, clock, sinks).step()
+    make_writer(fake, clock, sinks).step()
     for minute in range(4):
         count(fake.layout, "a.00000001", T0 + minute * 60)
     clock.now = T0 + 63
-    made(fake, clock, sinks).step()
+    make_writer(fake, clock, sinks).step()
     assert sinks.rows == []
     (fake.layout.metrics / "written").write_text("99\n")
-    made(fake, clock, sinks).step()
+    make_writer(fake, clock, sinks).step()
     assert len(sinks.rows) == 1
     clock.now = T0 + 183
-    made(fake, clock, sinks).step()
+    make_writer(fake, clock, sinks).step()
     assert len(sinks.rows) == 3
     sinks.fails = True
     clock.now = T0 + 243
-    made(fake, clock, sinks).step()
+    make_writer(fake, clock, sinks).step()
     sinks.fails = False
-    made(fake, clock, sinks).step()
+    make_writer(fake, clock, sinks).step()
     assert len(sinks.rows) == 4
 
 
 def test_removed_releases_stay_in_the_sums_of_the_host(fake: FakeHost) -> None:
-    """``tidy`` moves the counters of what it removes to the past."""
+    """Pruning adds the counters of removed releases to the past."""
     for number in range(4):
         apply(fake.host, fake.write_conf({"a": str(number)}))
         (release,) = fake.serving()
