@@ -42,7 +42,7 @@ RIGHTS = {
 }  # fmt: skip
 
 
-def mms_cost(resources: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
+def mms_cost_table(resources: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
     """Return the lines of the cost table: resources with their price per hour and per month.
 
     Raises:
@@ -88,7 +88,7 @@ def mms_group_tags(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{name: value, "propagate_at_launch": True} for name, value in tags.items()]
 
 
-def mms_refusal(result: Mapping[str, Any], action: str = "") -> str:
+def mms_aws_error(result: Mapping[str, Any], action: str = "") -> str:
     """Return the cause of a failed AWS task: the API call, the missing right or quota, and the fix.
 
     ``result`` is ``ansible_failed_result``. ``action`` is the name of the module; it gives the
@@ -134,7 +134,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
-            "mms_cost": mms_cost,
+            "mms_cost_table": mms_cost_table,
             "mms_group_tags": mms_group_tags,
-            "mms_refusal": mms_refusal,
+            "mms_aws_error": mms_aws_error,
         }

@@ -26,7 +26,7 @@ WANTED = {
 
 
 def test_the_cost_is_the_sum_of_its_parts() -> None:
-    lines = filters.mms_cost(WANTED, PRICES)
+    lines = filters.mms_cost_table(WANTED, PRICES)
     total = next(line for line in lines if line.startswith("total"))
     balancer = (0.0225 + 2 * 0.005) * 730
     month = 4 * ((0.398 + 0.005) * 730 + 80 * 0.08) + balancer + 3.0 + 0.23 + 7 * 0.1 + 3
@@ -36,7 +36,7 @@ def test_the_cost_is_the_sum_of_its_parts() -> None:
 
 def test_a_type_without_a_price_is_refused_with_the_fix() -> None:
     with pytest.raises(AnsibleFilterError, match=r"aws_plan_prices.*x9\.large"):
-        filters.mms_cost(WANTED | {"type": "x9.large"}, PRICES)
+        filters.mms_cost_table(WANTED | {"type": "x9.large"}, PRICES)
 
 
 def refused(code: str, call: str, rest: str = "no") -> str:
@@ -71,12 +71,12 @@ NOT_ALLOWED = "a is not authorized to perform: elasticfilesystem:CreateFileSyste
     ],
 )  # fmt: skip
 def test_a_refusal_names_call_right_and_fix(action: str, message: str, parts: list[str]) -> None:
-    said = filters.mms_refusal({"msg": message}, action)
+    said = filters.mms_aws_error({"msg": message}, action)
     assert all(part in said for part in [*parts, "Fix: ", "run the same command again"]), said
 
 
 def test_what_is_no_answer_of_aws_is_handed_on() -> None:
-    said = filters.mms_refusal({"msg": "disk full."}, "ansible.builtin.copy")
+    said = filters.mms_aws_error({"msg": "disk full."}, "ansible.builtin.copy")
     assert said == "disk full. Then run the same command again: it continues where it stopped."
 
 
@@ -85,7 +85,7 @@ def test_of_a_loop_the_failed_turn_speaks() -> None:
         {"failed": False, "msg": "fine"},
         {"failed": True, "msg": "(AccessDenied) when calling the RunInstances operation: no"},
     ]
-    assert "RunInstances" in filters.mms_refusal({"msg": "One or more failed", "results": turns})
+    assert "RunInstances" in filters.mms_aws_error({"msg": "One or more failed", "results": turns})
 
 
 def test_tags_go_on_to_the_instances_of_a_group() -> None:
