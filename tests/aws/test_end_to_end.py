@@ -89,8 +89,8 @@ def choices(account: Account, opened: Lab, directory: Path) -> dict[str, Any]:
         "mms_verify_model": "digits",
         "mms_verify_file": str(lab.SEVEN),
         # As the local fleet has it: the tests' load comes at once.
-        "mms_fleet_soak_s": 8,
         "mms_fleet_soak_looks": 2,
+        "mms_fleet_soak_pause_s": 4,
         "mms_upgrade_packages": False,
         "mms_upgrade_reboot": "always",
     }

@@ -71,7 +71,7 @@ class Costs:
     answer: float
     fetch: float
     load: float
-    soak: float
+    pause: float
     looks: int
 
 
@@ -111,8 +111,8 @@ def seconds(
         total += _part(counted, costs, "run_batch", many, forks)
         total += _part(counted, costs, "update_host", many, forks)
         if step.soaks:
-            total += costs.soak + _part(counted, costs, "soak", many, forks)
-            total += costs.looks * _part(counted, costs, "watch", many, forks)
+            total += _part(counted, costs, "soak", many, forks)
+            total += costs.looks * (costs.pause + _part(counted, costs, "watch", many, forks))
     return total
 
 
@@ -196,7 +196,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--answer-s", type=float, default=0.5, help="a module on a host, with ssh")
     parser.add_argument("--fetch-s", type=float, default=1.0, help="prefetch; 1 if it is there")
     parser.add_argument("--load-s", type=float, default=10.0, help="apply of the changed models")
-    parser.add_argument("--soak-s", type=float, default=60.0, help="mms_fleet_soak_s")
+    parser.add_argument("--pause-s", type=float, default=20.0, help="mms_fleet_soak_pause_s")
     parser.add_argument("--looks", type=int, default=3, help="mms_fleet_soak_looks")
     parser.add_argument("--names", type=int, default=30, help="names that Ansible is measured with")
     return parser.parse_args(words)
@@ -215,7 +215,7 @@ def main() -> None:
             (str(forks), f"{start:.1f} s", f"{local * 1000:.0f} ms", f"{remote * 1000:.0f} ms")
         )
         costs = Costs(
-            start, local, remote, given.answer_s, given.fetch_s, given.load_s, given.soak_s,
+            start, local, remote, given.answer_s, given.fetch_s, given.load_s, given.pause_s,
             given.looks,
         )  # fmt: skip
         for serial in SERIALS:
@@ -225,7 +225,7 @@ def main() -> None:
     sys.stdout.write(f"Measured with {given.names} names of {machine}:\n{table(measured)}\n\n")
     sys.stdout.write(
         f"Calculated: {given.answer_s:g} s for a module on a host, {given.fetch_s:g} s to fetch, "
-        f"{given.load_s:g} s to load, {given.soak_s:g} s watched in {given.looks} looks:\n"
+        f"{given.load_s:g} s to load, {given.looks} looks with {given.pause_s:g} s before each:\n"
     )
     sys.stdout.write(f"{table([rows[0], *sorted(rows[1:], key=lambda row: row[0])])}\n")
 

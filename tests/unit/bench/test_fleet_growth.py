@@ -7,7 +7,7 @@ import pytest
 from tests.bench import fleet_growth
 from tests.bench.fleet_growth import Costs, Kind
 
-COSTS = Costs(start=10, local=0.01, remote=0.1, answer=0.5, fetch=1, load=10, soak=60, looks=3)
+COSTS = Costs(start=10, local=0.01, remote=0.1, answer=0.5, fetch=1, load=10, pause=20, looks=3)
 DEFAULT = (1, "25%", "100%")
 
 

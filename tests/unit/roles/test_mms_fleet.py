@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from tests.unit.roles.modules import ROOT
 from tests.unit.roles.test_roles import read
@@ -103,3 +105,37 @@ def test_hosts_that_were_reached_and_not_begun_are_not_touched() -> None:
     done = FILTERS["mms_run_summary"](outcomes, ["a", "b", "c"], "a: boom", 7, 6)
     assert "Not touched: b." in done["lines"]
     assert any(line.startswith("Unreachable: c;") for line in done["lines"])
+
+
+@pytest.mark.parametrize(
+    ("given", "looks", "pause_s", "lease_s"),
+    [
+        ({}, 3, 20, 600 + 60 + 1800),
+        ({"mms_fleet_soak_pause_s": 4, "mms_fleet_soak_looks": 2}, 2, 4, 600 + 8 + 1800),
+        ({"mms_fleet_soak_looks": 5}, 5, 20, 600 + 100 + 1800),
+        # Inventories and command lines of version 0.1.
+        ({"mms_fleet_soak_s": 600}, 3, 200, 600 + 600 + 1800),
+        ({"mms_fleet_soak_s": "8", "mms_fleet_soak_looks": "2"}, 2, 4, 600 + 8 + 1800),
+        ({"mms_fleet_soak_s": 0}, 3, 0, 600 + 1800),
+        ({"mms_fleet_soak_s": 60, "mms_fleet_soak_looks": 0}, 0, 60, 600 + 1800),
+    ],
+)
+def test_the_pause_before_a_look_of_the_gate(
+    given: dict[str, Any], looks: int, pause_s: int, lease_s: int
+) -> None:
+    role = ROOT / "roles" / "mms_fleet"
+    variables = {**DEFAULTS, **read(role / "vars" / "main.yml"), **given}
+    trusted = {
+        name: trust_as_template(each) if isinstance(each, str) else each
+        for name, each in variables.items()
+    }
+    templar = Templar(DataLoader(), variables=trusted)
+
+    def value(text: str) -> int:
+        return int(templar.template(trust_as_template(text)))
+
+    watch = read(role / "tasks" / "watch.yml")[0]["block"][0]["ansible.builtin.wait_for"]
+    loop = read(role / "tasks" / "soak.yml")[2]["loop"]
+    assert value(watch["timeout"]) == pause_s
+    assert value(f"{loop.removesuffix(' }}')} | length }}}}") == looks
+    assert value("{{ __mms_fleet_lease_valid_s }}") == lease_s
