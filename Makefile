@@ -1,4 +1,4 @@
-# `make help` lists the targets. What is built goes under build/ and .venv/.
+# `make help` lists the targets. Build results are in build/ and .venv/.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -15,46 +15,46 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help
-help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## Show this list of targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
-venv: $(STAMP) ## Make .venv with everything the controller and the tests need
+venv: $(STAMP) ## Create .venv with the dependencies of the controller and the tests
 
 $(STAMP): requirements/controller.txt pyproject.toml tools/make_venv.sh
 	tools/make_venv.sh $(VENV)
 	touch $@
 
 .PHONY: lock
-lock: $(STAMP) ## Lock requirements/*.in to versions with hashes
+lock: $(STAMP) ## Lock requirements/*.in to exact versions with hashes
 	tools/lock.sh
 
 .PHONY: model
-model: $(MODELS)/mms.conf ## Train the digits model and write its archive, mms.conf and images
+model: $(MODELS)/mms.conf ## Train the digits model; write its archive, mms.conf and test images
 
 $(MODELS)/mms.conf: $(STAMP) examples/digits.py $(wildcard mms_server/export/*.py)
 	@echo "== Training the digits model"
 	$(BIN)/python examples/digits.py --output $(MODELS)
 
-# What all test hosts need.
-.PHONY: share
-share: $(STAMP)
-	@echo "== Test hosts: packages, image, shared file system, boot"
+# Prerequisites of all test hosts.
+.PHONY: hosts-prepare
+hosts-prepare: $(STAMP)
+	@echo "== Test hosts: packages, image, shared file system"
 	$(TESTHOSTS) prerequisites
 	$(TESTHOSTS) image
 	$(TESTHOSTS) nfs start
 
 .PHONY: hosts
-hosts: share ## Boot the test hosts of inventory/local and the shared file system
+hosts: hosts-prepare ## Boot the test hosts of inventory/local and the shared file system
 	$(TESTHOSTS) create --group mms
 
 .PHONY: up
-up: hosts model ## Boot two local hosts, run site.yml on them and make a prediction
+up: hosts model ## Boot two test hosts, run site.yml on them and make a prediction
 	@echo "== Configuring the hosts: ansible-playbook -i inventory/local site.yml"
 	$(BIN)/ansible-playbook -i inventory/local site.yml
 
 .PHONY: down
-down: ## Remove all that `make up` made: hosts, network, shared files, build/ and .venv
+down: ## Undo `make up`: remove hosts, network, shared files, build/ and .venv
 	if [ -x $(BIN)/python ]; then $(TESTHOSTS) down --image; fi
 	rm -rf build $(VENV)
 
@@ -68,61 +68,62 @@ generate: $(STAMP) ## Write the files that are made from others: role variables,
 	$(BIN)/python tools/generate.py
 
 .PHONY: lint
-lint: $(STAMP) ## Check style, types, playbooks, shell scripts and generated files
+lint: $(STAMP) ## Check style, types, imports, playbooks, shell scripts and generated files
 	tools/lint.sh
 
 .PHONY: unit
-unit: $(STAMP) ## Unit tests: fast, no network
+unit: $(STAMP) ## Run the unit tests: fast, no network
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q -n 2 --junitxml=$(REPORTS)/unit.xml tests/unit
 
 .PHONY: http
-http: $(STAMP) ## Tests against a real server process on loopback
+http: $(STAMP) ## Run the HTTP tests against a real server process on loopback
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q -n 2 --junitxml=$(REPORTS)/http.xml tests/http
 
 .PHONY: compat
-compat: $(STAMP) ## What MXNet Model Server 0.4 answered, against what we answer
+compat: $(STAMP) ## Compare our responses with the recorded ones of MXNet Model Server 0.4
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/compat.xml tests/compat
 
 .PHONY: compat-record
-compat-record: $(STAMP) ## Build MXNet Model Server 0.4 and record its answers again (Python 2.7)
+compat-record: $(STAMP) ## Build MXNet Model Server 0.4 (Python 2.7) and record its responses again
 	tests/compat/record/setup.sh $(CURDIR)/build/compat/original
 	$(BIN)/python -m tests.compat.record.make_pictures
 	build/compat/original/venv/bin/python tests/compat/record/python2/make_archives.py $(CURDIR)/tests/compat/archives
 	$(BIN)/python -m tests.compat.record.record
 
-.PHONY: fuzz-ci
-fuzz-ci: $(STAMP) ## Fuzz for a minute, with the same examples on every run
+.PHONY: fuzz-quick
+fuzz-quick: $(STAMP) ## Fuzz for a minute, with the same examples in every run
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/fuzz.xml tests/fuzz
 
 .PHONY: fuzz
 fuzz: SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
-fuzz: $(STAMP) ## Fuzz for long, from a random seed (SEED=... repeats a run)
+fuzz: $(STAMP) ## Fuzz for a long time, from a random seed (SEED=... repeats a run)
 	@echo "== Fuzzing from seed $(SEED)"
 	$(BIN)/pytest -q --timeout=0 --hypothesis-profile=long --hypothesis-seed=$(SEED) tests/fuzz
 
-# What needs one core at a time, as hosts that start do: `make test` runs it beside those.
-.PHONY: beside-hosts
-beside-hosts:
+# Tests that use one core each, run one after the other. `make test` runs them in parallel with aws-e2e, which also uses one
+# core most of the time.
+.PHONY: test-single-core
+test-single-core:
 	$(MAKE) --jobs=1 compat
-	$(MAKE) --jobs=1 fuzz-ci
+	$(MAKE) --jobs=1 fuzz-quick
 	$(MAKE) --jobs=1 aws
 
 .PHONY: aws
-aws: $(STAMP) ## The AWS roles against an emulated account: build, build again, check, tear down
+aws: $(STAMP) ## Test the AWS roles in an emulated account: create, repeat, check mode, tear down
 	mkdir -p $(REPORTS)
 	$(BIN)/pytest -q --junitxml=$(REPORTS)/aws.xml --ignore=tests/aws/test_end_to_end.py tests/aws
 
-.PHONY: aws-hosts
-aws-hosts: share model ## From an empty emulated account to test hosts that serve, one started by itself
+.PHONY: aws-e2e
+aws-e2e: hosts-prepare model ## End-to-end test: from an empty emulated AWS account to test hosts that serve
 	mkdir -p $(REPORTS)
-	$(BIN)/pytest -v --junitxml=$(REPORTS)/aws-hosts.xml tests/aws/test_end_to_end.py
+	$(BIN)/pytest -v --junitxml=$(REPORTS)/aws-e2e.xml tests/aws/test_end_to_end.py
 
 .PHONY: molecule
-molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
+molecule: $(STAMP) model ## Test the roles and playbooks on test hosts, and run the integration tests there
 	$(TESTHOSTS) prerequisites
 	mkdir -p $(REPORTS)
 	$(BIN)/molecule destroy
@@ -132,10 +133,10 @@ molecule: $(STAMP) model ## Roles, playbooks and situations on real hosts
 
 .PHONY: soak
 soak: export MMS_SOAK := 1
-soak: molecule aws aws-hosts ## The same with the long proofs whole: 200 swaps, every step killed (about an hour)
+soak: molecule aws aws-e2e ## Run molecule, aws and aws-e2e in full length: 200 swaps, a kill at every step (an hour)
 
 .PHONY: fleet
-fleet: share model ## Rolling changes and failures of three hosts behind a balancer, under load (long)
+fleet: hosts-prepare model ## Test roll-outs and failures on three hosts behind HAProxy, under load (long)
 	mkdir -p $(REPORTS) build/testhosts/efs/fleet
 	$(TESTHOSTS) create --group fleet
 	$(TESTHOSTS) create --group fleet_balancer
@@ -145,25 +146,30 @@ fleet: share model ## Rolling changes and failures of three hosts behind a balan
 	$(TESTHOSTS) destroy fleet-1 fleet-2 fleet-3 fleet-lb
 
 .PHONY: bench
-bench: $(STAMP) model ## Measure beside the raw limit, and beside what users would pick instead (half an hour)
+bench: $(STAMP) model ## Benchmark against a bare MXNet loop and other servers (half an hour)
 	$(BIN)/python -m tests.bench --window-s 10 \
 		--peers mms-0.4 multi-model-server multi-model-server-batches litserve torchserve
 
 .PHONY: bench-quick
-bench-quick: $(STAMP) model ## Measure beside the raw limit of the models, in about three minutes
+bench-quick: $(STAMP) model ## Benchmark against a bare MXNet loop (about three minutes)
 	$(BIN)/python -m tests.bench
 
 .PHONY: test-fast
-test-fast: $(STAMP) ## Unit tests but the slow ones, and the quick half of lint, in under a minute
+test-fast: $(STAMP) ## Run the fast unit tests and the fast half of lint, in under a minute
 	$(BIN)/pytest -q -n 2 -m "not slow" tests/unit
 	tools/lint.sh --fast
 
 .PHONY: test
-test: ## Everything: lint, unit, http, hosts and AWS; ends with the sum of all tests
+test: ## Run everything: lint, unit, HTTP, host and AWS tests; prints the total at the end
 	rm -rf $(REPORTS)
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) http
 	$(MAKE) molecule
-	$(MAKE) --jobs=2 --output-sync=target aws-hosts beside-hosts
+	$(MAKE) --jobs=2 --output-sync=target aws-e2e test-single-core
 	$(BIN)/python tools/sum_reports.py $(REPORTS)
+
+# Names of version 0.1, kept for one version.
+.PHONY: fuzz-ci aws-hosts
+fuzz-ci: fuzz-quick
+aws-hosts: aws-e2e
