@@ -8,7 +8,7 @@ The subpackages are layers: each imports only from those before it in this list.
 
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-# Units of version 0.1 run `python -m mms_server.worker` and the like. Remove in 0.3.
-__path__.append(str(Path(__file__).with_name("entry_points_0_1")))
+# Names of version 0.1 that units run and users import. Remove in 0.3.
+__path__.append(str(Path(__file__).with_name("names_0_1")))

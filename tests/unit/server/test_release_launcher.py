@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -108,11 +106,3 @@ def test_the_runtime_of_the_release_starts_it(tmp_path: Path) -> None:
     assert release_launcher.hand_over(old, "m.1", None, current) == [
         f"{old}/bin/python", "-m", "mms_server.worker", "m.1"
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("module", ["worker", "control", "host_metrics", "deaths"])
-def test_units_of_version_0_1_find_their_modules(module: str) -> None:
-    command = [sys.executable, "-m", f"mms_server.{module}", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: mms-")
