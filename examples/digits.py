@@ -1,7 +1,7 @@
-"""Train a small CNN on real handwritten digits and pack it for the server.
+"""Train a small CNN on handwritten digits and export it as a model archive.
 
-The digits are the 1797 scans of 8 x 8 pixels that scikit-learn ships, so nothing is downloaded.
-The same seed gives the same archive, byte for byte, on every run.
+The digits are the 1797 scans of 8 x 8 pixels in scikit-learn, so nothing is downloaded.
+The same seed gives a byte-identical archive in every run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before the engine is imported: sums in one fixed order
+os.environ["OMP_NUM_THREADS"] = "1"  # before mxnet is imported: a fixed order of summation
 
 import mxnet as mx
 import numpy as np
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 28
-WRITTEN_SIDE = 56  # the written images are larger than the input, as a client's would be
+IMAGE_SIDE = 56  # the test images are larger than the network input, like those of a client
 TEST_DIGITS = 360
 BATCH = 32
-RATE = 0.001
+LEARNING_RATE = 0.001
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-FLOOR = 0.98
+MINIMUM_ACCURACY = 0.98
 SIGNATURE = {
     "inputs": [{"data_name": "data", "data_shape": [0, 3, SIDE, SIDE]}],
     "input_type": "image/jpeg",
@@ -44,7 +44,7 @@ SIGNATURE = {
     "output_type": "application/json",
 }
 CONF = """\
-# What the hosts serve. The archives lie beside this file on the shared file system.
+# The models that the hosts serve. The archives are beside this file on the shared file system.
 [MMS Arguments]
 --models
 digits=/efs/models/digits.model
@@ -66,59 +66,59 @@ OMP_NUM_THREADS=1
 
 @dataclass(frozen=True)
 class Digits:
-    """JPEG files and classes of one half of the data; ``pixels`` is uint8 [N, 28, 28, 3]."""
+    """JPEG files and classes of one split of the data; ``pixels`` is uint8 [N, 28, 28, 3]."""
 
     jpegs: list[bytes]
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     def tensor(self) -> NDArray[np.float32]:
-        """Return the network's input, float32 [N, 3, 28, 28] with values 0 to 255."""
+        """Return the network input, float32 [N, 3, 28, 28] with values 0 to 255."""
         return np.ascontiguousarray(self.pixels.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def write_jpeg(scan: NDArray[np.float64]) -> bytes:
     """Return an 8 x 8 scan with values 0 to 16 as the bytes of a JPEG file."""
     grey = Image.fromarray((scan * (255 / 16)).astype(np.uint8), mode="L")
-    large = grey.resize((WRITTEN_SIDE, WRITTEN_SIDE), Image.Resampling.BILINEAR).convert("RGB")
+    large = grey.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR).convert("RGB")
     buffer = io.BytesIO()
     large.save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
 
-def read_like_the_server(jpeg: bytes) -> NDArray[np.uint8]:
-    """Decode and resize one picture with the functions that the vision service uses."""
+def decode_as_the_server(jpeg: bytes) -> NDArray[np.uint8]:
+    """Decode and resize one image with the functions of the vision service."""
     pixels = mms_image.resize(mms_image.read(jpeg), SIDE, SIDE)
     return np.asarray(pixels.asnumpy(), dtype=np.uint8)
 
 
-def shuffled(count: int, seed: int) -> NDArray[np.int64]:
-    """Return 0 to ``count - 1`` in an order that depends on ``seed`` alone."""
+def permutation(count: int, seed: int) -> NDArray[np.int64]:
+    """Return a permutation of 0 to ``count - 1`` that depends only on ``seed``."""
     return np.asarray(np.random.default_rng(seed).permutation(count), dtype=np.int64)
 
 
-def load_halves(seed: int) -> tuple[Digits, Digits]:
-    """Return the training and the test digits, told apart by ``seed``."""
+def load_splits(seed: int) -> tuple[Digits, Digits]:
+    """Return the training digits and the test digits; ``seed`` determines the split."""
     scans = load_digits()
     jpegs = [write_jpeg(scan) for scan in scans.images]
-    pixels = np.stack([read_like_the_server(jpeg) for jpeg in jpegs])
+    pixels = np.stack([decode_as_the_server(jpeg) for jpeg in jpegs])
     labels = np.asarray(scans.target, dtype=np.int64)
-    order = shuffled(len(labels), seed)
+    order = permutation(len(labels), seed)
 
-    def half(chosen: NDArray[np.int64]) -> Digits:
+    def split(chosen: NDArray[np.int64]) -> Digits:
         return Digits([jpegs[index] for index in chosen], pixels[chosen], labels[chosen])
 
-    return half(order[TEST_DIGITS:]), half(order[:TEST_DIGITS])
+    return split(order[TEST_DIGITS:]), split(order[:TEST_DIGITS])
 
 
-def with_shifts(data: Digits) -> Digits:
-    """Return ``data`` and four copies moved by two pixels, so that place teaches nothing."""
+def augmented(data: Digits) -> Digits:
+    """Return ``data`` and four copies shifted by two pixels, so that position does not matter."""
     moved = [np.roll(data.pixels, step, axis=axis) for step in (-2, 2) for axis in (1, 2)]
     return Digits([], np.concatenate([data.pixels, *moved]), np.tile(data.labels, 5))
 
 
 def network(channels: tuple[int, int] = (16, 32), hidden: int = 96) -> mx.sym.Symbol:
-    """Return a LeNet-like network from pixels (0 to 255) to ten probabilities."""
+    """Return a network like LeNet, from pixels (0 to 255) to ten probabilities."""
     layer = mx.sym.Variable("data") * (1 / 255)
     for index, count in enumerate(channels):
         layer = mx.sym.Convolution(layer, kernel=(5, 5), num_filter=count, name=f"conv{index}")
@@ -135,7 +135,7 @@ def network(channels: tuple[int, int] = (16, 32), hidden: int = 96) -> mx.sym.Sy
 def train(data: Digits, *, seed: int, epochs: int) -> mx.mod.Module:
     """Return the trained module; equal seeds give equal parameters."""
     mx.random.seed(seed)
-    order = shuffled(len(data.labels), seed)
+    order = permutation(len(data.labels), seed)
     steps = epochs * len(order) // BATCH
     batches = mx.io.NDArrayIter(data.tensor()[order], data.labels[order].astype(np.float32), BATCH)
     module = mx.mod.Module(network(), context=mx.cpu())
@@ -144,8 +144,8 @@ def train(data: Digits, *, seed: int, epochs: int) -> mx.mod.Module:
         num_epoch=epochs,
         optimizer="adam",
         optimizer_params={
-            "learning_rate": RATE,
-            "lr_scheduler": mx.lr_scheduler.CosineScheduler(steps, RATE),
+            "learning_rate": LEARNING_RATE,
+            "lr_scheduler": mx.lr_scheduler.CosineScheduler(steps, LEARNING_RATE),
         },
         initializer=mx.init.Xavier(),
         eval_metric="acc",
@@ -155,14 +155,14 @@ def train(data: Digits, *, seed: int, epochs: int) -> mx.mod.Module:
 
 
 def accuracy(module: mx.mod.Module, data: Digits) -> float:
-    """Return the share of ``data`` whose most probable class is right."""
+    """Return the fraction of ``data`` whose most probable class is correct."""
     batches = mx.io.NDArrayIter(data.tensor(), data.labels.astype(np.float32), BATCH)
     found = module.predict(batches).asnumpy().argmax(axis=1)
     return float((found == data.labels).mean())
 
 
 def pack(module: mx.mod.Module, archive: Path) -> None:
-    """Write the archive with the project's own exporter, as a modeller does."""
+    """Write the archive with the exporter of the project, as a model developer does."""
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         module.save_checkpoint(str(directory / "digits"), 0)
@@ -173,7 +173,7 @@ def pack(module: mx.mod.Module, archive: Path) -> None:
 
 
 def write_images(data: Digits, directory: Path) -> None:
-    """Write the test digits as JPEG files, with the first of each class under its name."""
+    """Write the test digits as JPEG files, and the first of each class under the class name too."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     classes = {}
@@ -189,20 +189,20 @@ def write_images(data: Digits, directory: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, check and write the model, its ``mms.conf`` and the test images."""
+    """Train and check the model; write its archive, its ``mms.conf`` and the test images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("build/models"), metavar="DIR")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=6)
     options = parser.parse_args(arguments)
     print("Reading the digits", flush=True)
-    training, test = load_halves(options.seed)
+    training, test = load_splits(options.seed)
     print(f"Training on {len(training.labels)} digits", flush=True)
-    module = train(with_shifts(training), seed=options.seed, epochs=options.epochs)
+    module = train(augmented(training), seed=options.seed, epochs=options.epochs)
     share = accuracy(module, test)
     print(f"Test accuracy: {share:.4f} on {len(test.labels)} digits", flush=True)
-    if share < FLOOR:
-        print(f"Refused: an accuracy of {FLOOR} is expected.", file=sys.stderr)
+    if share < MINIMUM_ACCURACY:
+        print(f"Refused: the accuracy must be at least {MINIMUM_ACCURACY}.", file=sys.stderr)
         return 1
     options.output.mkdir(parents=True, exist_ok=True)
     pack(module, options.output / "digits.model")

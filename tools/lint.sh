@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh [--fast]: every check of form; --fast leaves out the two slow ones.
+# lint.sh [--fast]: run all static checks; --fast skips mypy and ansible-lint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"

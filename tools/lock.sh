@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lock.sh: write requirements/*.txt from requirements/*.in, without any index's address.
+# lock.sh: write requirements/*.txt from requirements/*.in, without the URL of a package index.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,8 +11,8 @@ lock() {
 for name in runtime controller; do
   lock "requirements/$name.in" --output-file "requirements/$name.txt"
 done
-# Of the same versions: what Ansible runs with on a host that configures itself.
+# Ansible for a host that configures itself, with the same versions as in controller.txt.
 lock requirements/joining.in --constraints requirements/controller.txt --output-file requirements/joining.txt
-# The same versions of all else, with the engine for CUDA 11.2.
+# The GPU runtime: the engine for CUDA 11.2, and the same versions of all other packages.
 sed 's/^mxnet==/mxnet-cu112==/' requirements/runtime.in |
   lock - --no-annotate --constraints requirements/runtime.txt --output-file requirements/runtime-gpu.txt

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make_venv.sh DIRECTORY: a virtual environment with the locked requirements and this project.
+# make_venv.sh DIRECTORY: create a virtual environment with the locked requirements and this project.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 directory=$1
@@ -24,7 +24,7 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
   apt-get update -qq
   apt-get install -y -qq python3-venv
 fi
-say "Virtual environment $directory: $("$python" --version), requirements/controller.txt (a minute)"
+say "Virtual environment $directory: $("$python" --version), requirements/controller.txt (about a minute)"
 [ -x "$directory/bin/python" ] || "$python" -m venv "$directory"
 "$directory/bin/python" -m pip install -qq --require-hashes -r requirements/controller.txt
 "$directory/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable .

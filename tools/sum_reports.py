@@ -1,4 +1,4 @@
-"""Print the sum of all test reports as the last line of a run."""
+"""Print the total of all test reports; the last line of ``make test``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from xml.etree import ElementTree as ET
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read ``DIRECTORY/*.xml`` (JUnit) and print ``N passed, N failed, N skipped``."""
+    """Read the JUnit files ``DIRECTORY/*.xml`` and print ``N passed, N failed, N skipped``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     options = parser.parse_args(arguments)
     total = failed = skipped = 0
     for report in sorted(options.directory.glob("*.xml")):
-        for suite in ET.parse(report).getroot().iter("testsuite"):  # noqa: S314 - our own
+        for suite in ET.parse(report).getroot().iter("testsuite"):  # noqa: S314 - written by pytest
             total += int(suite.get("tests", 0))
             failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
             skipped += int(suite.get("skipped", 0))
