@@ -56,7 +56,7 @@ def _is_host(text: str) -> bool:
 
 def _is_rotation(text: str) -> bool:
     try:
-        log_setup.rotation(text)
+        log_setup.parse_rotation(text)
     except log_setup.LogError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them."""
+"""Formatting of byte counts, durations and tables for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _DAY_S: Final = 86_400
 
 
 def size(count: int) -> str:
-    """Return a number of bytes in MiB or GiB."""
+    """Return a number of bytes as text, in MiB below 1 GiB, else in GiB."""
     if abs(count) < _GIB:
         return f"{count / _MIB:.0f} MiB"
     return f"{count / _GIB:.1f} GiB"
 
 
 def duration(seconds: float) -> str:
-    """Return a time in its two largest units."""
+    """Return a duration as text, in its two largest units, as in ``1h 5m``."""
     whole = round(seconds)
     for unit, part, names in ((_DAY_S, _HOUR_S, "dh"), (_HOUR_S, _MINUTE_S, "hm")):
         if whole >= unit:
@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows of cells, aligned."""
+    """Return the rows as lines of text, with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

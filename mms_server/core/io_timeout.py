@@ -1,8 +1,8 @@
-"""Reading from a file system that may stop to answer: with a time limit.
+"""Reading with a time limit from a file system that may stop answering, such as NFS or EFS.
 
-A file system mounted `hard`, as EFS asks for, holds a process that reads until the server is back.
-The kernel lets nothing but the end of the process interrupt that. So reading is done in a thread of
-its own, and whoever waits for it gives up; the thread ends with the process.
+On a file system mounted `hard`, as EFS requires, a read blocks until the server is back. The kernel
+lets nothing but the end of the process interrupt it. So another thread reads, and the caller stops
+waiting after the time limit. The blocked thread ends with the process.
 """
 
 from __future__ import annotations
@@ -16,64 +16,64 @@ from typing import Final, TypeVar
 from mms_server.core.errors import SilentFileSystemError
 
 LIMIT_S: Final = 30.0
-"""Longest wait for one answer of a file system: one look, or one piece of a file."""
+"""The time limit for one operation on a file system, or for one chunk of a file."""
 
-_CHUNK: Final = 1024 * 1024
-_AHEAD: Final = 4
+_CHUNK_BYTES: Final = 1024 * 1024
+_READ_AHEAD_CHUNKS: Final = 4
 
 T = TypeVar("T")
 
 
-def with_io_timeout(act: Callable[[], T], path: Path, limit_s: float = LIMIT_S) -> T:
-    """Return what ``act``, which looks at ``path``, returns; raise what it raises.
+def with_io_timeout(operation: Callable[[], T], path: Path, limit_s: float = LIMIT_S) -> T:
+    """Return the value of ``operation``, which reads ``path``; raise the errors that it raises.
 
     Raises:
-        SilentFileSystemError: it did not end within ``limit_s`` seconds.
+        SilentFileSystemError: the operation did not end within ``limit_s`` seconds.
     """
-    answers: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+    results: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
 
-    def look() -> None:
+    def work() -> None:
         try:
-            answers.put((act(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            answers.put((None, error))
+            results.put((operation(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            results.put((None, error))
 
-    threading.Thread(target=look, daemon=True, name=f"read {path}").start()
-    value, error = _next(answers, path, limit_s)
+    threading.Thread(target=work, daemon=True, name=f"read {path}").start()
+    value, error = _next(results, path, limit_s)
     if error is not None:
         raise error
-    return value  # type: ignore[return-value] # what act returned
+    return value  # type: ignore[return-value] # of the operation: None only if T has it
 
 
 def chunks(path: Path, limit_s: float = LIMIT_S) -> Iterator[bytes]:
-    """Yield the content of a file, in pieces of a MiB; each may take ``limit_s`` seconds.
+    """Yield the content of a file in chunks of 1 MiB; each may take ``limit_s`` seconds.
 
     Raises:
-        OSError: it cannot be read.
-        SilentFileSystemError: a piece did not come.
+        OSError: the file cannot be read.
+        SilentFileSystemError: a chunk did not arrive within ``limit_s`` seconds.
     """
-    # Bounded: what is read ahead waits in memory.
-    pieces: queue.Queue[bytes | OSError] = queue.Queue(_AHEAD)
-    given_up = threading.Event()
+    # Bounded: the chunks that are read ahead are in memory.
+    arrived: queue.Queue[bytes | OSError] = queue.Queue(_READ_AHEAD_CHUNKS)
+    stop = threading.Event()
 
     def read() -> None:
         try:
             with path.open("rb") as stream:
-                while piece := stream.read(_CHUNK):
-                    if not _put(pieces, piece, given_up):
+                while chunk := stream.read(_CHUNK_BYTES):
+                    if not _put(arrived, chunk, stop):
                         return
-            _put(pieces, b"", given_up)
+            _put(arrived, b"", stop)
         except OSError as error:
-            _put(pieces, error, given_up)
+            _put(arrived, error, stop)
 
     threading.Thread(target=read, daemon=True, name=f"read {path}").start()
     try:
-        while piece := _next(pieces, path, limit_s):
-            if isinstance(piece, OSError):
-                raise piece
-            yield piece
+        while chunk := _next(arrived, path, limit_s):
+            if isinstance(chunk, OSError):
+                raise chunk
+            yield chunk
     finally:
-        given_up.set()
+        stop.set()
 
 
 def _next(source: queue.Queue[T], path: Path, limit_s: float) -> T:
@@ -84,12 +84,12 @@ def _next(source: queue.Queue[T], path: Path, limit_s: float) -> T:
 
 
 def _put(
-    pieces: queue.Queue[bytes | OSError], piece: bytes | OSError, off: threading.Event
+    target: queue.Queue[bytes | OSError], item: bytes | OSError, stop: threading.Event
 ) -> bool:
-    """Hand a piece over, unless nobody waits for it any more; return whether it was taken."""
-    while not off.is_set():
+    """Put an item into the queue until ``stop`` is set; return whether it was put."""
+    while not stop.is_set():
         try:
-            pieces.put(piece, timeout=1.0)
+            target.put(item, timeout=1.0)
         except queue.Full:
             continue
         return True

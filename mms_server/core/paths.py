@@ -1,4 +1,4 @@
-"""Where things are on a host. Nothing else in the project spells these paths."""
+"""The paths of all files and directories on a host. No other module spells them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """Directories of one host; tests pass others.
+    """The directories of one host; tests pass others.
 
-    ``state`` and ``log`` outlive a reboot, ``run`` does not, ``etc`` is written by the roles,
-    ``nginx`` belongs to nginx, ``units`` is systemd's directory for the administrator.
+    ``state`` and ``log`` survive a reboot; ``run`` does not. The roles write ``etc``. ``nginx`` is
+    nginx's configuration. ``units`` is systemd's directory for the administrator's units.
     """
 
     state: Path = Path("/var/lib/mms")
@@ -23,7 +23,7 @@ class Layout:
 
     @classmethod
     def under(cls, root: Path) -> Layout:
-        """Return the same tree below ``root``: how a test gets a host of its own."""
+        """Return the same tree below ``root``, for a test."""
         return cls(
             state=root / "var/lib/mms",
             run=root / "run/mms",
@@ -40,82 +40,82 @@ class Layout:
 
     @property
     def fetched(self) -> Path:
-        """Downloads under way, and what is known of the locations they come from."""
+        """The downloads under way, and the metadata of the locations that were downloaded."""
         return self.state / "fetched"
 
     @property
     def releases(self) -> Path:
-        """One directory per release, holding ``release.json``."""
+        """The releases, one directory each, with ``release.json``."""
         return self.state / "releases"
 
     @property
     def generations(self) -> Path:
-        """What was live and when, one file per change."""
+        """The generations, one file each: the live release of each model, by time."""
         return self.state / "generations"
 
     @property
     def live(self) -> Path:
-        """Links from ``<model>.sock`` to the live release's socket: nginx's routing table."""
+        """The links from ``<model>.sock`` to the live release's socket: nginx's routing table."""
         return self.run / "live"
 
     @property
     def instances(self) -> Path:
-        """One directory per release: all that the release's processes can write to."""
+        """The instance directories, one per release: its processes can write nowhere else."""
         return self.run / "instances"
 
     @property
     def warm(self) -> Path:
-        """Until when replaced releases stay loaded, one file per release."""
+        """The times until which replaced releases stay loaded, one file per release."""
         return self.run / "warm"
 
     @property
     def metrics(self) -> Path:
-        """What the host itself counts, and what releases that are gone have counted."""
+        """The metrics of the host's own processes, and the sum over the removed releases."""
         return self.run / "metrics"
 
     @property
     def publication(self) -> Path:
-        """The number of the fleet's publication that this host was last brought to."""
+        """The number of the fleet's publication that was last applied to this host."""
         return self.state / "publication"
 
     @property
     def journal(self) -> Path:
-        """What runs over the fleet did to this host."""
+        """The changes that runs over the fleet made to this host."""
         return self.state / "journal"
 
     @property
     def deaths(self) -> Path:
-        """Death certificates, one file each."""
+        """The death certificates, one file each."""
         return self.state / "deaths"
 
     @property
     def quarantine(self) -> Path:
-        """Bodies of requests in which a release died twice, for root alone."""
+        """The bodies of requests that killed a release twice; only root can read them."""
         return self.state / "quarantine"
 
     @property
     def roots(self) -> Path:
-        """One empty directory per release, on which what it may see is mounted."""
+        """The root directories, one empty directory per release, for the mounts of its sandbox."""
         return self.run / "roots"
 
     def instance(self, release_id: str) -> Path:
-        """Return the directory that a release's processes write to."""
+        """Return the directory that a release's processes can write to."""
         return self.instances / release_id
 
     def root(self, release_id: str) -> Path:
-        """Return the directory that becomes the root of what a release sees."""
+        """Return the directory that is the root directory of a release's sandbox."""
         return self.roots / release_id
 
-    def counts(self, release_id: str) -> Path:
-        """Return the directory of what a release's processes count."""
+    def release_metrics(self, release_id: str) -> Path:
+        """Return the directory of the metrics of a release's processes."""
         return self.instance(release_id) / "metrics"
 
     def socket(self, release_id: str) -> Path:
-        """Return the socket that systemd holds for a release."""
+        """Return the Unix socket of a release, on which systemd listens."""
         return self.run / f"{release_id}.sock"
 
     def live_link(self, model: str) -> Path:
-        """Return the link that nginx follows for a model."""
+        """Return the link to the live release's socket, which nginx follows for a model."""
         return self.live / f"{model}.sock"
 
     def release_file(self, release_id: str) -> Path:
@@ -123,17 +123,17 @@ class Layout:
         return self.releases / release_id / "release.json"
 
     def measured_file(self, release_id: str) -> Path:
-        """Return the file of what a release was measured to need."""
+        """Return the file with the measured resource profile of a release."""
         return self.releases / release_id / "measured.json"
 
     def hold_file(self, release_id: str) -> Path:
-        """Return the file while which is there a release's server does not load its model."""
+        """Return the start barrier: while it exists, the release does not load its model."""
         return self.instance(release_id) / "hold"
 
     def alive_file(self, release_id: str) -> Path:
-        """Return the file whose record locks tell which processes of a release are up."""
+        """Return the file whose record locks show which processes of a release are alive."""
         return self.instance(release_id) / "alive.lock"
 
     def drop_in(self, release_id: str) -> Path:
-        """Return the file that adds to the service unit what one release has of its own."""
+        """Return the drop-in of the service unit with the settings of one release."""
         return self.units / f"mms@{release_id}.service.d" / "release.conf"

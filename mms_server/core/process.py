@@ -1,4 +1,4 @@
-"""Run another program: its output as text, nothing to read for it, and an end in any case."""
+"""Running another program: with a time limit, empty standard input, and its output as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 def run(
     command: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Return how the command ended, whatever its exit code.
+    """Run a command and return its exit code and its output; any exit code is accepted.
 
     Raises:
-        subprocess.TimeoutExpired: it did not end in time, and was killed.
-        OSError: it cannot be run.
+        subprocess.TimeoutExpired: the command did not end within ``timeout_s``, and was killed.
+        OSError: the command cannot be run.
     """
     return subprocess.run(
         command,

@@ -1,7 +1,7 @@
-"""Read a request's body, within a limit of size and of time.
+"""Reading the body of a request, with limits on size and time.
 
-A body left unread makes the kernel reset the connection when it is closed, and the client then
-loses the answer: what no route wanted is read and thrown away, for a limited time.
+When a connection is closed with an unread body, the kernel resets it, and the client loses the
+answer. So :func:`drain` reads the rest of a body and discards it, for a limited time.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from mms_server.core import errors
 Environ = dict[str, Any]
 
 BODY_KEY = "mms.body"
-"""Where the environment keeps a body that was read."""
+"""The key of a body that was read, in the WSGI environment."""
 
 DRAIN_BYTES = 1024 * 1024 * 1024
 READ_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 5.0
 
-_CHUNK = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 def read(environ: Environ, limit: int, timeout_s: float = READ_TIMEOUT_S) -> bytes:
     """Return the body of a request.
 
     Raises:
-        LengthRequiredError: it comes in chunks; a proxy in front declares a length.
-        BodyTooLargeError: it is longer than ``limit`` bytes.
-        RequestTimeoutError: it did not arrive within ``timeout_s``.
-        BadInputError: it ended before its declared length.
+        LengthRequiredError: the body is chunked. Behind nginx it never is: nginx sends a length.
+        BodyTooLargeError: the body is longer than ``limit`` bytes.
+        RequestTimeoutError: the body did not arrive within ``timeout_s`` seconds.
+        BadInputError: the body ended before its ``Content-Length``.
     """
     if environ.get("HTTP_TRANSFER_ENCODING"):
         raise errors.LengthRequiredError(
             "A body in chunks is not accepted.", fix="send the request with a Content-Length."
         )
-    length = _declared(environ)
+    length = _content_length(environ)
     if length > limit:
         raise errors.BodyTooLargeError(
             f"The request body is {length} bytes, the limit is {limit} bytes.",
             fix="send less data.",
         )
-    late = errors.RequestTimeoutError("The request body did not arrive in time.")
+    timeout_error = errors.RequestTimeoutError("The request body did not arrive in time.")
     try:
-        with gevent.Timeout(timeout_s, late):
+        with gevent.Timeout(timeout_s, timeout_error):
             data = environ["wsgi.input"].read(length) if length else b""
     except OSError:
         data = b""
@@ -56,18 +56,18 @@ def read(environ: Environ, limit: int, timeout_s: float = READ_TIMEOUT_S) -> byt
 
 
 def drain(environ: Environ, limit: int = DRAIN_BYTES, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
-    """Read what is left of a body and throw it away; give up quietly at a limit."""
-    if not environ.get("HTTP_TRANSFER_ENCODING") and not _declared(environ):
+    """Read the rest of a body and discard it, up to ``limit`` bytes and ``timeout_s`` seconds."""
+    if not environ.get("HTTP_TRANSFER_ENCODING") and not _content_length(environ):
         return
-    left = limit
+    remaining = limit
     try:
         with gevent.Timeout(timeout_s):
-            while left > 0 and (chunk := environ["wsgi.input"].read(_CHUNK)):
-                left -= len(chunk)
+            while remaining > 0 and (chunk := environ["wsgi.input"].read(_CHUNK_BYTES)):
+                remaining -= len(chunk)
     except (gevent.Timeout, Exception):  # noqa: BLE001 - the answer matters, not this body
         return
 
 
-def _declared(environ: Environ) -> int:
+def _content_length(environ: Environ) -> int:
     text = environ.get("CONTENT_LENGTH") or "0"
     return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,4 +1,4 @@
-"""The id of the request that is being answered: in logs, answers, crash reports."""
+"""The id of the current HTTP request: it is in logs, answers and crash reports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _KEY: Final = "mms.request_id"
 
 
-def take_request_id(new_id: NewId) -> None:
-    """Keep the client's ``X-Request-Id`` if it is well-formed, or else a new one."""
-    given = bottle.request.environ.get("HTTP_X_REQUEST_ID", "")
-    bottle.request.environ[_KEY] = given if _PATTERN.fullmatch(given) else new_id()
+def set_request_id(new_id: NewId) -> None:
+    """Set the id of the current request: the ``X-Request-Id`` if it is well-formed, else a new id.
+
+    A well-formed id has 1 to 128 of the characters ``A-Za-z0-9._-``.
+    """
+    client_id = bottle.request.environ.get("HTTP_X_REQUEST_ID", "")
+    bottle.request.environ[_KEY] = client_id if _PATTERN.fullmatch(client_id) else new_id()
 
 
 def request_id() -> str:
-    """Return the id of the current request: the client's, or a new one."""
+    """Return the id of the current request; empty if none is set."""
     return str(bottle.request.environ.get(_KEY, ""))

@@ -1,4 +1,4 @@
-"""Read JSON that comes from clients: within limits of memory, and numbers only that are numbers."""
+"""Parsing of JSON from clients: with limits on memory, and without NaN and Infinity."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import orjson
 
 from mms_server.core.errors import BadInputError, BodyTooLargeError
 
-# An empty list takes 56 bytes of memory for 3 bytes of text, a number in a list 32 for 2.
+# An empty list takes 56 bytes of memory for 3 bytes of text; a number in a list takes 32 for 2.
 MAX_CONTAINERS = 2_000_000
 MAX_ELEMENTS = 16_000_000
 
 
-def parse(text: bytes, what: str) -> Any:
-    """Return the value that ``text`` (UTF-8) holds; ``what`` names it in errors.
+def parse(text: bytes, subject: str) -> Any:
+    """Return the value of the JSON ``text`` in UTF-8; ``subject`` names it in errors.
 
-    A whole number beyond 64 bits is the nearest float (RFC 8259, section 6).
+    An integer beyond 64 bits becomes the nearest float (RFC 8259, section 6).
 
     Raises:
-        BadInputError: it is not JSON (RFC 8259), or nested too deeply.
-        BodyTooLargeError: it has more elements than memory is meant for.
+        BadInputError: the text is not JSON (RFC 8259), or it is nested too deeply.
+        BodyTooLargeError: as for :func:`require_small`.
     """
-    require_small(text, what)
+    require_small(text, subject)
     with contextlib.suppress(orjson.JSONDecodeError):
         return orjson.loads(text)
-    # It refuses some things that are JSON, and says less of what is not.
+    # orjson refuses some valid JSON, and its errors are less detailed than those of json.
     try:
         return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:
         cause = "it is nested too deeply"
     except ValueError as error:
         cause = str(error)
-    raise BadInputError(f"{what} is not valid JSON: {cause}.")
+    raise BadInputError(f"{subject} is not valid JSON: {cause}.")
 
 
-def require_small(text: bytes, what: str) -> None:
-    """Refuse text whose value would take many times its length in memory.
+def require_small(text: bytes, subject: str) -> None:
+    """Refuse JSON whose value would take many times the text's length in memory.
 
     Raises:
-        BodyTooLargeError: it has too many lists and objects, or too many elements.
+        BodyTooLargeError: it has more than 2 million lists and objects, or 16 million elements.
     """
     for signs, limit, kind in (
         ((b"[", b"{"), MAX_CONTAINERS, "lists and objects"),
@@ -49,7 +49,7 @@ def require_small(text: bytes, what: str) -> None:
     ):
         if sum(text.count(sign) for sign in signs) > limit:
             raise BodyTooLargeError(
-                f"{what} has more than {limit} {kind}.", fix="send it in several requests."
+                f"{subject} has more than {limit} {kind}.", fix="send it in several requests."
             )
 
 

@@ -79,7 +79,7 @@ class MetricsFiles:
             OSError: a file or a directory cannot be written or removed; no count is lost.
         """
         for name in removed_releases:
-            directory = self._layout.counts(name)
+            directory = self._layout.release_metrics(name)
             if directory.is_dir() and not directory.is_symlink():
                 self._root.mkdir(parents=True, exist_ok=True)
                 # A unique name: a release with the same name may be made again.
@@ -117,7 +117,7 @@ class MetricsFiles:
         return past, others + releases
 
     def _release_directories(self) -> list[Path]:
-        found = [self._layout.counts(path.name) for path in _directories(self._layout.instances)]
+        found = [self._layout.release_metrics(path.name) for path in _directories(self._layout.instances)]
         return [path for path in found if path.is_dir() and not path.is_symlink()]
 
     def _counter_files(self, past: Path | None, directories: Collection[Path]) -> list[str]:

@@ -64,7 +64,7 @@ class DrainRates:
 def answered(layout: Layout, release: str) -> float:
     """Return how many predictions a release has answered, 0 if that cannot be read."""
     try:
-        found = multiprocess.merge(multiprocess.counter_files(layout.counts(release), gauges=False))
+        found = multiprocess.merge(multiprocess.counter_files(layout.release_metrics(release), gauges=False))
     except OSError:
         return 0.0
     return sum(

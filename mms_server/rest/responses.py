@@ -19,7 +19,7 @@ import bottle
 from mms_server.core import errors
 from mms_server.core.error_status import SERVER_ERROR, status_of
 from mms_server.core.request_body import drain
-from mms_server.core.request_id import NewId, request_id, take_request_id
+from mms_server.core.request_id import NewId, request_id, set_request_id
 from mms_server.metrics import stage_timing
 from mms_server.rest.error_responses import Failure, render
 
@@ -55,7 +55,7 @@ def contract_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
     app.config["json.enable"] = False
     app.install(_answer)
     app.default_error_handler = _error_page
-    app.add_hook("before_request", functools.partial(take_request_id, new_id))
+    app.add_hook("before_request", functools.partial(set_request_id, new_id))
     app.add_hook("after_request", _finish)
     return app
 

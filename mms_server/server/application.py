@@ -61,7 +61,7 @@ def _application() -> Any:
         release.workers,
     )
     app = contract_app()
-    observer = PredictionMetrics(layout.counts(release.id), [*release.parts])
+    observer = PredictionMetrics(layout.release_metrics(release.id), [*release.parts])
     samples = {
         name: golden_samples.read(layout.store / (part.golden or part.archive_sha256))
         for name, part in release.parts.items()

@@ -34,9 +34,9 @@ _alive_file = _layout.alive_file(proc_name)
 
 try:
     _release = read_release(_layout, proc_name)
-    log_setup.set_up(_release.log, log_setup.JOURNAL)
+    log_setup.set_up(_release.log, log_setup.JOURNAL_FORMAT)
     _instance_files.prepare()
-    _files = WorkerCounters(_layout.counts(proc_name), [*_release.parts])
+    _files = WorkerCounters(_layout.release_metrics(proc_name), [*_release.parts])
     _in_flight = InFlightLog(_instance_files.in_flight)
     _worker_load = WorkerLoad(_instance_files.worker_load, _release.workers)
 except MMSError as error:

@@ -118,7 +118,7 @@ class HostMetrics:
 
     def _open_sink(self, settings: SinkSettings) -> Sink:
         """Set up the log, and return the sink; AWS' client reads the process environment."""
-        log_setup.set_up(settings.log, log_setup.JOURNAL)
+        log_setup.set_up(settings.log, log_setup.JOURNAL_FORMAT)
         for name in [name for name in os.environ if name.startswith(_AWS)]:
             del os.environ[name]
         os.environ.update({**self._inherited, **dict(settings.aws)})
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    log_setup.set_up(Log(), log_setup.JOURNAL)
+    log_setup.set_up(Log(), log_setup.JOURNAL_FORMAT)
     try:
         writer = HostMetrics(Layout.under(options.layout_root), HostUsage())
         system_metrics.start_cpu_measurement()

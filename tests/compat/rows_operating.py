@@ -89,7 +89,7 @@ def _rotation(_ground: Ground) -> None:
         "midnight": (1, "MIDNIGHT"),
         "2 W6": (2, "W6"),
     }.items():
-        assert log_setup.rotation(text) == wanted
+        assert log_setup.parse_rotation(text) == wanted
 
 
 def _line(ground: Ground) -> None:

@@ -163,7 +163,7 @@ def test_a_release_s_counters_go_on_over_a_restart_and_an_update(
                 seen += 1
                 assert counted() == seen
     files.add_to_past([old.id])
-    assert not layout.counts(old.id).exists()
+    assert not layout.release_metrics(old.id).exists()
     assert counted() == seen == 15
     files.add_to_past([new.id])
     assert counted() == seen

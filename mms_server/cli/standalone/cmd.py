@@ -135,7 +135,7 @@ def _log(given: argparse.Namespace) -> Log:
     if level not in log_setup.LEVELS:
         fix = f"write one of {', '.join(log_setup.LEVELS)}."
         raise LogError(f"--log-level {given.log_level} is not a level.", fix=fix)
-    log_setup.rotation(given.log_rotation_time)
+    log_setup.parse_rotation(given.log_rotation_time)
     return Log(level, str(Path(given.log_file).absolute()), given.log_rotation_time)
 
 

@@ -54,7 +54,7 @@ def serve(options: Options) -> int:
         OSError: the address cannot be used.
         MMSError: a model cannot be loaded.
     """
-    log_setup.set_up(options.log, log_setup.FULL)
+    log_setup.set_up(options.log, log_setup.FILE_FORMAT)
     with _bound(options.host, options.port) as bound:
         # Metrics are made in files that this has chosen.
         files = WorkerCounters(_directory(options), list(options.models))
@@ -105,7 +105,7 @@ def _application(options: Options, slot: int = 0) -> Any:
 
 
 def _directory(options: Options) -> Path:
-    return _layout(options).counts(_SELF)
+    return _layout(options).release_metrics(_SELF)
 
 
 def _files(options: Options) -> MetricsFiles:

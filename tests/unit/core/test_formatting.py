@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them."""
+"""Formatting of byte counts, durations and tables for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file system that stops to answer stops nobody for long."""
+"""Reading from a file system that stops answering ends at the time limit."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mms_server.core.io_timeout import chunks, with_io_timeout
 
 @pytest.fixture
 def silent(tmp_path: Path) -> Path:
-    """A file whose reader waits for as long as nobody writes, as on a share that was lost."""
+    """A pipe without a writer: reading it blocks, as on a share whose server is down."""
     path = tmp_path / "silent"
     os.mkfifo(path)
     return path
 
 
-def test_what_was_found_is_returned_and_raised(tmp_path: Path) -> None:
+def test_the_value_is_returned_and_an_error_is_raised(tmp_path: Path) -> None:
     assert with_io_timeout(tmp_path.exists, tmp_path) is True
     with pytest.raises(FileNotFoundError):
         with_io_timeout((tmp_path / "none").stat, tmp_path / "none")
 
 
-def test_a_look_that_does_not_end_is_given_up() -> None:
+def test_an_operation_that_does_not_end_times_out() -> None:
     began, never = time.monotonic(), threading.Event()
     with pytest.raises(SilentFileSystemError) as caught:
         with_io_timeout(lambda: never.wait(30), Path("/efs/x"), 0.1)
@@ -44,9 +44,9 @@ def test_a_look_that_does_not_end_is_given_up() -> None:
 def test_a_file_comes_whole(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "file").write_bytes(content)
-    pieces = list(chunks(tmp_path / "file"))
-    assert b"".join(pieces) == content
-    assert all(len(piece) <= 1024 * 1024 for piece in pieces)
+    found = list(chunks(tmp_path / "file"))
+    assert b"".join(found) == content
+    assert all(len(chunk) <= 1024 * 1024 for chunk in found)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -54,18 +54,18 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         list(chunks(tmp_path))
 
 
-def test_who_stops_to_read_leaves_no_thread_behind(tmp_path: Path) -> None:
+def test_a_reader_that_stops_early_leaves_no_thread(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(20 * 1024 * 1024))
-    pieces = chunks(tmp_path / "file")
-    next(pieces)
-    pieces.close()  # type: ignore[attr-defined] # of a generator
+    found = chunks(tmp_path / "file")
+    next(found)
+    found.close()  # type: ignore[attr-defined] # of a generator
     deadline = time.monotonic() + 10
-    while any(each.name.endswith("/file") for each in threading.enumerate()):
+    while any(thread.name.endswith("/file") for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_a_piece_that_does_not_come_is_given_up(silent: Path) -> None:
+def test_a_chunk_that_does_not_arrive_times_out(silent: Path) -> None:
     with pytest.raises(SilentFileSystemError):
         list(chunks(silent, 0.1))
     release(silent)
@@ -83,7 +83,8 @@ def test_mms_conf_on_a_silent_share(silent: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_archive_on_a_silent_share(
     tmp_path: Path, silent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A pipe is no file; a share that stops in the middle of one is what is meant.
+    # A pipe is not a regular file: these checks would refuse it. The test is for a read that stops
+    # in the middle of a file.
     monkeypatch.setattr(
         "mms_server.archives.content_store.with_io_timeout", lambda act, path: True if act else path
     )
@@ -99,5 +100,5 @@ def test_an_archive_on_a_silent_share(
 
 
 def release(silent: Path) -> None:
-    """Let the thread that still reads end."""
+    """Let the thread that still reads the pipe end."""
     os.close(os.open(silent, os.O_RDWR | os.O_NONBLOCK))

@@ -1,4 +1,4 @@
-"""Log files that several processes write: no line lost, few files kept (contract, section 12)."""
+"""A log file that several processes write: no line is lost, few old files stay (section 12)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import logging, logging.handlers, os, sys, time
 from mms_server.core import log_setup
 path, kind, seconds, kept = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
 if kind == "ours":
-    log_setup.set_up(log_setup.Log("INFO", path, "1 S", kept), log_setup.JOURNAL)
+    log_setup.set_up(log_setup.Log("INFO", path, "1 S", kept), log_setup.JOURNAL_FORMAT)
 else:
     handler = logging.handlers.TimedRotatingFileHandler(path, "S", 1, kept)
     logging.basicConfig(level="INFO", handlers=[handler])
@@ -52,14 +52,14 @@ def _root_logger() -> Iterator[None]:
 
 
 def written_by_many(directory: Path, kind: str, seconds: float, kept: int) -> tuple[int, set[str]]:
-    """Return how many lines eight processes wrote, and those that are in the files."""
+    """Return how many lines eight processes wrote, and the lines that are in the files."""
     words = [sys.executable, "-c", _WRITER, str(directory / "a.log"), kind, str(seconds), str(kept)]
     writers = [
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for _ in range(2)
     ]
-    told = "".join(writer.communicate(timeout=60)[0] for writer in writers)
-    counts = [int(line) for line in told.splitlines()]
+    output = "".join(writer.communicate(timeout=60)[0] for writer in writers)
+    counts = [int(line) for line in output.splitlines()]
     assert len(counts) == 8
     files = [path for path in directory.iterdir() if path.name.startswith("a.log")]
     text = "".join(path.read_text() for path in files)
@@ -89,7 +89,7 @@ def test_only_so_many_old_files_stay(tmp_path: Path, kept: int) -> None:
 
 
 def test_the_form_of_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log_setup.set_up(Log("INFO", str(tmp_path / "new" / "a.log")), log_setup.JOURNAL)
+    log_setup.set_up(Log("INFO", str(tmp_path / "new" / "a.log")), log_setup.JOURNAL_FORMAT)
     logging.getLogger("mms.x").info("hello")
     logging.getLogger("mms.x").debug("unheard")
     (line,) = (tmp_path / "new" / "a.log").read_text().splitlines()
@@ -104,7 +104,7 @@ def test_the_form_of_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(("level", "count"), [("NOTSET", 5), ("WARNING", 3), ("CRITICAL", 1)])
 def test_levels(tmp_path: Path, level: str, count: int) -> None:
-    log_setup.set_up(Log(level, str(tmp_path / "a.log")), log_setup.JOURNAL)
+    log_setup.set_up(Log(level, str(tmp_path / "a.log")), log_setup.JOURNAL_FORMAT)
     for number in (10, 20, 30, 40, 50):
         logging.getLogger().log(number, "x")
     assert len((tmp_path / "a.log").read_text().splitlines()) == count
@@ -123,20 +123,20 @@ def test_levels(tmp_path: Path, level: str, count: int) -> None:
     ],
 )
 def test_rotations(text: str, found: tuple[int, str]) -> None:
-    assert log_setup.rotation(text) == found
+    assert log_setup.parse_rotation(text) == found
 
 
 @pytest.mark.parametrize("text", ["", "0 H", "1000000 S", "1H", "W7", "1 Y", "-1 H", "1 H 2"])
 def test_rotations_that_are_not_understood(text: str) -> None:
     with pytest.raises(LogError, match="is not a time of rotation") as caught:
-        log_setup.rotation(text)
+        log_setup.parse_rotation(text)
     assert caught.value.fix
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError, match="cannot be written: File exists"):
-        log_setup.set_up(Log("INFO", str(tmp_path / "file" / "a.log")), log_setup.JOURNAL)
+        log_setup.set_up(Log("INFO", str(tmp_path / "file" / "a.log")), log_setup.JOURNAL_FORMAT)
 
 
 _CONF = "[MMS Arguments]\n--models\nm=/a.model\n"

@@ -1,4 +1,4 @@
-"""JSON of clients: the same values from either parser, and one that says what is wrong."""
+"""Parsing of JSON from clients: both parsers give the same values; errors name the cause."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mms_server.core.errors import BadInputError, BodyTooLargeError
 _SMALL = st.integers(-(2**63), 2**64 - 1)
 _VALUES = st.recursive(
     st.none() | st.booleans() | _SMALL | st.floats(allow_nan=False, allow_infinity=False)
-    # Half of a pair of surrogates is no text.
+    # A lone surrogate is not a valid character.
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=30,

@@ -56,7 +56,7 @@ def files_of(root: Path, *alive: str) -> MetricsFiles:
 
 
 def counts(root: Path, release: str) -> Path:
-    return Layout.under(root).counts(release)
+    return Layout.under(root).release_metrics(release)
 
 
 def names(root: Path) -> list[str]:

@@ -69,9 +69,9 @@ class Sinks:
 
 def count(layout: Layout, release: str, now: float) -> None:
     layout.metrics.mkdir(parents=True, exist_ok=True)
-    layout.counts(release).mkdir(parents=True, exist_ok=True)
+    layout.release_metrics(release).mkdir(parents=True, exist_ok=True)
     key = (release.rpartition(".")[0], "PredictionTotal")
-    MinuteStats(layout.counts(release), "predictions", [key], lambda: now).add(key, 1.0)
+    MinuteStats(layout.release_metrics(release), "predictions", [key], lambda: now).add(key, 1.0)
 
 
 def make_writer(fake: FakeHost, clock: Clock, sinks: Sinks) -> HostMetrics:
@@ -150,7 +150,7 @@ def test_removed_releases_stay_in_the_sums_of_the_host(fake: FakeHost) -> None:
     for number in range(4):
         apply(fake.host, fake.write_conf({"a": str(number)}))
         (release,) = fake.serving()
-        fake.layout.counts(release).mkdir(parents=True)
+        fake.layout.release_metrics(release).mkdir(parents=True)
     kept = {path.name for path in fake.layout.releases.iterdir()}
     apply(fake.host, fake.write_conf({"a": "9"}))
     left = {path.name for path in fake.layout.instances.iterdir()}
