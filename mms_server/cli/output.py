@@ -15,8 +15,7 @@ from mms_server.deploy.operate import ModelStatus
 from mms_server.deploy.prune import PruneList
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release, model_of
-from mms_server.tuning.tune import Tuned
-from mms_server.tuning.tune import line as tuned_line
+from mms_server.tuning.tune import Tuned, describe_measurement
 
 _WORDS = {"keep": "keeps", "load": "loads", "replace": "replaces", "unload": "unloads"}
 
@@ -163,7 +162,7 @@ def tuned_text(tuned: Tuned) -> str:
         cells.append(
             (*map(str, settings), *(f"{one:.1f}" for one in rates), str(seen.failed), stable)
         )
-    best = f"Best for a p99 of {tuned.p99_ms:g} ms: {tuned_line(tuned.best)}."
+    best = f"Best for a p99 of {tuned.p99_ms:g} ms: {describe_measurement(tuned.best)}."
     what = "as it serves now" if not tuned.changed else "other settings than it serves with now"
     lines = [table(cells), f"{best} That is {what}."]
     if tuned.written:

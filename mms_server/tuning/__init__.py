@@ -1,1 +1,1 @@
-"""``mms tune``: find a model's settings for this host by measuring it, and write them down."""
+"""``mms tune``: measure a model with several settings on this host, and write the best ones."""

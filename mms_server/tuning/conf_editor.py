@@ -1,4 +1,4 @@
-"""Change settings of a model in the text of an ``mms.conf``, and leave all else as it is."""
+"""Edit the settings of one model in the text of an ``mms.conf``; all other lines are kept."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ _HEADER: Final = re.compile(r"\s*\[[A-Za-z\s]")
 _MARK: Final = "# mms tune: "
 
 
-def with_settings(
+def set_settings(
     text: str, model: str, values: Mapping[str, str | None], evidence: Sequence[str]
 ) -> str:
-    """Return the text with these settings of a model, and lines of evidence above them.
+    """Return the text with these settings of a model, and ``evidence`` as comments above them.
 
-    What an earlier call wrote of this model is replaced; a section is added if there is none. A
-    setting that is None is removed.
+    Earlier values and evidence of this model are removed. A setting with the value None is only
+    removed. The section ``[Model Settings]`` is added if it is missing.
     """
     mark = f"{_MARK}{model}: "
-    gone = [re.compile(rf"\s*{re.escape(f'{model}.{name}')}\s*=") for name in values]
-    kept: list[str] = []
-    inside, place = False, None
+    replaced = [re.compile(rf"\s*{re.escape(f'{model}.{name}')}\s*=") for name in values]
+    lines: list[str] = []
+    in_section, position = False, None
     for line in text.splitlines():
         if _HEADER.match(line):
-            inside = "model settings" in line.lower()
-        if inside and (line.startswith(mark) or any(each.match(line) for each in gone)):
+            in_section = "model settings" in line.lower()
+        if in_section and (line.startswith(mark) or any(each.match(line) for each in replaced)):
             continue
-        kept.append(line)
-        if inside and place is None:
-            place = len(kept)
-    if place is None:
-        kept += ["", _SECTION]
-        place = len(kept)
-    own = [f"{mark}{line}" for line in evidence]
-    own += [f"{model}.{name}={value}" for name, value in values.items() if value is not None]
-    return "\n".join([*kept[:place], *own, *kept[place:]]) + "\n"
+        lines.append(line)
+        if in_section and position is None:
+            position = len(lines)
+    if position is None:
+        lines += ["", _SECTION]
+        position = len(lines)
+    new = [f"{mark}{line}" for line in evidence]
+    new += [f"{model}.{name}={value}" for name, value in values.items() if value is not None]
+    return "\n".join([*lines[:position], *new, *lines[position:]]) + "\n"

@@ -1,4 +1,7 @@
-"""Clients of one release on its own socket, each with one request under way."""
+"""Load generator: closed-loop clients of one release, on the release's own socket.
+
+Each client sends its next request when the previous one is answered.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from typing import Final
 
 from mms_server.tuning.search import Window
 
-_LIMIT_S: Final = 30.0
+_TIMEOUT_S: Final = 30.0
 _OK: Final = 200
 
 
 @dataclass(frozen=True)
-class Question:
-    """A request that is repeated: its path, body and content type."""
+class Request:
+    """A POST request that clients repeat: its path, body and content type."""
 
     path: str
     body: bytes
@@ -30,7 +33,7 @@ class Question:
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_LIMIT_S)
+        super().__init__("localhost", timeout=_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
@@ -39,54 +42,60 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def window(
-    path: Path,
-    questions: Sequence[Question],
+def measure_window(
+    socket_path: Path,
+    requests: Sequence[Request],
     connections: int,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Window:
-    """Return what so many clients see on a socket for some seconds."""
-    taken: list[list[float]] = [[] for _ in range(connections)]
+    """Send requests from ``connections`` clients for some seconds; return rate and latencies."""
+    latencies: list[list[float]] = [[] for _ in range(connections)]
     failed = [0] * connections
-    until = clock() + seconds
+    end = clock() + seconds
 
-    def ask(number: int) -> None:
-        at = number
-        while clock() < until:
-            began = clock()
-            if _asked(path, questions[at % len(questions)]):
-                taken[number].append(clock() - began)
+    def run_client(number: int) -> None:
+        index = number
+        while clock() < end:
+            sent = clock()
+            if _send(socket_path, requests[index % len(requests)]):
+                latencies[number].append(clock() - sent)
             else:
                 failed[number] += 1
-            at += 1
+            index += 1
 
     began = clock()
     threads = [
-        threading.Thread(target=ask, args=(number,), daemon=True) for number in range(connections)
+        threading.Thread(target=run_client, args=(number,), daemon=True)
+        for number in range(connections)
     ]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(seconds + 2 * _LIMIT_S)
-    lasted = clock() - began
-    every = sorted(one for each in taken for one in each)
-    if not every:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds + 2 * _TIMEOUT_S)
+    elapsed = clock() - began
+    ordered = sorted(latency for of_client in latencies for latency in of_client)
+    if not ordered:
         return Window(0.0, math.inf, math.inf, sum(failed) or 1)
-    return Window(len(every) / lasted, _ms(every, 0.5), _ms(every, 0.99), sum(failed))
+    return Window(
+        len(ordered) / elapsed,
+        _percentile_ms(ordered, 0.5),
+        _percentile_ms(ordered, 0.99),
+        sum(failed),
+    )
 
 
-def _ms(ordered: Sequence[float], share: float) -> float:
-    return 1000 * ordered[max(math.ceil(share * len(ordered)), 1) - 1]
+def _percentile_ms(ordered_s: Sequence[float], share: float) -> float:
+    return 1000 * ordered_s[max(math.ceil(share * len(ordered_s)), 1) - 1]
 
 
-def _asked(path: Path, question: Question) -> bool:
-    """Ask once, and return whether it was answered."""
-    connection = _Connection(path)
+def _send(socket_path: Path, request: Request) -> bool:
+    """Send a request; return whether the answer has status 200."""
+    connection = _Connection(socket_path)
     with closing(connection):
         try:
-            headers = {"Content-Type": question.content_type}
-            connection.request("POST", question.path, question.body, headers)
+            headers = {"Content-Type": request.content_type}
+            connection.request("POST", request.path, request.body, headers)
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):

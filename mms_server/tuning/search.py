@@ -1,4 +1,7 @@
-"""What is tried, when a measurement counts, and what is best. Pure."""
+"""Search strategy of ``mms tune``: candidates, repeated measurements, and the best of them.
+
+The functions are pure: the caller measures.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,25 @@ from typing import Final
 from mms_server.config.model_settings import DEFAULT_BATCH
 
 LARGE_BATCH: Final = 32
-"""Beyond it, small networks gain next to nothing: docs/performance.md."""
+"""Largest batch size to try. Larger batches make small networks hardly faster
+(docs/performance.md)."""
 
 DELAYS_MS: Final = (2, 10)
-MOST_CONNECTIONS: Final = 64
-STABLE: Final = 0.1
-"""Two windows that follow each other agree if their rates are no further apart."""
+MAX_CONNECTIONS: Final = 64
+MAX_DEVIATION: Final = 0.1
+"""Two successive windows agree if their rates differ by no more than this share."""
 
-SAME: Final = 0.05
-"""Rates that are closer count as equal: then the smaller settings win."""
+EQUAL_WITHIN: Final = 0.05
+"""Rates that differ by no more than this share count as equal: the smaller settings win."""
 
-_MOST_WINDOWS: Final = 5
-_GROWS: Final = 0.03
+_MAX_WINDOWS: Final = 5
+_MIN_GROWTH: Final = 0.03
 
 
+# The names of all fields below are keys of the JSON of `mms tune --json`.
 @dataclass(frozen=True)
 class Candidate:
-    """Settings of one model that are tried."""
+    """Settings of a model to measure."""
 
     workers: int
     max_batch_size: int
@@ -34,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Window:
-    """What clients saw for a while: answers a second, milliseconds, requests that failed."""
+    """One measurement: answers per second, percentiles of latency, and failed requests."""
 
     requests_per_s: float
     p50_ms: float
@@ -44,9 +49,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A candidate under so many connections, each with one request under way.
+    """Result of a candidate with a number of connections, each with one request in flight.
 
-    ``stable`` says that two windows agreed.
+    ``stable`` is true if two successive windows agreed.
     """
 
     candidate: Candidate
@@ -55,78 +60,83 @@ class Measurement:
     stable: bool
 
 
-def candidates(cores: int, serves: Candidate) -> list[Candidate]:
-    """Return what is tried: what serves now, then each number of workers with each batch."""
+def list_candidates(cores: int, current: Candidate) -> list[Candidate]:
+    """Return the current settings, then each number of workers with each batch size, once."""
     workers = sorted({cores, max(cores // 2, 1)}, reverse=True)
-    batches = (1, DEFAULT_BATCH, LARGE_BATCH)
-    tried = [serves, *(Candidate(each, size) for each in workers for size in batches)]
+    batch_sizes = (1, DEFAULT_BATCH, LARGE_BATCH)
+    tried = [current, *(Candidate(count, size) for count in workers for size in batch_sizes)]
     return list(dict.fromkeys(tried))
 
 
-def delayed(fastest: Candidate) -> list[Candidate]:
-    """Return what is tried after the best of those: the same, with batches that wait for more."""
+def add_delays(fastest: Candidate) -> list[Candidate]:
+    """Return the fastest candidate with each batch delay; none if it has no batches."""
     if fastest.max_batch_size == 1:
         return []
     tried = [replace(fastest, max_batch_delay_ms=delay) for delay in DELAYS_MS]
-    return [each for each in tried if each != fastest]
+    return [candidate for candidate in tried if candidate != fastest]
 
 
-def climb(candidate: Candidate, p99_ms: float, look: Callable[[int], Window]) -> list[Measurement]:
-    """Return a candidate's measurements at 1, 2, 4 ... connections.
+def measure_candidate(
+    candidate: Candidate, p99_ms: float, measure_window: Callable[[int], Window]
+) -> list[Measurement]:
+    """Return the measurements of a candidate with 1, 2, 4 ... connections.
 
-    It ends where the 99th percentile is over the limit, or twice as many connections bring no more.
+    The last one has a 99th percentile over the limit or a failed request, or its rate is less than
+    3 % above that with half as many connections.
     """
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     connections = 1
-    while connections <= MOST_CONNECTIONS:
-        found.append(settled(candidate, connections, look))
-        last = found[-1].window
+    while connections <= MAX_CONNECTIONS:
+        measurements.append(measure_until_stable(candidate, connections, measure_window))
+        last = measurements[-1].window
         if last.failed or last.p99_ms > p99_ms:
             break
-        if len(found) > 1:
-            before = found[-2].window.requests_per_s
-            if last.requests_per_s < (1 + _GROWS) * before:
+        if len(measurements) > 1:
+            previous = measurements[-2].window
+            if last.requests_per_s < (1 + _MIN_GROWTH) * previous.requests_per_s:
                 break
         connections *= 2
-    return found
+    return measurements
 
 
-def settled(candidate: Candidate, connections: int, look: Callable[[int], Window]) -> Measurement:
-    """Measure until two windows agree, and return the slower and the later of them in one."""
-    before = look(connections)
-    for _ in range(_MOST_WINDOWS - 1):
-        now = look(connections)
-        fast = max(before.requests_per_s, now.requests_per_s)
-        agree = abs(before.requests_per_s - now.requests_per_s) <= STABLE * fast
-        both = Window(
-            min(before.requests_per_s, now.requests_per_s),
-            max(before.p50_ms, now.p50_ms),
-            max(before.p99_ms, now.p99_ms),
-            before.failed + now.failed,
-        )
-        if agree or both.failed:
-            return Measurement(candidate, connections, both, agree)
-        before = now
-    return Measurement(candidate, connections, both, stable=False)
+def measure_until_stable(
+    candidate: Candidate, connections: int, measure_window: Callable[[int], Window]
+) -> Measurement:
+    """Measure until two successive windows agree, at most five windows.
 
-
-def best(found: Sequence[Measurement], p99_ms: float) -> Measurement | None:
-    """Return the fastest measurement within the limit, None if there is none.
-
-    Of equal ones that with the fewest workers, then the smallest batches, then the shortest delay,
-    then the fewest connections: workers cost memory, and a batch costs all of its requests if it
-    fails.
+    The result has the lower rate and the higher latencies of the last two windows.
     """
-    good = [
+    previous = measure_window(connections)
+    for _ in range(_MAX_WINDOWS - 1):
+        last = measure_window(connections)
+        fastest = max(previous.requests_per_s, last.requests_per_s)
+        agree = abs(previous.requests_per_s - last.requests_per_s) <= MAX_DEVIATION * fastest
+        worst = Window(
+            min(previous.requests_per_s, last.requests_per_s),
+            max(previous.p50_ms, last.p50_ms),
+            max(previous.p99_ms, last.p99_ms),
+            previous.failed + last.failed,
+        )
+        if agree or worst.failed:
+            return Measurement(candidate, connections, worst, agree)
+        previous = last
+    return Measurement(candidate, connections, worst, stable=False)
+
+
+def select_best(measurements: Sequence[Measurement], p99_ms: float) -> Measurement | None:
+    """Return the fastest stable measurement within the limit; None if there is none.
+
+    Of equally fast ones, that with the fewest workers wins, then the smallest batches, the shortest
+    delay, and the fewest connections. Workers cost memory, and a batch that fails affects all of
+    its requests.
+    """
+    valid = [
         each
-        for each in found
+        for each in measurements
         if each.stable and not each.window.failed and each.window.p99_ms <= p99_ms
     ]
-    if not good:
+    if not valid:
         return None
-    fastest = max(each.window.requests_per_s for each in good)
-    level = [each for each in good if each.window.requests_per_s >= (1 - SAME) * fastest]
-    return min(
-        level,
-        key=lambda one: (*astuple(one.candidate), one.connections),
-    )
+    fastest = max(each.window.requests_per_s for each in valid)
+    equal = [each for each in valid if each.window.requests_per_s >= (1 - EQUAL_WITHIN) * fastest]
+    return min(equal, key=lambda each: (*astuple(each.candidate), each.connections))

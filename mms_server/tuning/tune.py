@@ -1,4 +1,7 @@
-"""Measure a model with several settings on this host, beside what it serves, and keep the best."""
+"""``mms tune``: measure a model with several settings on this host, and write the best ones.
+
+Every candidate is a release of its own, which loads beside those that serve.
+"""
 
 from __future__ import annotations
 
@@ -28,22 +31,26 @@ from mms_server.host import generations, unit_dropin
 from mms_server.host.lock import locked
 from mms_server.host.release import Release
 from mms_server.tuning import conf_editor, load_generator, search
-from mms_server.tuning.load_generator import Question
+from mms_server.tuning.load_generator import Request
 from mms_server.tuning.search import Candidate, Measurement, Window
 
 WINDOW_S: Final = 2.0
-Look = Callable[[Path, Sequence[Question], int, float], Window]
+MeasureWindow = Callable[[Path, Sequence[Request], int, float], Window]
+"""Measures a socket with requests, a number of connections, and seconds."""
 
 
 class NothingInTimeError(MMSError):
-    """No setting that was tried answers within the limit."""
+    """No candidate answers within the limit of the 99th percentile."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was found: all of it, the best, and what serves now; ``written`` is the file, if any."""
+    """All measurements, the best one, and the current settings; ``written`` is the file, if any.
+
+    The names of the fields are keys of the JSON of ``mms tune --json``.
+    """
 
     model: str
     p99_ms: float
@@ -54,7 +61,7 @@ class Tuned:
 
     @property
     def changed(self) -> bool:
-        """Return whether other settings than those of now are best."""
+        """Return whether the best settings are not the current ones."""
         return self.best.candidate != self.serves
 
 
@@ -65,83 +72,87 @@ def tune(
     file: Path | None,
     *,
     count: Callable[[], int] = cpu_count.of_this_host,
-    look: Look = load_generator.window,
+    measure_window: MeasureWindow = load_generator.measure_window,
 ) -> Tuned:
     """Measure a model that this host serves; write the best settings to ``file`` if it is given.
 
-    What is tried gets ready beside what serves, is asked on its own socket, and ends. Clients of
-    the host share its processor meanwhile.
+    A release with the settings of each candidate loads beside those that serve, is measured on its
+    own socket, and ends. Clients of the host share its processors with the measurements.
 
     Raises:
-        MMSError: the model is not served here, or has no golden samples to ask.
-        ConfError: ``file`` is wrong, does not name the model, or cannot be written.
-        NoRoomError: a trial does not fit beside what is loaded.
-        NothingInTimeError: no setting answers within ``p99_ms``.
-        SupervisorError, ProbeError: a trial did not start.
+        MMSError: the model is not served here, or has no golden samples, which are the requests.
+        ConfError: ``file`` is not valid, does not name the model, or cannot be written.
+        NoRoomError: the memory does not suffice for a candidate beside the loaded releases.
+        NothingInTimeError: no candidate answers within ``p99_ms``.
+        SupervisorError, ProbeError: the release of a candidate did not start.
     """
     with locked(host.layout, f"mms tune {model}", host.now()):
-        live = _live(host, model)
+        live = _live_release(host, model)
         if file is not None:
             _require_writable(file, model)
-        questions = _questions(host, live)
-        serves = Candidate(live.workers, live.max_batch_size, live.max_batch_delay_ms)
-        found: list[Measurement] = []
+        requests = _sample_requests(host, live)
+        current = Candidate(live.workers, live.max_batch_size, live.max_batch_delay_ms)
+        measurements: list[Measurement] = []
 
         def measure(candidate: Candidate) -> None:
-            host.report(f"model {model}: try {_said(candidate)}")
-            with _ready(host, live, candidate) as socket:
-                measured = search.climb(
-                    candidate, p99_ms, lambda many: look(socket, questions, many, WINDOW_S)
+            host.report(f"model {model}: try {_describe(candidate)}")
+            with _run_trial(host, live, candidate) as socket:
+                measured = search.measure_candidate(
+                    candidate,
+                    p99_ms,
+                    lambda connections: measure_window(socket, requests, connections, WINDOW_S),
                 )
             for each in measured:
-                host.report(f"  {line(each)}")
-            found.extend(measured)
+                host.report(f"  {describe_measurement(each)}")
+            measurements.extend(measured)
 
         try:
-            for candidate in search.candidates(count(), serves):
+            for candidate in search.list_candidates(count(), current):
                 measure(candidate)
-            fastest = search.best(found, p99_ms)
-            for candidate in search.delayed(fastest.candidate) if fastest else []:
+            fastest = search.select_best(measurements, p99_ms)
+            for candidate in search.add_delays(fastest.candidate) if fastest else []:
                 measure(candidate)
         finally:
             prune(host)
-    best = search.best(found, p99_ms)
+    best = search.select_best(measurements, p99_ms)
     if best is None:
-        nearest = min(found, key=lambda each: each.window.p99_ms)
+        nearest = min(measurements, key=lambda each: each.window.p99_ms)
         raise NothingInTimeError(
             f"model {model}: no setting answers 99 of 100 requests within {p99_ms:g} ms; nearest "
-            f"is {line(nearest)}",
-            fix="allow more time with --p99, choose a faster engine, or a host with less to do.",
+            f"is {describe_measurement(nearest)}",
+            fix="allow more time with --p99, choose a faster engine, or a host with less load.",
         )
-    tuned = Tuned(model, p99_ms, serves, tuple(found), best)
+    tuned = Tuned(model, p99_ms, current, tuple(measurements), best)
     if file is None:
         return tuned
     _write(host, tuned, file)
     return replace(tuned, written=str(file))
 
 
-def line(measured: Measurement) -> str:
-    """Return a measurement in one line."""
-    seen = measured.window
+def describe_measurement(measurement: Measurement) -> str:
+    """Return a measurement as one line of text."""
+    window = measurement.window
     text = (
-        f"{_said(measured.candidate)}, {_counted(measured.connections, 'connection')}: "
-        f"{seen.requests_per_s:.1f} requests/s, p50 {seen.p50_ms:.1f} ms, p99 {seen.p99_ms:.1f} ms"
+        f"{_describe(measurement.candidate)}, {_plural(measurement.connections, 'connection')}: "
+        f"{window.requests_per_s:.1f} requests/s, p50 {window.p50_ms:.1f} ms, "
+        f"p99 {window.p99_ms:.1f} ms"
     )
-    text += f", {seen.failed} failed" if seen.failed else ""
-    return text if measured.stable else f"{text} (not stable)"
+    text += f", {window.failed} failed" if window.failed else ""
+    return text if measurement.stable else f"{text} (not stable)"
 
 
-def _said(candidate: Candidate) -> str:
-    text = f"{_counted(candidate.workers, 'worker')}, batches of up to {candidate.max_batch_size}"
+def _describe(candidate: Candidate) -> str:
+    text = f"{_plural(candidate.workers, 'worker')}, batches of up to {candidate.max_batch_size}"
     delay = candidate.max_batch_delay_ms
     return f"{text} that wait {delay} ms" if delay else text
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _live(host: Host, model: str) -> Release:
+def _live_release(host: Host, model: str) -> Release:
+    """Return the release that serves a model; refuse groups and models on a GPU."""
     generation = generations.newest(host.layout)
     served = generation.models if generation else {}
     release = host.release(served[model]) if model in served else None
@@ -149,40 +160,46 @@ def _live(host: Host, model: str) -> Release:
         fix = f"use one of {', '.join(served)}." if served else "run `mms apply` first."
         raise MMSError(f"model {model} is not served by this host.", fix=fix)
     if release.group:
-        cause = f"model {model} shares its processes with others, those of group {release.model}."
-        raise MMSError(cause, fix=f"remove {model}.group for the time, or measure by hand.")
+        cause = f"model {model} shares its processes with the models of group {release.model}."
+        fix = f"remove {model}.group while you tune, or measure by hand."
+        raise MMSError(cause, fix=fix)
     if release.on_gpu:
         fix = "measure it by hand: on a GPU each worker has its own copy of the model."
-        raise MMSError(f"model {model} computes on a GPU, which is not tuned.", fix=fix)
+        raise MMSError(
+            f"model {model} computes on a GPU, which mms tune does not support.", fix=fix
+        )
     return release
 
 
-def _questions(host: Host, release: Release) -> list[Question]:
-    """Return requests that hold the release's golden samples: the real inputs that are known."""
+def _sample_requests(host: Host, release: Release) -> list[Request]:
+    """Return one request per golden sample of the release: they are the only known real inputs."""
     unpacked = host.store.entry(release.archive_sha256)
     _manifest, signature = check(unpacked)
     samples = golden_samples.read(host.store.entry(release.golden or release.archive_sha256))
     if signature is None or not samples:
         raise MMSError(
-            f"model {release.model} has no golden samples, which are what it would be asked.",
+            f"model {release.model} has no golden samples, which mms tune sends as requests.",
             fix="export the model with --sample, or put samples beside the archive.",
         )
-    return [_question(release.model, signature, each) for each in samples]
+    return [_sample_request(release.model, signature, sample) for sample in samples]
 
 
-def _question(model: str, signature: Signature, sample: Sample) -> Question:
+def _sample_request(model: str, signature: Signature, sample: Sample) -> Request:
     fields: dict[str, Any] = {
-        row.data_name: (f"{row.data_name}.jpg", value, signature.input_type)
+        spec.data_name: (f"{spec.data_name}.jpg", value, signature.input_type)
         if isinstance(value, bytes)
         else json.dumps(value)
-        for row, value in zip(signature.inputs, sample.inputs, strict=True)
+        for spec, value in zip(signature.inputs, sample.inputs, strict=True)
     }
-    return Question(f"/{model}/predict", *encode_multipart_formdata(fields))
+    return Request(f"/{model}/predict", *encode_multipart_formdata(fields))
 
 
 @contextmanager
-def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
-    """Yield the socket of the release with these settings; one that does not serve ends after."""
+def _run_trial(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
+    """Yield the socket of a release with the candidate's settings.
+
+    It is the live release if that has these settings, or else a new one, which ends afterwards.
+    """
     trial = replace(live, **asdict(candidate))
     layout, settings = host.layout, host.settings
     if trial.id == live.id:
@@ -202,7 +219,7 @@ def _ready(host: Host, live: Release, candidate: Candidate) -> Iterator[Path]:
 
 
 def _require_room(host: Host, live: Release, trial: Release) -> None:
-    """Refuse a trial that does not fit beside what is loaded."""
+    """Refuse a trial for which the memory does not suffice beside the loaded releases."""
     usage = host.supervisor.usage([live.id])
     archive_bytes = host.store.content(live.archive_sha256).size_bytes
     needed = expected(host, trial, archive_bytes, live.id, usage).peak_bytes
@@ -218,10 +235,10 @@ def _require_room(host: Host, live: Release, trial: Release) -> None:
 
 
 def _require_writable(file: Path, model: str) -> None:
-    """Refuse, before minutes of measuring, a file in which the result could not be written.
+    """Refuse a file that the result cannot be written to, before minutes of measurements.
 
     Raises:
-        ConfError: it is wrong, does not name the model, or cannot be written.
+        ConfError: the file is not valid, does not name the model, or cannot be written.
     """
     names = [spec.name for spec in mms_conf.read(file).models]
     if model not in names:
@@ -234,18 +251,18 @@ def _require_writable(file: Path, model: str) -> None:
 
 
 def _write(host: Host, tuned: Tuned, file: Path) -> None:
-    """Write the settings and why into an mms.conf that names the model."""
+    """Write the best settings into an mms.conf, with the measurements as comments."""
     best, made_at = tuned.best, host.now().date().isoformat()
-    evidence = [f"{made_at}, for a p99 of {tuned.p99_ms:g} ms: {line(best)}"]
-    now = [each for each in tuned.found if each.candidate == tuned.serves]
-    before = search.best(now, tuned.p99_ms)
+    evidence = [f"{made_at}, for a p99 of {tuned.p99_ms:g} ms: {describe_measurement(best)}"]
+    of_current = [each for each in tuned.found if each.candidate == tuned.serves]
+    before = search.select_best(of_current, tuned.p99_ms)
     if before and before.candidate != best.candidate:
-        evidence.append(f"before: {line(before)}")
+        evidence.append(f"before: {describe_measurement(before)}")
     values: dict[str, str | None] = {
         name: str(value) for name, value in asdict(best.candidate).items()
     }
     if not best.candidate.max_batch_delay_ms:
         values["max_batch_delay_ms"] = None
-    text = conf_editor.with_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
+    text = conf_editor.set_settings(file.read_text("utf-8-sig"), tuned.model, values, evidence)
     mms_conf.parse(text, file)
     write_atomically(file, text)
