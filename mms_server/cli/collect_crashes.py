@@ -10,12 +10,12 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from mms_server.cli import console
 from mms_server.core import process
 from mms_server.core.paths import Layout
 from mms_server.crashes.collector import CrashCollector
@@ -24,6 +24,7 @@ from mms_server.host.cgroup import Cgroup
 _RELEASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.[0-9a-f]{8}")
 _JOURNAL_S: Final = 10.0
 _LINES: Final = 20
+_report = console.reporter("mms-collect-crashes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             collector.collect(options.release)
     except OSError as error:
-        _report(f"{error.filename or ''}: {error.strerror}. Fix: make room below /var/lib/mms.")
-        return 4
+        _report(f"{console.cause_of(error)} Fix: make room below /var/lib/mms.")
+        return console.FAILED
     return 0
 
 
@@ -60,7 +61,3 @@ def _release(text: str) -> str:
     if not _RELEASE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no release: <model>.<8 hex>")
     return text
-
-
-def _report(text: str) -> None:
-    print(f"mms-collect-crashes: {text}", file=sys.stderr)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mms_server.cli import console
 from mms_server.core.errors import MMSError
 from mms_server.export import SUFFIX, export_model
 
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, or 2 if the model cannot be exported."""
     arguments = _parser().parse_args(argv)
     name = arguments.model_name
+    report = console.reporter("mxnet-model-export")
     # As an exit, so that temporary files are removed.
     before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
@@ -41,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             sample_files=arguments.sample,
         )
     except MMSError as error:
-        print(f"mxnet-model-export: {error}", file=sys.stderr)
+        report(str(error))
         return MMSError.exit_code
     except OSError as error:
-        print(f"mxnet-model-export: {error}. Fix: check path and permissions.", file=sys.stderr)
+        report(f"{error}. Fix: check path and permissions.")
         return MMSError.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    console.add_version(parser)
     parser.add_argument(
         "--model-name", required=True, help="name of the model and of its archive, <name>.model"
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server.cli import console
 from mms_server.cli.client import BadRequestError, Client
 from mms_server.core.errors import MMSError
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         answer = _answer(given)
     except MMSError as error:
-        sys.stderr.write(f"mms-predict: {error}\n")
+        console.reporter("mms-predict")(str(error))
         return error.exit_code
     print(json.dumps(answer, indent=2))
     return 0
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    console.add_version(parser)
     add = parser.add_argument
     add("url", metavar="URL", help="the server: http://HOST[:PORT]")
     add("model", metavar="MODEL", nargs="?", help="endpoint name; without it, list the models")

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from mms_server.cli import main
-from mms_server.config import settings
+from mms_server.cli import command_line, console
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.deploy import service_control
@@ -39,11 +38,10 @@ def control(
     except MMSError as error:
         sys.stderr.write(f"ERROR: {error}\n")
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"ERROR: {place}{error.strerror or error}. Fix: run it as root.\n")
+        sys.stderr.write(f"ERROR: {console.cause_of(error)} Fix: run it as root.\n")
     except KeyboardInterrupt:
         sys.stderr.write("ERROR: interrupted; what was begun was put back.\n")
-        return 130
+        return console.INTERRUPTED
     return int(unknown)
 
 
@@ -64,7 +62,7 @@ def _restart(host: Host, conf: Path | None, environ: Mapping[str, str]) -> int:
 
 
 def _serve(host: Host, conf: Path | None, environ: Mapping[str, str], act: _Serve) -> int:
-    file = conf or service_control.default_conf(host, main.DEFAULT_CONF)
+    file = conf or service_control.default_conf(host, command_line.DEFAULT_CONF)
     sys.stdout.write(f"INFO: Reading file {file}\n")
     sys.stdout.flush()
     if not file.is_file() or not file.stat().st_size:
@@ -94,13 +92,8 @@ def _status(host: Host, _conf: Path | None, _environ: Mapping[str, str]) -> int:
 
 def _this_host() -> Host:
     layout = Layout()
-    values = settings.read(layout.etc / settings.FILE_NAME)
-    return Host(layout, values, Systemd(), main.who(), _report)
-
-
-def _report(text: str) -> None:
-    sys.stderr.write(f"INFO: {text}\n")
-    sys.stderr.flush()
+    values = command_line.read_settings(layout)
+    return command_line.make_host(layout, values, Systemd(), console.reporter("INFO"))
 
 
 _Serve = Callable[[Host, Path, Mapping[str, str]], tuple[str, ...]]

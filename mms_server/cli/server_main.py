@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from mms_server.cli import console
 from mms_server.server.process_exit import run_and_end
 
 USAGE: Final = """\
@@ -27,11 +28,14 @@ On a host, words and flags in any order and any case:
   status    exit code 0: it runs, 1: a part of it does not, 3: it is stopped, 4: unknown
   help      show this
   --mms-config FILE, --mms-conf FILE   the configuration (default: the one in use)
+  --version   print the version
 Standalone, on a laptop: `mxnet-model-server --models m=m.model`; `--help` lists its options.
 """
 _WORDS: Final = ("start", "stop", "restart", "status", "help")
 _CONF_FLAGS: Final = ("--mms-config", "--mms-conf")
 _HELP: Final = ("-h", "--help")
+_VERSION: Final = "--version"
+_PROGRAM: Final = "mxnet-model-server"
 _FAILED: Final = 1
 
 
@@ -86,6 +90,9 @@ def read_order(argv: Sequence[str]) -> Invocation:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code, for a word 0 or 1 (``status``: see the usage)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if _VERSION in (word.lower() for word in words):
+        print(console.version_text(_PROGRAM))
+        return 0
     if is_standalone(words):
         from mms_server.cli.standalone import cmd  # noqa: PLC0415 - a host's words need none of it
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mms_server.archives.extract import check
+from mms_server.cli import console
 from mms_server.cli.client_codegen import generate
 from mms_server.cli.standalone.options import Options
 from mms_server.config.devices import count_gpus, require
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve MXNet models over HTTP on one port, in the foreground.",
         epilog="`mxnet-model-server help` is about start, stop, restart and status of a host.",
     )
+    console.add_version(parser)
     add = parser.add_argument
     add("--models", nargs="+", required=True, metavar="NAME=PATH", help="what to serve: archives")
     add("--service", metavar="FILE", help="service file for all models, not the archives' own")

@@ -1,0 +1,1 @@
+"""The commands of ``mms``: one module each, with a ``COMMAND``."""

@@ -1,0 +1,1 @@
+"""The commands of ``mms-fleet``: one module each, with a ``COMMAND``."""
