@@ -1,6 +1,7 @@
-"""The context of a 1.x handler (contract, section 17): what it may ask, and say of its answer.
+"""The context of a 1.x handler: properties of the model, of the request, and of the answer.
 
-``idx`` is a row's number in the batch; batches have one row, so whatever it is, that row is meant.
+Names and signatures are those of MXNet Model Server 1.x. ``idx`` is the number of a row in the
+batch. Batches have one row here, so every value of ``idx`` means that row.
 """
 
 from __future__ import annotations
@@ -14,42 +15,42 @@ _OK = 200
 
 
 class Metrics:
-    """Takes a handler's own metrics: they go to the log, a line each."""
+    """Custom metrics of a handler: each is written to the log as one line."""
 
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
         self._log = get_logger("metrics")
 
     def add_counter(self, name: str, value: float, idx: Any = None, dimensions: Any = None) -> None:
-        """Note a count."""
+        """Log a count."""
         self.add_metric(name, value, idx, "Count", dimensions)
 
     def add_time(
         self, name: str, value: float, idx: Any = None, unit: str = "ms", dimensions: Any = None
     ) -> None:
-        """Note a time in ``ms`` or ``s``."""
+        """Log a time in ``ms`` or ``s``."""
         self.add_metric(name, value, idx, unit, dimensions)
 
     def add_size(
         self, name: str, value: float, idx: Any = None, unit: str = "MB", dimensions: Any = None
     ) -> None:
-        """Note a size in ``B``, ``KB``, ``MB`` or ``GB``."""
+        """Log a size in ``B``, ``KB``, ``MB`` or ``GB``."""
         self.add_metric(name, value, idx, unit, dimensions)
 
     def add_percent(self, name: str, value: float, idx: Any = None, dimensions: Any = None) -> None:
-        """Note a percentage."""
+        """Log a percentage."""
         self.add_metric(name, value, idx, "Percent", dimensions)
 
     def add_metric(
         self, name: str, value: Any, idx: Any = None, unit: str = "", dimensions: Any = None
     ) -> None:
-        """Note a value in a unit of its own."""
+        """Log a value in any unit."""
         del idx, dimensions
         self._log.info("%s.%s: %s model=%s", name, unit, value, self._model_name)
 
 
 class Context:
-    """One model's context, from its loading on; what is said of an answer holds for that answer."""
+    """The context of one model, from its load on; settings of an answer end with that answer."""
 
     def __init__(
         self, model_name: str, model_dir: str, manifest: Mapping[str, Any], gpu: int | None
@@ -67,7 +68,10 @@ class Context:
         self.begin("", {})
 
     def begin(self, request_id: str, headers: Mapping[str, str]) -> None:
-        """Begin a request; ``headers`` have lower-case names."""
+        """Begin a request and reset the settings of the answer; ``headers`` have lower-case names.
+
+        The server calls it, not a handler.
+        """
         self._request_id = request_id
         self._request_headers = dict(headers)
         self._headers: dict[str, str] = {}
@@ -76,31 +80,31 @@ class Context:
 
     @property
     def system_properties(self) -> Mapping[str, Any]:
-        """``model_dir``, ``gpu_id`` (None without a GPU), ``batch_size`` and the server's name."""
+        """``model_dir``, ``gpu_id`` (None: no GPU), ``batch_size``, server name and version."""
         return self._properties
 
     @property
     def request_ids(self) -> Mapping[int, str]:
-        """The request's id by row."""
+        """The id of the request, by row."""
         return {0: self._request_id}
 
     def get_request_id(self, idx: int = 0) -> str:
-        """Return the id that the log names the request by."""
+        """Return the id of the request, as in the log."""
         del idx
         return self._request_id
 
     def get_request_header(self, idx: int, key: str) -> str | None:
-        """Return a header of the request, None if it was not sent."""
+        """Return a header of the request; None if it was not sent."""
         del idx
         return self._request_headers.get(key.lower())
 
     def get_all_request_header(self, idx: int) -> dict[str, str]:
-        """Return the request's headers, by their lower-case names."""
+        """Return the headers of the request by lower-case name."""
         del idx
         return dict(self._request_headers)
 
     def set_response_content_type(self, idx: int, value: str) -> None:
-        """Answer with this Content-Type."""
+        """Set the Content-Type of the answer."""
         del idx
         self._content_type = value
 
@@ -110,7 +114,7 @@ class Context:
         return self._content_type or None
 
     def set_response_header(self, idx: int, key: str, value: str) -> None:
-        """Answer with this header."""
+        """Set a header of the answer."""
         if key.lower() == "content-type":
             self.set_response_content_type(idx, value)
         else:
@@ -124,27 +128,27 @@ class Context:
     def set_response_status(
         self, code: int = _OK, reason_phrase: str | None = None, idx: int = 0
     ) -> None:
-        """Answer with this status; the phrase is not sent, HTTP has one for each status."""
+        """Set the status of the answer; ``reason_phrase`` has no effect."""
         del reason_phrase, idx
         self._status = int(code)
 
     def set_all_response_status(self, code: int = _OK, reason_phrase: str | None = None) -> None:
-        """Answer every row with this status."""
+        """Set the status of the answer for every row."""
         self.set_response_status(code, reason_phrase)
 
     def get_response_status(self, idx: int) -> tuple[int, str]:
-        """Return the status that was set, and no phrase."""
+        """Return the status that was set, and an empty reason phrase."""
         del idx
         return self._status, ""
 
     def status(self) -> int:
-        """Return the answer's status."""
+        """Return the status of the answer."""
         return self._status
 
     def content_type(self) -> str:
-        """Return the answer's Content-Type, empty if none was set."""
+        """Return the Content-Type of the answer; empty if none was set."""
         return self._content_type
 
     def headers(self) -> Mapping[str, str]:
-        """Return the answer's other headers."""
+        """Return the other headers of the answer."""
         return self._headers

@@ -1,4 +1,4 @@
-"""The exporter under its 0.4 name."""
+"""The exporter under its name of 0.4."""
 
 from mms_server.export import export_model
 

@@ -1,4 +1,4 @@
-"""The logger of service files (contract, section 10)."""
+"""The logger of service files, under its name of 0.4."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def get_logger(name: str | None = None, *_: Any, **__: Any) -> logging.Logger:
-    """Return the logger ``mms``, or one below it.
+    """Return the logger ``mms``, or its child ``mms.<name>``.
 
-    0.4's further parameters (file, level, rotation) are accepted and without effect: where lines go
-    and which is decided for the whole server.
+    The further parameters of 0.4 (file, level, rotation) are accepted without effect, because the
+    log's destination and level are settings of the whole server.
     """
     return logging.getLogger(f"mms.{name}" if name else "mms")

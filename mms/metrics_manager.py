@@ -1,7 +1,7 @@
-"""The metrics of the server under their 0.4 name, for service files that feed them.
+"""The metrics of the server under their name of 0.4, for service files that update them.
 
-0.4's own ``inference`` fed latencies here, so service classes with an ``inference`` of their own do
-too. What they feed becomes the stages of the prediction at hand; the server counts all else itself.
+``inference`` of 0.4 recorded latencies here, so service classes that override it do the same. These
+latencies become the stages of the current prediction. The server records all other metrics itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from mms_server.metrics import stage_timing
 
-# By the contract's name (section 11): the unit, and the stage that it is the duration of.
+# Names of 0.4 -> unit, and the stage whose duration the metric is.
 _OF_MODELS: Final = {
     "PredictionTotal": ("Count", ""),
     "Prediction4XX": ("Count", ""),
@@ -33,10 +33,10 @@ class Metric:
     unit: str
 
     def update(self, metric: Any) -> None:
-        """Add a value: milliseconds of a stage count for the prediction that is being computed.
+        """Add a value: milliseconds of a stage are added to the current prediction.
 
-        The parameter's name is the contract's. Values of other metrics have no effect, and so have
-        values that are no numbers: nothing that is fed here may break a prediction.
+        The name of the parameter is that of 0.4. Values of other metrics have no effect. Values
+        that are not numbers have no effect either, because an update must not fail a prediction.
         """
         stage = _OF_MODELS[self.name][1]
         try:
@@ -48,33 +48,33 @@ class Metric:
 
 
 class _Metrics(MutableMapping[str, Any]):
-    """``<model>_<metric>`` -> metric, of any model; and whatever service files put in."""
+    """``<model>_<metric>`` -> :class:`Metric`, for any model; and entries of service files."""
 
     def __init__(self) -> None:
-        self._own: dict[str, Any] = {}
+        self._custom: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
-        if key in self._own:
-            return self._own[key]
+        if key in self._custom:
+            return self._custom[key]
         model, _, name = key.rpartition("_")
         if not model or name not in _OF_MODELS:
             raise KeyError(key)
         return Metric(name, model, _OF_MODELS[name][0])
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._own[key] = value
+        self._custom[key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self._own[key]
+        del self._custom[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._own)
+        return iter(self._custom)
 
     def __len__(self) -> int:
-        return len(self._own)
+        return len(self._custom)
 
 
 class MetricsManager:
-    """Holder of ``metrics``: read ``metrics["resnet-18_LatencyInference"]``, feed by ``update``."""
+    """Has the mapping ``metrics``: ``metrics["resnet-18_LatencyInference"].update(12.5)``."""
 
     metrics: ClassVar[MutableMapping[str, Any]] = _Metrics()

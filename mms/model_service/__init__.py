@@ -1,1 +1,1 @@
-"""Service classes under their 0.4 names."""
+"""Service classes under their names of 0.4."""

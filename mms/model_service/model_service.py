@@ -1,4 +1,4 @@
-"""Service classes under their 0.4 names."""
+"""The abstract service classes under their names of 0.4."""
 
 from mms_server.inference.services.model_service import (
     URL_PREFIX,

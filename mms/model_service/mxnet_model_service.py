@@ -1,4 +1,4 @@
-"""The base services under their 0.4 names."""
+"""The base services under their names of 0.4."""
 
 from mms_server.inference.services.gluon_service import GluonImperativeBaseService
 from mms_server.inference.services.model_service import SingleNodeService

@@ -1,4 +1,4 @@
-"""The vision service under its 0.4 name."""
+"""The vision service under its name of 0.4."""
 
 from mms_server.inference.services.mxnet_vision_service import MXNetVisionService
 

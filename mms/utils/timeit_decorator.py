@@ -1,4 +1,4 @@
-"""Log how long a function takes (contract, section 10)."""
+"""A decorator that logs the duration of calls, under its name of 0.4."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def timeit(func: Callable[P, T]) -> Callable[P, T]:
-    """Return ``func`` with a log line per call: wall-clock and processor seconds."""
+    """Return ``func`` with one log line per call: wall-clock and CPU seconds."""
 
     @functools.wraps(func)
     def timed(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,1 +1,1 @@
-"""Helpers of service files under their 0.4 names."""
+"""MXNet helpers of service files under their names of 0.4."""

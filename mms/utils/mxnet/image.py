@@ -1,4 +1,4 @@
-"""Picture functions under their 0.4 names."""
+"""Image functions under their names of 0.4."""
 
 from mms_server.inference.services.image import (
     color_normalize,

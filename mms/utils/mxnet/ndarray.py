@@ -1,4 +1,4 @@
-"""Array functions under their 0.4 names."""
+"""Array functions under their names of 0.4."""
 
 from mms_server.inference.services.ndarray import top_probability
 

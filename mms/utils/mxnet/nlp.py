@@ -1,4 +1,4 @@
-"""Functions for sentences under their 0.4 names."""
+"""Sentence functions under their names of 0.4."""
 
 from mms_server.inference.services.nlp import encode_sentences, pad_sentence
 
