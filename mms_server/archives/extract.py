@@ -26,7 +26,13 @@ from mms_server.archives import mar
 from mms_server.archives.manifest import FILE_NAME, Manifest, find_one
 from mms_server.archives.signature import Signature
 from mms_server.core.errors import ArchiveError
-from mms_server.core.files import new_file, open_directory, sync_directory
+from mms_server.core.files import (
+    FileTooLargeError,
+    new_file,
+    open_directory,
+    read_whole,
+    sync_directory,
+)
 
 GIB = 1024**3
 _CHUNK = 1024 * 1024
@@ -242,9 +248,7 @@ def _check_collisions(archive: Path, names: list[str]) -> None:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_TEXT_BYTES + 1)
-        text = data.decode("utf-8-sig")
+        return read_whole(path, _MAX_TEXT_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ArchiveError(
             path.parent,
@@ -255,8 +259,7 @@ def _text(path: Path) -> str:
         raise ArchiveError(
             path.parent, f"{path.name} is not UTF-8 text.", fix=_EXPORT_AGAIN
         ) from error
-    if len(data) > _MAX_TEXT_BYTES:
+    except FileTooLargeError as error:
         raise ArchiveError(
             path.parent, f"{path.name} is larger than {_MAX_TEXT_BYTES} bytes.", fix=_EXPORT_AGAIN
-        )
-    return text
+        ) from error

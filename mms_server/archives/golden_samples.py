@@ -17,6 +17,7 @@ from typing import Any, Final
 from mms_server.archives.comparison import Tolerance, difference, not_finite, top_class
 from mms_server.archives.signature import parse_object
 from mms_server.core.errors import ArchiveError, GoldenError, ServiceError
+from mms_server.core.files import FileTooLargeError, read_whole
 
 PREFIX: Final = "mms-golden"
 FILE_NAME: Final = f"{PREFIX}.json"
@@ -198,16 +199,20 @@ def _input(file: Path, row: Any) -> bytes | list[Any]:
 
 def _bytes(file: Path, most: int) -> bytes:
     try:
-        with file.open("rb") as stream:
-            data = stream.read(most + 1)
+        return read_whole(file, most)
     except OSError as error:
         raise ArchiveError(file, f"it cannot be read: {error.strerror}.", fix=_FIX) from error
-    _require_size(file, len(data), most)
-    return data
+    except FileTooLargeError as error:
+        raise _too_large(file, most) from error
 
 
-def _require_size(where: Path | str, size: int, most: int) -> None:
-    _require(size <= most, where, f"it has more than {most} bytes.")
+def _require_size(name: str, size: int, most: int) -> None:
+    if size > most:
+        raise _too_large(name, most)
+
+
+def _too_large(where: Path | str, most: int) -> ArchiveError:
+    return ArchiveError(where, f"it has more than {most} bytes.", fix=_FIX)
 
 
 def _require(holds: object, where: Path | str, cause: str) -> None:

@@ -17,6 +17,7 @@ from mms_server.config.gunicorn_args import GunicornArg
 from mms_server.config.mms_args import ModelSpec
 from mms_server.config.model_settings import ModelSettings
 from mms_server.core.errors import ConfError
+from mms_server.core.files import FileTooLargeError, read_whole
 from mms_server.core.io_timeout import with_io_timeout
 
 __all__ = ["GunicornArg", "MmsConf", "ModelSpec", "parse", "read"]
@@ -84,23 +85,19 @@ def read(file: Path) -> MmsConf:
         SilentFileSystemError: its file system does not answer.
     """
     try:
-        data = with_io_timeout(lambda: _beginning(file), file)
+        data = with_io_timeout(lambda: read_whole(file, MAX_BYTES), file)
     except OSError as error:
         cause = f"cannot be read: {error.strerror}."
         raise ConfError(file, 0, cause, fix="give the path of an mms.conf.") from error
-    if len(data) > MAX_BYTES:
-        raise ConfError(file, 0, "is larger than 1 MiB.", fix="give the path of an mms.conf.")
+    except FileTooLargeError as error:
+        fix = "give the path of an mms.conf."
+        raise ConfError(file, 0, "is larger than 1 MiB.", fix=fix) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfError(file, line, "is not UTF-8 text.", fix="save it as UTF-8.") from error
     return parse(text, file)
-
-
-def _beginning(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
 
 
 def parse(text: str, file: Path) -> MmsConf:

@@ -1,6 +1,6 @@
 """Files and links of a directory that only its owner writes: durable writes, atomic replacement.
 
-A symbolic link in the last part of a path is not followed, but for :func:`sync_directory`. For
+:func:`read_whole` and :func:`sync_directory` follow a symbolic link, the others do not. For
 directories that other users or a model's code can write, see
 :mod:`mms_server.core.untrusted_files`.
 """
@@ -50,6 +50,24 @@ def new_file(path: Path | str, mode: int, *, directory: int | None = None) -> It
         yield stream
         stream.flush()
         os.fsync(descriptor)
+
+
+class FileTooLargeError(Exception):
+    """A file has more bytes than the caller accepts."""
+
+
+def read_whole(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file that may come from elsewhere, and so may be huge.
+
+    Raises:
+        FileTooLargeError: it has more than ``max_bytes`` bytes.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise FileTooLargeError(f"{path} has more than {max_bytes} bytes")
+    return data
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:

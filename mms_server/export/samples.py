@@ -11,6 +11,7 @@ from typing import Any
 from mms_server.archives import golden_samples
 from mms_server.archives.signature import IMAGE, Signature
 from mms_server.core.errors import ArchiveError
+from mms_server.core.files import FileTooLargeError, read_whole
 from mms_server.export import child_process
 from mms_server.export.packer import Members
 
@@ -27,18 +28,17 @@ def read(file: Path, signature: Signature) -> golden_samples.Sample:
         ArchiveError: the content of the file does not match the signature.
     """
     try:
-        with file.open("rb") as stream:
-            data = stream.read(golden_samples.MAX_INPUT_BYTES + 1)
+        data = read_whole(file, golden_samples.MAX_INPUT_BYTES)
     except OSError as error:
         raise ArchiveError(
             file, f"this sample cannot be read: {error.strerror}.", fix="check the path."
         ) from error
-    if len(data) > golden_samples.MAX_INPUT_BYTES:
+    except FileTooLargeError as error:
         raise ArchiveError(
             file,
             f"it has more than {golden_samples.MAX_INPUT_BYTES} bytes.",
             fix="take a smaller sample.",
-        )
+        ) from error
     image = signature.input_type == IMAGE
     if image and not data.lstrip().startswith(_JSON_START):
         return golden_samples.Sample(_require_count(file, [data], signature))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mms_server.core import files, untrusted_files
+from mms_server.core.files import FileTooLargeError
 from mms_server.core.untrusted_files import NotRegularFileError
 
 
@@ -94,6 +95,14 @@ def test_a_link_is_not_synced(tmp_path: Path, synced: list[str]) -> None:
     assert (caught.value.errno, synced) == (errno.ELOOP, [])
     files.sync_directory(tmp_path / "link")
     assert synced == [str(tmp_path)]
+
+
+def test_a_file_is_read_up_to_a_size(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    assert files.read_whole(file, 5) == b"12345"
+    with pytest.raises(FileTooLargeError, match="more than 4 bytes"):
+        files.read_whole(file, 4)
 
 
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
