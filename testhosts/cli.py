@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m testhosts",
         description="Local test hosts: Debian 12 with its own kernel, as User-Mode Linux.",
-        epilog="Exit codes: 0 done (or nothing to do), 1 failed, 2 bad input.",
+        epilog="Exit codes: 0 success (or nothing to do), 1 failure, 2 invalid input.",
     )
     top.add_argument(
         "--inventory",
@@ -40,34 +40,34 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(work=work)
         return command
 
-    add("prerequisites", _prerequisites, "install the Debian packages that are missing")
-    add("image", _image, "build the kernel and the root file system, unless they are there")
-    create = add("create", _create, "boot hosts that do not run, and wait for ssh")
+    add("prerequisites", _prerequisites, "install missing Debian packages")
+    add("image", _image, "build the kernel and the root file system, unless they exist")
+    create = add("create", _create, "boot hosts that are not running, and wait for ssh")
     _add_names(create)
     create.add_argument(
-        "--timeout", type=float, default=BOOT_LIMIT_S, help="seconds a boot may take"
+        "--timeout", type=float, default=BOOT_LIMIT_S, help="time limit of a boot, in seconds"
     )
-    destroy = add("destroy", _destroy, "end hosts and delete their disks")
+    destroy = add("destroy", _destroy, "stop hosts and delete their disks")
     _add_names(destroy)
-    destroy.add_argument("--all", action="store_true", help="every host that exists")
+    destroy.add_argument("--all", action="store_true", help="all existing hosts")
     show = add("list", _list, "show the hosts")
     show.add_argument("--json", action="store_true", help="as JSON")
-    ssh = add("ssh", _ssh, "log in to a host, or run a command there")
+    ssh = add("ssh", _ssh, "log in to a host, or run a command on it")
     ssh.add_argument("name", metavar="NAME")
     ssh.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER)
     for name, work, text in (
-        ("cut", Host.cut, "take a host off the network; it goes on running"),
-        ("restore", Host.restore, "put a host back on the network"),
-        ("reboot", Host.reboot, "reboot a host from within, and wait for ssh"),
-        ("kill", Host.kill, "take a host's power away (the disk stays as it is)"),
-        ("start", Host.start, "boot a host again from the disk it has, and wait for ssh"),
+        ("cut", Host.cut, "disconnect a running host from the network"),
+        ("restore", Host.restore, "reconnect a host to the network"),
+        ("reboot", Host.reboot, "reboot a host with systemctl, and wait for ssh"),
+        ("kill", Host.kill, "power a host off without a shutdown; the disk is kept"),
+        ("start", Host.start, "boot an existing host from its disk, and wait for ssh"),
     ):
         add(name, _one(work), text).add_argument("name", metavar="NAME")
-    nfs = add("nfs", _nfs, "the NFSv4.1 export that stands for EFS")
+    nfs = add("nfs", _nfs, "the NFSv4.1 server that replaces EFS")
     nfs.add_argument("action", choices=("start", "stop", "restart", "status"))
     down = add("down", _down, "destroy all hosts, the shared file system and the network")
     down.add_argument(
-        "--image", action="store_true", help="delete the images and their packages too"
+        "--image", action="store_true", help="also delete the images and their packages"
     )
     return top
 
@@ -100,10 +100,10 @@ def _lab(options: argparse.Namespace) -> Lab:
 
 
 def _names(options: argparse.Namespace, lab: Lab) -> list[str]:
-    """Return the hosts that were asked for, each once."""
+    """Return the requested hosts, without duplicates."""
     names = [*options.names, *(lab.inventory.group(options.group) if options.group else ())]
     if not names:
-        raise InputError("no host was named.", fix="give names, or --group GROUP.")
+        raise InputError("no host was given.", fix="give names, or --group GROUP.")
     return list(dict.fromkeys(names))
 
 
@@ -126,8 +126,8 @@ def _create(options: argparse.Namespace) -> int:
 
     def work(host: Host) -> str:
         took = host.create(timeout_s=options.timeout)
-        old = "" if host.existing().image == newest else "; its image is an older one"
-        return (f"ready after {took:.1f} s" if took else "was running already") + old
+        note = "" if host.existing().image == newest else "; its image is older"
+        return (f"ready after {took:.1f} s" if took else "was running already") + note
 
     return EXIT_FAILED if lab.each(names, work, _progress) else 0
 
@@ -170,7 +170,7 @@ def _ssh(options: argparse.Namespace) -> int:
 
 
 def _one(work: Callable[[Host], object]) -> Callable[[argparse.Namespace], int]:
-    """Return the command that does ``work`` with the host that was named."""
+    """Return the command that calls ``work`` with the given host."""
 
     def command(options: argparse.Namespace) -> int:
         took = work(_lab(options).host(options.name))

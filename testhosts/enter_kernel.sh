@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: enter_kernel.sh KERNEL_ROOT STATE ARGUMENT...
-# Runs the guest's kernel with the libraries it was linked with. The caller has made a mount
-# namespace, so nothing here is seen outside, or has to be undone.
+# Runs the kernel of the guest with its own libraries. The caller has created a mount namespace, so
+# these mounts are not visible outside and need no cleanup.
 set -eu
 root=$1 state=$2
 shift 2

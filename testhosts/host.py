@@ -1,4 +1,4 @@
-"""One test host: create, start, kill, cut off, destroy, and talk to it."""
+"""One test host: create, start, kill, disconnect, destroy, and run commands on it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LOCK_LIMIT_S = 240.0
 _END_LIMIT_S = 15.0
 _POLL_S = 0.25
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
-_MEMORY_PLACE = Path("/dev/shm")  # noqa: S108 - where User-Mode Linux keeps a guest's memory
+_GUEST_MEMORY = Path("/dev/shm")  # noqa: S108 - User-Mode Linux keeps guest memory there
 
 
 @dataclass(frozen=True)
 class Host:
-    """A host by name. ``wanted`` is what the inventory says, None for a host it no longer has.
+    """A host by name. ``wanted`` is its specification in the inventory, None if it is not in it.
 
-    ``image`` returns the image for a new disk, building it first if need be.
+    ``image`` returns the image for a new disk, and builds it first if necessary.
     """
 
     state: State
@@ -49,17 +49,18 @@ class Host:
 
     @property
     def record(self) -> Record | None:
-        """What the host was created with, None when it does not exist."""
+        """The record of the creation of the host, None if the host does not exist."""
         return Record.load(self.files.record)
 
     @property
     def spec(self) -> HostSpec:
-        """What the host is, or would be."""
+        """The specification of the existing host, else the one in the inventory."""
         record = self.record
         spec = record.spec if record else self.wanted
         if spec is None:
             raise InputError(
-                f"there is no host {self.name!r}.", fix="`python -m testhosts list` shows them."
+                f"there is no host {self.name!r}.",
+                fix="`python -m testhosts list` shows all hosts.",
             )
         return spec
 
@@ -74,26 +75,26 @@ class Host:
         return record
 
     def running(self) -> Identity | None:
-        """Return the living supervisor, if any."""
+        """Return the running supervisor, or None."""
         identity = Identity.load(self.files.process)
         return identity if identity and identity.alive() else None
 
     def create(self, *, timeout_s: float = BOOT_LIMIT_S) -> float:
-        """Boot the host, with a new disk unless it has one; return the seconds taken.
+        """Boot the host, with a new disk unless it has one; return the elapsed seconds.
 
-        Does nothing when it runs already (0.0).
+        Returns 0.0 if the host is running already.
 
         Raises:
-            BusyError: another checkout's living host has the address.
-            TestHostError: it runs with other settings than wanted, or did not boot in time.
+            BusyError: a running host of another checkout has the address.
+            TestHostError: the host exists with other settings, or did not boot in time.
         """
         spec = self.wanted or self.spec
         with self._locked():
             record, identity = self.record, self.running()
             if record and identity:
                 self._refuse_drift(record.spec, spec)
-                self._plug_in(spec)  # it may have been cut off, or its bridge removed
-                self.ssh_client.wait(self.dead, timeout_s)
+                self._plug_in(spec)  # it may be disconnected, or its bridge removed
+                self.ssh_client.wait(self.failure_reason, timeout_s)
                 return 0.0
             if record and record.spec.address != spec.address:
                 self._refuse_drift(record.spec, spec)
@@ -104,7 +105,7 @@ class Host:
             return self._boot(spec, timeout_s)
 
     def start(self, *, timeout_s: float = BOOT_LIMIT_S) -> float:
-        """Boot an existing host from the disk it has, plugged into the network; return seconds."""
+        """Boot an existing host from its disk; return the elapsed seconds."""
         with self._locked():
             record = self.existing()
             if self.running():
@@ -113,13 +114,13 @@ class Host:
             return self._boot(record.spec, timeout_s)
 
     def kill(self) -> None:
-        """Take the power away: nothing in the guest gets a chance to write anything."""
+        """Power the host off without a shutdown: the guest cannot write anything more."""
         with self._locked():
             self.existing()
             self._end()
 
     def destroy(self) -> None:
-        """End the host and remove its disk and its tap; does nothing when it does not exist."""
+        """Stop the host and remove its disk and its tap; do nothing if it does not exist."""
         with self._locked():
             spec = self.record.spec if self.record else self.wanted
             self._end()
@@ -129,7 +130,7 @@ class Host:
             shutil.rmtree(self.files.directory, ignore_errors=True)
 
     def cut(self) -> None:
-        """Take the host off the network; it goes on running."""
+        """Disconnect the running host from the network."""
         require_root()
         self.require_running()
         network.cut(self.spec.address)
@@ -141,30 +142,30 @@ class Host:
         network.restore(self.spec.address, self.spec.gateway)
 
     def wait_ssh(self, timeout_s: float = BOOT_LIMIT_S) -> float:
-        """Wait until ``admin`` can log in; return the seconds taken."""
-        return self.ssh_client.wait(self.dead, timeout_s)
+        """Wait until ``admin`` can log in; return the elapsed seconds."""
+        return self.ssh_client.wait(self.failure_reason, timeout_s)
 
     def ssh(
         self, command: str | Sequence[str], timeout_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as ``admin`` and return what it said and its exit code (255: ssh's own).
+        """Run a command as ``admin``; return its output and exit code (255: ssh itself failed).
 
-        A string is a line for the remote shell; a list is quoted word by word.
+        A string is passed to the remote shell; a list is quoted word by word.
         """
         return self.ssh_client.run(command, timeout_s)
 
     def reboot(self, timeout_s: float = BOOT_LIMIT_S) -> float:
-        """Reboot the host from within, as an operator does; return the seconds until it is back.
+        """Reboot the host with systemctl, as an operator does; return the elapsed seconds.
 
         Raises:
-            TestHostError: it did not come back in time.
+            TestHostError: the host did not reboot in time.
         """
         self.require_running()
         began = time.monotonic()
         before = self.ssh(_BOOT_ID).stdout
         self.ssh("sudo systemctl reboot")
         while (left := timeout_s - (time.monotonic() - began)) > 0:
-            # The old system still answers for a while.
+            # The old system still answers for a while, so the boot id is compared.
             self.wait_ssh(left)
             now = self.ssh(_BOOT_ID)
             if now.returncode == 0 and now.stdout != before:
@@ -177,11 +178,11 @@ class Host:
 
     @property
     def ssh_client(self) -> SSH:
-        """How to reach the host."""
+        """The ssh connection to the host."""
         return SSH(self.name, self.spec.address, self.state.ssh_key)
 
     def status(self) -> dict[str, Any]:
-        """Return what ``list --json`` shows of the host."""
+        """Return the row of the host in ``list --json``."""
         identity, record, spec = self.running(), self.record, self.spec
         state = "running" if identity else "stopped" if record else "absent"
         disk = self.files.disk
@@ -197,12 +198,13 @@ class Host:
             "directory": str(self.files.directory),
         }
 
-    def dead(self) -> str:
-        """Return why the host cannot answer any more, or an empty string while it runs."""
+    def failure_reason(self) -> str:
+        """Return the reason why the host is off, or an empty string while it is running."""
         if self.running():
             return ""
-        return f"it is off; its supervisor said:\n{_tail(self.files.log)}\nits console said:\n" + (
-            _tail(self.files.console)
+        return (
+            f"it is off. Log of its supervisor:\n{_tail(self.files.log)}\n"
+            f"Log of its console:\n{_tail(self.files.console)}"
         )
 
     def _locked(self) -> AbstractContextManager[None]:
@@ -214,7 +216,7 @@ class Host:
         )
 
     def require_running(self) -> None:
-        """Raise unless the host exists and runs."""
+        """Raise TestHostError unless the host exists and is running."""
         self.existing()
         if not self.running():
             raise TestHostError(
@@ -225,8 +227,8 @@ class Host:
     def _refuse_drift(self, is_now: HostSpec, wanted: HostSpec) -> None:
         if is_now != wanted:
             raise TestHostError(
-                f"host {self.name} exists with {is_now.memory_mib} MiB at {is_now.address}, and is "
-                f"wanted with {wanted.memory_mib} MiB at {wanted.address}.",
+                f"host {self.name} exists with {is_now.memory_mib} MiB at {is_now.address}, but "
+                f"the inventory has {wanted.memory_mib} MiB at {wanted.address}.",
                 fix=f"run `python -m testhosts destroy {self.name}` first.",
             )
 
@@ -236,7 +238,7 @@ class Host:
         argv = [sys.executable, "-m", "testhosts.supervisor", str(self.state.directory), self.name]
         identity = process.spawn(argv, self.files.log)
         identity.save(self.files.process)
-        self.ssh_client.wait(self.dead, timeout_s)
+        self.ssh_client.wait(self.failure_reason, timeout_s)
         return time.monotonic() - began
 
     def _plug_in(self, spec: HostSpec) -> None:
@@ -251,7 +253,7 @@ class Host:
         self.files.process.unlink(missing_ok=True)
         record = self.record
         deadline = time.monotonic() + _END_LIMIT_S
-        # The claim is held by the guest's kernel too: free means that all of the host is gone.
+        # The kernel of the guest holds the claim too: a free claim means that the host has ended.
         while record and (owner := locks.holder(record.spec.address)):
             if owner.directory != str(self.state.directory):
                 return
@@ -261,16 +263,16 @@ class Host:
 
 
 def _require_free(spec: HostSpec) -> None:
-    """Raise unless the host's address and its memory are free."""
+    """Raise an error unless the address and enough memory are free."""
     owner = locks.holder(spec.address)
     if owner is not None:
-        raise locks.refusal(spec.address, owner)
-    place = os.statvfs(_MEMORY_PLACE)
-    free_mib = place.f_bavail * place.f_frsize // 2**20
+        raise locks.busy_address(spec.address, owner)
+    memory = os.statvfs(_GUEST_MEMORY)
+    free_mib = memory.f_bavail * memory.f_frsize // 2**20
     if free_mib < spec.memory_mib:
         raise TestHostError(
-            f"{spec.name} wants {spec.memory_mib} MiB; {_MEMORY_PLACE} has {free_mib} MiB left.",
-            fix="destroy other hosts, or enlarge it: `mount -o remount,size=8G /dev/shm`.",
+            f"{spec.name} needs {spec.memory_mib} MiB; {_GUEST_MEMORY} has {free_mib} MiB free.",
+            fix="destroy other hosts, or enlarge /dev/shm: `mount -o remount,size=8G /dev/shm`.",
         )
 
 

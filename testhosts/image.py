@@ -1,4 +1,4 @@
-"""The image that all hosts share: a kernel and a root file system, named by its inputs."""
+"""The image of all hosts: a kernel and a root file system, named by the digest of its inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROGRAMS = ("mmdebstrap", "mkfs.ext4", "depmod", "dpkg-deb", "apt-get", "ssh-ke
 
 
 def ensure_key(state: State) -> str:
-    """Make the hosts' ssh key if there is none; return its public half."""
+    """Create the ssh key of the hosts if it does not exist; return the public key."""
     state.directory.mkdir(parents=True, exist_ok=True)
     with lock(state.locks / "key", what="the ssh key", timeout_s=_KEYGEN_LIMIT_S):
         if not state.ssh_key.exists():
@@ -33,7 +33,7 @@ def ensure_key(state: State) -> str:
 
 
 def digest(settings: Machine, public_key: str) -> str:
-    """Return a name for the image that these inputs and this package's code make."""
+    """Return the digest of these inputs and of the code that builds the image."""
     code = [Path(module.__file__ or "") for module in (kernel, rootfs, machine)]
     guest = [file for file in sorted(rootfs.GUEST_FILES.rglob("*")) if file.is_file()]
     here = Path(__file__).parent
@@ -59,9 +59,9 @@ def _sha256(content: bytes) -> str:
 def ensure(
     state: State, used: Callable[[], Collection[str]], progress: Callable[[str], None]
 ) -> str:
-    """Build the image unless it is there; return its digest.
+    """Build the image unless it exists; return its digest.
 
-    Images that no host has its disk on (``used`` tells) are removed after a build.
+    After a build, images that no host uses (see ``used``) are removed.
     """
     require_root()
     require(*_PROGRAMS)
@@ -81,7 +81,7 @@ def ensure(
 def _build(
     state: State, name: str, settings: Machine, public_key: str, progress: Callable[[str], None]
 ) -> None:
-    """Build under a temporary name, and rename when all is well."""
+    """Build the image under a temporary name, and rename it at the end."""
     began = time.monotonic()
 
     def step(text: str) -> None:
@@ -95,12 +95,12 @@ def _build(
     step("fetching the kernel, user-mode-linux from Debian sid")
     files = kernel.download(state.packages, settings.sources[machine.SUITES[0]])
     kernel.unpack(files, building.kernel_root)
-    step("installing Debian 12 into a directory, the longest step")
+    step("installing Debian 12 into a directory (the longest step)")
     rootfs.bootstrap(guest_root, settings, state.packages)
-    step("preparing it: user, network, this machine's package sources")
+    step("configuring user, network and package sources")
     rootfs.prepare(guest_root, settings, public_key)
     release = kernel.install_modules(building.kernel_root, guest_root)
-    step(f"making a {DISK_GIB} GiB file system of it")
+    step(f"creating a file system of {DISK_GIB} GiB")
     run(["truncate", "-s", f"{DISK_GIB}G", str(building.disk)], timeout_s=_MKFS_LIMIT_S)
     argv = ["mkfs.ext4", "-q", "-F", "-m", "0", "-L", "root", "-d", str(guest_root)]
     run([*argv, str(building.disk)], timeout_s=_MKFS_LIMIT_S)

@@ -1,4 +1,4 @@
-"""Names, addresses and memory of the hosts, from the inventory that Ansible reads too."""
+"""Names, addresses and memory of the hosts, from the inventory of Ansible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from testhosts.errors import InputError, InventoryError
 
-# A guest boots with less, but then nginx and two releases of a model side by side do not fit.
+# A guest boots with less memory, but then nginx and two releases of a model do not fit.
 MINIMUM_MEMORY_MIB = 1536
 DEFAULT_MEMORY_MIB = 2048
 PREFIX = 24
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class HostSpec:
-    """One host as the inventory wants it; ``gateway`` is this machine's address on its bridge."""
+    """One host in the inventory; ``gateway`` is the address of this machine on the bridge."""
 
     name: str
     address: str
@@ -32,7 +32,7 @@ class HostSpec:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The test hosts of one inventory, and the groups they are in."""
+    """The test hosts of one inventory, and their groups."""
 
     file: Path
     gateway: str
@@ -40,7 +40,7 @@ class Inventory:
     groups: Mapping[str, tuple[str, ...]]
 
     def host(self, name: str) -> HostSpec:
-        """Return one host; raises InputError with the known names."""
+        """Return one host; raise InputError with the known names if it does not exist."""
         if name not in self.hosts:
             known = ", ".join(self.hosts) or "none"
             raise InputError(
@@ -50,7 +50,7 @@ class Inventory:
         return self.hosts[name]
 
     def group(self, name: str) -> tuple[str, ...]:
-        """Return the names of a group's hosts; raises InputError with the known groups."""
+        """Return the host names of a group; raise InputError with the known groups if none."""
         if name not in self.groups:
             raise InputError(
                 f"{self.file} has no group {name!r} (it has: {', '.join(self.groups)}).",
@@ -63,7 +63,7 @@ def read(place: Path) -> Inventory:
     """Read ``hosts.yml`` at ``place`` (the file itself, or the directory that holds it).
 
     Raises:
-        InventoryError: the file is missing, is not YAML, or says something impossible.
+        InventoryError: the file is missing, is not YAML, or contains invalid values.
     """
     file = place / "hosts.yml" if place.is_dir() else place
     try:
@@ -89,7 +89,10 @@ def read(place: Path) -> Inventory:
         groups.setdefault(group, []).append(name)
         if hosts.setdefault(name, spec) != spec:
             raise InventoryError(
-                file, 0, f"host {name} differs between groups.", fix="say its variables once."
+                file,
+                0,
+                f"host {name} differs between groups.",
+                fix="define its variables only once.",
             )
     _refuse_shared_addresses(file, hosts)
     return Inventory(file, gateway, hosts, {key: tuple(value) for key, value in groups.items()})
@@ -146,7 +149,7 @@ def _memory(file: Path, name: str, variables: dict[str, Any]) -> int:
         raise InventoryError(
             file,
             0,
-            f"testhosts_memory_mib of {name} is {memory!r}; a host takes at least "
+            f"testhosts_memory_mib of {name} is {memory!r}; a host needs at least "
             f"{MINIMUM_MEMORY_MIB} MiB.",
             fix=f"set it to a whole number of MiB, {MINIMUM_MEMORY_MIB} or more.",
         )
@@ -162,5 +165,5 @@ def _refuse_shared_addresses(file: Path, hosts: Mapping[str, HostSpec]) -> None:
                 file,
                 0,
                 f"{other} and {spec.name} have the same address {spec.address}.",
-                fix="give each host its own.",
+                fix="give each host its own address.",
             )

@@ -1,4 +1,4 @@
-"""All test hosts of a checkout: what the command line and the tests use."""
+"""All test hosts of a checkout; the interface for the command line and the tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from mms_server.core.errors import MMSError
 from testhosts import image, inventory, locks, network
-from testhosts.command import lacking, require_root
+from testhosts.command import missing_programs, require_root
 from testhosts.host import Host
 from testhosts.inventory import Inventory
 from testhosts.nfs import NFS
 from testhosts.state import State
 
-# Booting is a burst of work for a processor; more at once than this makes none of them faster.
-_AT_ONCE = 4
+# Booting uses a lot of CPU time; more hosts in parallel would not be faster.
+_MAX_PARALLEL = 4
 
 
 def _silent(_text: str) -> None:
@@ -42,20 +42,20 @@ class Lab:
         return NFS(self.state, self.inventory.gateway, tuple(self.inventory.groups))
 
     def host(self, name: str) -> Host:
-        """Return a host of the inventory, or one that still exists though the inventory lost it."""
-        lost = name not in self.inventory.hosts and "/" not in name
-        if lost and self.state.host(name).record.exists():
+        """Return a host of the inventory, or an existing host that is no longer in it."""
+        removed = name not in self.inventory.hosts and "/" not in name
+        if removed and self.state.host(name).record.exists():
             return Host(self.state, name, None, self.build_image)
         return Host(self.state, name, self.inventory.host(name), self.build_image)
 
     def hosts(self) -> list[Host]:
-        """Return all hosts of the inventory, then those that exist without being in it."""
+        """Return all hosts of the inventory, then existing hosts that are not in it."""
         existing = [file.parent.name for file in sorted(self.state.hosts.glob("*/host.json"))]
         others = [name for name in existing if name not in self.inventory.hosts]
         return [self.host(name) for name in (*self.inventory.hosts, *others)]
 
     def build_image(self, progress: Callable[[str], None] = _silent) -> str:
-        """Build the image unless it is there; return its digest."""
+        """Build the image unless it exists; return its digest."""
         return image.ensure(self.state, self._images_in_use, progress)
 
     def _images_in_use(self) -> set[str]:
@@ -64,7 +64,7 @@ class Lab:
     def each(
         self, names: Sequence[str], work: Callable[[Host], str], progress: Callable[[str], None]
     ) -> list[MMSError]:
-        """Do something with several hosts at once, tell what came of it; return what went wrong."""
+        """Call ``work`` for several hosts in parallel, report the results, return the errors."""
 
         def one(name: str) -> MMSError | None:
             try:
@@ -75,15 +75,15 @@ class Lab:
             progress(f"{name}: {text}")
             return None
 
-        hosts = [self.host(name).name for name in names]  # a wrong name before anything is done
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        hosts = [self.host(name).name for name in names]  # fails on an unknown name before any work
+        with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
             return [error for error in pool.map(one, hosts) if error]
 
     def down(self, progress: Callable[[str], None] = _silent, *, images: bool = False) -> None:
         """Destroy all hosts, the shared file system and the network.
 
-        With ``images`` also the images and the packages they are made from. The network stays
-        while another checkout's hosts are on it. Raises the first error.
+        With ``images``, also the images and their packages. The network is kept if it is used by
+        hosts of another checkout. Raises the first error.
         """
         require_root()
         existing = [host.name for host in self.hosts() if host.record]
@@ -101,7 +101,7 @@ class Lab:
             progress("images: removed")
 
     def _network_down(self, progress: Callable[[str], None]) -> None:
-        if missing := lacking("ip", "iptables"):
+        if missing := missing_programs("ip", "iptables"):
             progress(f"network: there is none ({', '.join(missing)} not installed)")
             return
         with locks.network(self.state):

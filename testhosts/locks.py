@@ -1,8 +1,8 @@
-"""Locks that the kernel frees when their holder dies: no stale lock can exist.
+"""Locks that the kernel releases when their holder dies, so that stale locks cannot exist.
 
-Two kinds: a *lock* orders commands of one checkout; a *claim* on an address is held by the process
-that uses the address (a host's supervisor, the NFS server) for as long as it lives, and is seen by
-every checkout on the machine.
+There are two kinds. A *lock* serializes the commands of one checkout. A *claim* on an address is
+held by the process that uses the address (the supervisor of a host, or the NFS server) as long as
+the process lives; it is visible to every checkout on the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NETWORK_LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Claim:
-    """Who uses an address."""
+    """The process that uses an address."""
 
     pid: int
     name: str
@@ -46,7 +46,7 @@ def _try(descriptor: int) -> bool:
 
 @contextmanager
 def lock(file: Path, *, what: str, timeout_s: float) -> Iterator[None]:
-    """Hold a lock file; raises BusyError naming the holder when it is not free in time."""
+    """Hold a lock file; raise BusyError with the holder if it is not free in time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -64,7 +64,7 @@ def lock(file: Path, *, what: str, timeout_s: float) -> Iterator[None]:
 
 
 def network(state: State) -> AbstractContextManager[None]:
-    """Order commands that change the bridge, the taps and the NAT."""
+    """Return the lock for commands that change the bridge, the taps and the NAT."""
     return lock(state.locks / "network", what="the network", timeout_s=_NETWORK_LIMIT_S)
 
 
@@ -73,37 +73,37 @@ def _claim_file(address: str, claims: Path) -> Path:
 
 
 def claim(address: str, name: str, directory: Path, *, claims: Path = CLAIMS) -> int:
-    """Claim an address; return the descriptor that holds the claim until it is closed everywhere.
+    """Claim an address; return the descriptor that holds the claim until all copies are closed.
 
     Raises:
-        BusyError: a living process holds it.
+        BusyError: a running process holds the claim.
     """
     claims.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(_claim_file(address, claims), os.O_RDWR | os.O_CREAT, 0o644)
-    # Someone who asks (holder, below) holds the file for an instant: that is no claim.
+    # `holder` (below) locks the file for an instant, which is not a claim: try again.
     for _ in range(_ATTEMPTS):
         if _try(descriptor):
             write_claim(descriptor, Claim(os.getpid(), name, str(directory)))
             return descriptor
         time.sleep(_POLL_S)
     os.close(descriptor)
-    raise refusal(address, holder(address, claims=claims))
+    raise busy_address(address, holder(address, claims=claims))
 
 
 def write_claim(descriptor: int, content: Claim) -> None:
-    """Say who holds a claim."""
+    """Write the holder into the claim file."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(asdict(content)).encode(), 0)
 
 
 def holder(address: str, *, claims: Path = CLAIMS) -> Claim | None:
-    """Return who holds an address now, or None."""
+    """Return the holder of an address, or None."""
     try:
         descriptor = os.open(_claim_file(address, claims), os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
-        # A shared lock fails only against the holder's, so that two who ask do not see each other.
+        # A shared lock conflicts only with the lock of the holder, not with other readers.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         try:
@@ -117,8 +117,8 @@ def holder(address: str, *, claims: Path = CLAIMS) -> Claim | None:
         os.close(descriptor)
 
 
-def refusal(address: str, owner: Claim | None) -> BusyError:
-    """Return the error for an address that someone else uses."""
+def busy_address(address: str, owner: Claim | None) -> BusyError:
+    """Return the error for an address that is used by another process."""
     return BusyError(
         f"address {address}",
         str(owner or "another process"),
@@ -128,7 +128,7 @@ def refusal(address: str, owner: Claim | None) -> BusyError:
 
 
 def holders(prefix: str, *, claims: Path = CLAIMS) -> dict[str, Claim]:
-    """Return the living claims on addresses that start with ``prefix`` (as ``10.77.0.``)."""
+    """Return the held claims on addresses that start with ``prefix``, as ``10.77.0.``."""
     found: dict[str, Claim] = {}
     for file in sorted(claims.glob(f"{prefix}*.json")):
         owner = holder(file.stem, claims=claims)

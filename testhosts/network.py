@@ -1,7 +1,7 @@
-"""The hosts' network on this machine: one bridge, a tap per host, NAT to the outside.
+"""The network of the hosts on this machine: one bridge, one tap for each host, NAT to the outside.
 
-Device names come from addresses, so that a device left behind by a dead host is found and taken
-over by the next host of that address, whichever checkout made it.
+Device names are derived from addresses. A device that a dead host has left behind is therefore
+found and reused by the next host with that address, also from another checkout.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from testhosts.inventory import PREFIX
 
 _LIMIT_S = 20.0
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-# Worse than any real route: what is for the hosts is dropped, not sent out, without a bridge.
-_LAST_RESORT = "9999"
+# Metric of the blackhole route, higher than that of any real route: without a bridge, packets to
+# the hosts are dropped and do not leave this machine.
+_BLACKHOLE_METRIC = "9999"
 _DEFAULT_MTU = 1500
 
 
 def device(kind: str, address: str) -> str:
-    """Return the name of an address's device (at most 15 characters): ``br`` or ``tap``."""
+    """Return the device name for an address (at most 15 characters); kind is ``br`` or ``tap``."""
     return f"th{kind}{int(ipaddress.IPv4Address(address)):08x}"
 
 
@@ -47,7 +48,7 @@ def subnet(gateway: str) -> str:
 
 
 def link(name: str) -> dict[str, Any] | None:
-    """Return what the kernel says of a device, or None when there is none."""
+    """Return the properties of a device, or None if it does not exist."""
     done = run(["ip", "-json", "link", "show", "dev", name], timeout_s=_LIMIT_S, check=False)
     if done.returncode != 0:
         return None
@@ -56,7 +57,7 @@ def link(name: str) -> dict[str, Any] | None:
 
 
 def machine_mtu() -> int:
-    """Return the largest packet that leaves this machine: hosts behind its NAT do no better."""
+    """Return the MTU of the default route, at most 1500; hosts behind the NAT must not exceed it."""
     done = run(["ip", "-json", "-4", "route", "show", "default"], timeout_s=_LIMIT_S)
     routes = json.loads(done.stdout or "[]")
     out = link(routes[0]["dev"]) if routes else None
@@ -64,7 +65,7 @@ def machine_mtu() -> int:
 
 
 def _rules(gateway: str) -> list[list[str]]:
-    """Return table, chain and rule: NAT for what leaves, and a way through a closed firewall."""
+    """Return table, chain and rule: NAT for outgoing packets, and forwarding for the bridge."""
     hosts, bridge = subnet(gateway), bridge_name(gateway)
     return [
         ["nat", "POSTROUTING", "-s", hosts, "!", "-d", hosts, "-j", "MASQUERADE"],
@@ -74,16 +75,24 @@ def _rules(gateway: str) -> list[list[str]]:
 
 
 def _iptables(action: str, rule: list[str]) -> bool:
-    """Do ``-C``, ``-I`` or ``-D`` with a rule; tell whether it worked (``-I`` must)."""
+    """Run ``-C``, ``-I`` or ``-D`` with a rule; return whether it succeeded (``-I`` must)."""
     table, chain, *rest = rule
     argv = ["iptables", "-w", "5", "-t", table, action, chain, *rest]
     return run(argv, timeout_s=_LIMIT_S, check=action == "-I").returncode == 0
 
 
 def up(gateway: str) -> None:
-    """Make the bridge, the NAT and the blackhole route, as far as they are missing."""
+    """Create the bridge, the NAT rules and the blackhole route, unless they exist."""
     bridge, mtu = bridge_name(gateway), str(machine_mtu())
-    blackhole = ["ip", "route", "replace", "blackhole", subnet(gateway), "metric", _LAST_RESORT]
+    blackhole = [
+        "ip",
+        "route",
+        "replace",
+        "blackhole",
+        subnet(gateway),
+        "metric",
+        _BLACKHOLE_METRIC,
+    ]
     run(blackhole, timeout_s=_LIMIT_S)
     if link(bridge) is None:
         add = [
@@ -108,7 +117,7 @@ def up(gateway: str) -> None:
 
 
 def down(gateway: str) -> None:
-    """Remove what :func:`up` made; does nothing when there is nothing."""
+    """Undo :func:`up`; do nothing if nothing exists."""
     for tap in _taps(gateway):
         run(["ip", "link", "del", tap], timeout_s=_LIMIT_S)
     for rule in _rules(gateway):
@@ -116,12 +125,12 @@ def down(gateway: str) -> None:
             pass
     if link(bridge_name(gateway)) is not None:
         run(["ip", "link", "del", bridge_name(gateway)], timeout_s=_LIMIT_S)
-    blackhole = ["ip", "route", "del", "blackhole", subnet(gateway), "metric", _LAST_RESORT]
+    blackhole = ["ip", "route", "del", "blackhole", subnet(gateway), "metric", _BLACKHOLE_METRIC]
     run(blackhole, timeout_s=_LIMIT_S, check=False)
 
 
 def _taps(gateway: str) -> list[str]:
-    """Return the taps of the gateway's network, also those whose hosts nobody knows any more."""
+    """Return the taps of the network of the gateway, also those of removed hosts."""
     done = run(["ip", "-json", "link", "show"], timeout_s=_LIMIT_S)
     names = {str(found["ifname"]) for found in json.loads(done.stdout)}
     hosts = ipaddress.ip_network(subnet(gateway)).hosts()
@@ -129,7 +138,7 @@ def _taps(gateway: str) -> list[str]:
 
 
 def tap_up(address: str, gateway: str) -> None:
-    """Make a host's tap, or take over the one that is there, and plug it into the bridge."""
+    """Create the tap of a host, or reuse the existing one, and attach it to the bridge."""
     tap = tap_name(address)
     if link(tap) is None:
         run(["ip", "tuntap", "add", tap, "mode", "tap"], timeout_s=_LIMIT_S)
@@ -139,13 +148,13 @@ def tap_up(address: str, gateway: str) -> None:
 
 
 def tap_down(address: str) -> None:
-    """Remove a host's tap; does nothing when there is none."""
+    """Remove the tap of a host; do nothing if it does not exist."""
     if link(tap_name(address)) is not None:
         run(["ip", "link", "del", tap_name(address)], timeout_s=_LIMIT_S)
 
 
 def cut(address: str) -> None:
-    """Take a host off the network. Its link stays up: once down, a guest's never comes back."""
+    """Detach a host from the bridge. Its link stays up: a guest link does not recover from down."""
     run(["ip", "link", "set", tap_name(address), "nomaster"], timeout_s=_LIMIT_S)
 
 
@@ -156,6 +165,6 @@ def restore(address: str, gateway: str) -> None:
 
 
 def is_cut(address: str) -> bool:
-    """Tell whether a host's tap is out of the bridge."""
+    """Return whether the tap of a host is detached from the bridge."""
     found = link(tap_name(address))
     return found is not None and "master" not in found

@@ -1,4 +1,4 @@
-"""The NFS server that stands for EFS: nfs-ganesha on the hosts' gateway, speaking NFSv4.1."""
+"""The NFS server that replaces EFS: nfs-ganesha with NFSv4.1 on the gateway of the hosts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ _POLL_S = 0.1
 
 
 def configuration(state: State, gateway: str) -> str:
-    """Return ganesha's configuration file.
+    """Return the configuration file of ganesha.
 
     Raises:
-        InputError: a path holds what ganesha's syntax cannot quote.
+        InputError: a path contains a character that the syntax of ganesha cannot quote.
     """
     for path in (state.efs, state.nfs):
         if '"' in str(path) or "\n" in str(path):
-            raise InputError(f"{path} holds a quotation mark.", fix="move the checkout.")
+            raise InputError(
+                f"{path} contains a quotation mark or a line break.", fix="move the checkout."
+            )
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(address=gateway, export=state.efs, recovery=state.nfs / "recovery")
 
@@ -43,7 +45,7 @@ def configuration(state: State, gateway: str) -> str:
 class NFS:
     """The export of one checkout, at ``<gateway>:/``, with a directory for each of ``groups``.
 
-    Groups of hosts are deployments of their own: what one publishes is not for the others.
+    Each group of hosts is a separate deployment with its own publications.
     """
 
     state: State
@@ -52,7 +54,7 @@ class NFS:
 
     @property
     def log(self) -> Path:
-        """What the server said."""
+        """Log of the server."""
         return self.state.nfs / "ganesha.log"
 
     @property
@@ -60,18 +62,18 @@ class NFS:
         return self.state.nfs / "process.json"
 
     def running(self) -> Identity | None:
-        """Return the living server, if any."""
+        """Return the running server, or None."""
         identity = Identity.load(self._process)
         return identity if identity and identity.alive() else None
 
     def start(self) -> float:
-        """Start serving and wait until the port answers; return the seconds taken.
+        """Start the server and wait until its port answers; return the elapsed seconds.
 
-        Does nothing when it serves already (0.0).
+        Returns 0.0 if the server is running already.
 
         Raises:
-            BusyError: another checkout's server has the address.
-            TestHostError: it ended, or did not answer in time.
+            BusyError: the server of another checkout has the address.
+            TestHostError: the server ended, or did not answer in time.
         """
         require_root()
         require("ganesha.nfsd")
@@ -90,17 +92,17 @@ class NFS:
             return time.monotonic() - began
 
     def stop(self) -> None:
-        """End the server at once, as an outage does; clients wait until it is back."""
+        """Kill the server, as in an outage; clients wait until it is started again."""
         require_root()
         with self._locked():
             identity = Identity.load(self._process)
             if identity:
-                # A clean end takes seconds, and releases what clients hold: an outage does neither.
+                # A shutdown would take seconds and release the state of clients, unlike an outage.
                 identity.end(signal.SIGKILL, timeout_s=_END_LIMIT_S)
             self._process.unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any]:
-        """Return what ``nfs status`` shows."""
+        """Return the output of ``nfs status``."""
         identity = self.running()
         return {
             "state": "running" if identity else "stopped",

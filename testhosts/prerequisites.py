@@ -1,4 +1,4 @@
-"""Debian packages that the tool needs on the machine it runs on."""
+"""Debian packages that testhosts needs on this machine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from testhosts.command import require_root, run
 
-# package: why it is needed
+# Packages, each with its purpose.
 PACKAGES = {
     "ca-certificates": "HTTPS mirrors",
-    "debian-archive-keyring": "trust in Debian's packages",
-    "e2fsprogs": "mkfs.ext4 makes the image",
-    "iproute2": "bridge and taps",
+    "debian-archive-keyring": "keys of Debian's packages",
+    "e2fsprogs": "mkfs.ext4 for the image",
+    "iproute2": "bridge and tap devices",
     "iptables": "NAT",
-    "kmod": "depmod for the guest's kernel",
-    "mmdebstrap": "the guest's root file system",
-    "nfs-ganesha": "the NFS server that stands for EFS",
-    "nfs-ganesha-vfs": "its access to a plain directory",
-    "openssh-client": "ssh and its key",
-    "util-linux": "unshare and setpriv start the guest's kernel",
+    "kmod": "depmod for the kernel of the guests",
+    "mmdebstrap": "root file system of the guests",
+    "nfs-ganesha": "the NFS server that replaces EFS",
+    "nfs-ganesha-vfs": "its backend for a plain directory",
+    "openssh-client": "ssh and ssh-keygen",
+    "util-linux": "unshare and setpriv for the kernel of the guests",
 }
 _SYSTEMD = Path("/run/systemd/system")
 _QUERY_LIMIT_S = 60.0
@@ -37,10 +37,10 @@ def missing() -> list[str]:
 
 
 def install(progress: Callable[[str], None]) -> None:
-    """Install what is missing, and nothing else.
+    """Install the missing packages.
 
     Raises:
-        CommandError: apt could not.
+        CommandError: apt failed.
     """
     wanted = missing()
     if not wanted:
@@ -53,7 +53,7 @@ def install(progress: Callable[[str], None]) -> None:
     argv = ["apt-get", "-q", "install", "-y", "--no-install-recommends", *wanted]
     run(argv, timeout_s=_INSTALL_LIMIT_S, extra_environment=quiet)
     if "nfs-ganesha" in wanted and _SYSTEMD.exists():
-        # Debian starts it on every address; the tool runs its own, on the hosts' network alone.
+        # Debian's unit listens on every address; testhosts runs its own server on the host network.
         stop = ["systemctl", "disable", "--now", "nfs-ganesha.service"]
         run(stop, timeout_s=_QUERY_LIMIT_S, check=False)
     progress("prerequisites: installed")

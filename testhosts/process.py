@@ -1,4 +1,4 @@
-"""Detached processes, known by pid *and* start time: a recycled pid is never killed."""
+"""Detached processes, identified by pid *and* start time, so that a reused pid is never killed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from testhosts.errors import TestHostError
 
 # Fields of /proc/PID/stat after the command name (proc(5)): state is the first, starttime the 20th.
 _STATE, _START_TIME = 0, 19
-# Where `python -m testhosts...` finds this very package, whatever else is installed.
+# Working directory of children, so that `python -m testhosts...` finds this package.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One process, for ever: ``start_ticks`` since boot, and which boot."""
+    """Unique identity of a process: pid, ``start_ticks`` since boot, and id of the boot."""
 
     pid: int
     start_ticks: int
@@ -30,31 +30,31 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int, proc: Path = Path("/proc")) -> Identity | None:
-        """Return the identity of a living process, or None (a zombie is not alive)."""
+        """Return the identity of a running process, or None (also for a zombie)."""
         try:
             stat = (proc / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
             boot_id = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             return None
-        # The command name may hold blanks and parentheses: what follows the last ')' is fixed.
+        # The command name may contain blanks and parentheses: the fields follow the last ')'.
         fields = stat.rpartition(")")[2].split()
         if len(fields) <= _START_TIME or fields[_STATE] in "ZX":
             return None
         return cls(pid, int(fields[_START_TIME]), boot_id)
 
     def alive(self, proc: Path = Path("/proc")) -> bool:
-        """Tell whether this very process lives."""
+        """Return whether this process is still running."""
         return Identity.of(self.pid, proc) == self
 
     def save(self, file: Path) -> None:
-        """Write the identity, whole or not at all."""
+        """Write the identity atomically."""
         temporary = file.with_suffix(".new")
         temporary.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
         temporary.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> Identity | None:
-        """Return what :meth:`save` wrote, or None when there is nothing usable."""
+        """Return the identity that :meth:`save` wrote, or None if there is no valid file."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             return cls(int(content["pid"]), int(content["start_ticks"]), str(content["boot_id"]))
@@ -62,17 +62,17 @@ class Identity:
             return None
 
     def end(self, signal_number: int = signal.SIGKILL, *, timeout_s: float = 10.0) -> None:
-        """Send a signal and wait until the process is gone; does nothing when it is gone already.
+        """Send a signal and wait until the process has ended; do nothing if it has ended already.
 
         Raises:
-            TestHostError: it is still there after ``timeout_s``.
+            TestHostError: the process is still running after ``timeout_s``.
         """
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return
         try:
-            # Compared after the handle was made: the handle cannot come to mean another process.
+            # Compared after the pidfd was opened: the pidfd cannot refer to another process later.
             if not self.alive():
                 return
             with suppress(ProcessLookupError):
@@ -83,14 +83,14 @@ class Identity:
         if not ended:
             raise TestHostError(
                 f"process {self.pid} did not end within {timeout_s:g} s.",
-                fix=f"look at /proc/{self.pid}/stack and end it by hand.",
+                fix=f"read /proc/{self.pid}/stack and end the process by hand.",
             )
 
 
 def spawn(argv: list[str], log: Path, *, keep: tuple[int, ...] = ()) -> Identity:
-    """Start a detached process in its own session, its output appended to ``log``.
+    """Start a detached process in its own session and append its output to ``log``.
 
-    ``keep`` are file descriptors that it inherits. Raises TestHostError if it ended at once.
+    ``keep`` are inherited file descriptors. Raises TestHostError if the process ended at once.
     """
     with log.open("ab") as output:
         child = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Reaching a host by ssh, always with a time limit."""
+"""Connect to a host by ssh, always with a time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL_S = 0.25
 
 @dataclass(frozen=True)
 class SSH:
-    """One host's ssh server; its host key is not remembered, as each new image has another."""
+    """The ssh connection to one host; its host key is not stored, as each image has a new one."""
 
     name: str
     address: str
@@ -37,7 +37,7 @@ class SSH:
             "ConnectTimeout": str(_CONNECT_LIMIT_S),
             "IdentitiesOnly": "yes",
             "LogLevel": "ERROR",
-            # Without these a session to a host that was cut off or killed would never end.
+            # Without these options, a session to a disconnected or killed host would never end.
             "ServerAliveInterval": "5",
             "ServerAliveCountMax": "6",
             "StrictHostKeyChecking": "no",
@@ -52,7 +52,7 @@ class SSH:
         """Run a command to its end.
 
         Raises:
-            TestHostError: it took longer than ``timeout_s``.
+            TestHostError: the command took longer than ``timeout_s``.
         """
         line = command if isinstance(command, str) else shlex.join(command)
         try:
@@ -60,25 +60,25 @@ class SSH:
         except CommandError as error:
             raise TestHostError(
                 f"`{line}` on {self.name} took longer than {timeout_s:g} s.",
-                fix="`python -m testhosts list` tells whether the host runs or is cut off.",
+                fix="`python -m testhosts list` shows whether the host is running or cut off.",
             ) from error
 
     def session(self, command: Sequence[str]) -> int:
-        """Run a command, or a shell, on this terminal, without a limit; return its exit code."""
+        """Run a command or a shell on this terminal, without a time limit; return its exit code."""
         argv = self.argv(*command, interactive=True)
         return subprocess.run(argv, check=False, env=environment()).returncode
 
-    def wait(self, dead: Callable[[], str], timeout_s: float) -> float:
-        """Wait until the user can log in; return the seconds taken.
+    def wait(self, failure_reason: Callable[[], str], timeout_s: float) -> float:
+        """Wait until the user can log in; return the elapsed seconds.
 
         Raises:
-            TestHostError: not within ``timeout_s``, or ``dead`` gave a reason why it never will.
+            TestHostError: no login within ``timeout_s``, or ``failure_reason`` returned a reason.
         """
         began = time.monotonic()
         deadline = began + timeout_s
         last = "no answer on port 22"
         while (left := deadline - time.monotonic()) > 0:
-            reason = dead()
+            reason = failure_reason()
             if reason:
                 raise TestHostError(f"host {self.name} does not boot: {reason}", fix=_FIX)
             if self._listens():
@@ -94,7 +94,7 @@ class SSH:
         )
 
     def _listens(self) -> bool:
-        """Tell whether an ssh server greets: cheaper for a booting guest than ssh is."""
+        """Return whether an ssh server sends its banner; cheaper for a booting guest than ssh."""
         try:
             with socket.create_connection((self.address, _PORT), _BANNER_LIMIT_S) as connection:
                 connection.settimeout(_BANNER_LIMIT_S)
@@ -103,4 +103,4 @@ class SSH:
             return False
 
 
-_FIX = "read console.log and supervisor.log in the host's directory (`list --json` names it)."
+_FIX = "read console.log and supervisor.log in the directory of the host (see `list --json`)."

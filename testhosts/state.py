@@ -1,11 +1,11 @@
-"""Where the test hosts' files are. Nothing else in the package spells these paths."""
+"""Paths of the files of the test hosts. Other modules of the package use only these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# Claims on addresses are per machine, not per checkout: that is what makes them useful.
+# Claims on addresses are per machine, so that two checkouts cannot use the same address.
 CLAIMS = Path("/run/testhosts")
 
 
@@ -27,7 +27,7 @@ class State:
 
     @property
     def images(self) -> Path:
-        """One directory per image, named by the digest of what shaped it."""
+        """One directory for each image, named by the digest of its inputs."""
         return self.directory / "images"
 
     @property
@@ -37,12 +37,12 @@ class State:
 
     @property
     def hosts(self) -> Path:
-        """One directory per host."""
+        """One directory for each host."""
         return self.directory / "hosts"
 
     @property
     def efs(self) -> Path:
-        """The exported directory that stands for EFS."""
+        """The exported directory that replaces EFS."""
         return self.directory / "efs"
 
     @property
@@ -52,7 +52,7 @@ class State:
 
     @property
     def locks(self) -> Path:
-        """Lock files of commands that are running now."""
+        """Lock files of running commands."""
         return self.directory / "locks"
 
     def host(self, name: str) -> HostFiles:
@@ -72,7 +72,7 @@ class HostFiles:
 
     @property
     def record(self) -> Path:
-        """What the host was created with."""
+        """Record of the creation of the host."""
         return self.directory / "host.json"
 
     @property
@@ -82,32 +82,32 @@ class HostFiles:
 
     @property
     def disk(self) -> Path:
-        """What the host wrote, over the image (copy-on-write)."""
+        """Copy-on-write disk of the host, on top of the image."""
         return self.directory / "disk.cow"
 
     @property
     def console(self) -> Path:
-        """What the host's kernel printed."""
+        """Console output of the kernel of the host."""
         return self.directory / "console.log"
 
     @property
     def log(self) -> Path:
-        """What the host's supervisor did."""
+        """Log of the supervisor of the host."""
         return self.directory / "supervisor.log"
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files of one image: a kernel with the libraries it needs, and a file system."""
+    """Files of one image: a kernel with its libraries, and a root file system."""
 
     directory: Path
 
     @property
     def kernel_root(self) -> Path:
-        """Directory that the kernel, an ordinary program, runs in by ``chroot``."""
+        """Root directory in which the kernel, an ordinary program, runs with ``chroot``."""
         return self.directory / "kernel"
 
     @property
     def disk(self) -> Path:
-        """The root file system that all hosts share, read-only."""
+        """The root file system, shared read-only by all hosts."""
         return self.directory / "root.img"

@@ -1,7 +1,8 @@
-"""One host's supervisor: a detached process that runs the guest's kernel, and again after a reboot.
+"""Supervisor of one host: a detached process that runs the kernel, and restarts it on a reboot.
 
-Everything hangs on it: the kernel and the guest's processes end when it does, however it ends, and
-the claim on the host's address is free once the last of them is gone. It is killed, never asked.
+The kernel and all processes of the guest end with the supervisor, however it ends. The claim on the
+address of the host is released when the last of them has ended. The supervisor is stopped by
+SIGKILL only.
 
 Run as ``python -m testhosts.supervisor STATE NAME``.
 """
@@ -24,22 +25,22 @@ from testhosts.locks import claim
 from testhosts.state import State
 
 _ENTER = Path(__file__).with_name("enter_kernel.sh")
-# Where enter_kernel.sh mounts the state directory: the disk's header holds the image's path, so it
-# must be the same wherever the checkout is.
+# Mount point of the state directory in enter_kernel.sh. The header of the disk contains the path of
+# the image, so the path must not depend on the checkout.
 _INSIDE = Path("/state")
-# What the kernel prints when the guest asked for a reboot, and not for power-off.
+# Kernel message for a reboot, as opposed to a power-off.
 _REBOOTING = b"Restarting system"
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a host was created with: its specification, and the image below its disk."""
+    """Record of the creation of a host: its specification, and the image of its disk."""
 
     spec: HostSpec
     image: str
 
     def save(self, file: Path) -> None:
-        """Write the record, whole or not at all."""
+        """Write the record atomically."""
         content = {**self.spec.__dict__, "image": self.image}
         temporary = file.with_suffix(".new")
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -47,7 +48,7 @@ class Record:
 
     @classmethod
     def load(cls, file: Path) -> Record | None:
-        """Return what :meth:`save` wrote, or None when there is nothing usable."""
+        """Return the record that :meth:`save` wrote, or None if there is no valid file."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             spec = HostSpec(
@@ -61,8 +62,8 @@ class Record:
             return None
 
 
-def kernel_line(record: Record, *, mtu: int, nameservers: Sequence[str]) -> list[str]:
-    """Return the arguments of the guest's kernel; paths are those inside its ``chroot``."""
+def kernel_arguments(record: Record, *, mtu: int, nameservers: Sequence[str]) -> list[str]:
+    """Return the arguments of the kernel; paths are those inside its ``chroot``."""
     spec, inside = record.spec, State(_INSIDE)
     host = inside.host(spec.name)
     tap = f"vec0:transport=tap,ifname={network.tap_name(spec.address)},depth=64,gro=1"
@@ -71,7 +72,7 @@ def kernel_line(record: Record, *, mtu: int, nameservers: Sequence[str]) -> list
         f"ubd0={host.disk},{inside.image(record.image).disk}",
         "root=/dev/ubda",
         "rw",
-        # A reboot by exec would keep the tap busy: end instead, and let the supervisor start anew.
+        # A reboot by exec would keep the tap busy: the kernel ends, and the supervisor restarts it.
         "noreboot",
         "seccomp=on",
         f"{tap},mac={network.mac(spec.address)}",
@@ -90,10 +91,10 @@ def kernel_line(record: Record, *, mtu: int, nameservers: Sequence[str]) -> list
 
 
 def argv(state: State, record: Record, line: Sequence[str]) -> list[str]:
-    """Return the command that runs a kernel line.
+    """Return the command that runs the kernel with the arguments ``line``.
 
-    It ends when its parent does (``setpriv``), and the pid namespace takes the guest's processes
-    with it (``unshare``): neither leaves anything behind, even after ``kill -9``.
+    The command ends with its parent (``setpriv``), and the processes of the guest end with the pid
+    namespace (``unshare``), so that no process remains, even after ``kill -9``.
     """
     return [
         *("setpriv", "--pdeathsig", "KILL"),
@@ -112,8 +113,10 @@ def supervise(state: State, name: str) -> int:
         return 1
     held = claim(record.spec.address, name, state.directory)
     while True:
-        shutil.rmtree(files.directory / name, ignore_errors=True)  # the last run's umid directory
-        line = kernel_line(record, mtu=network.machine_mtu(), nameservers=machine.nameservers())
+        shutil.rmtree(files.directory / name, ignore_errors=True)  # umid directory of the last run
+        line = kernel_arguments(
+            record, mtu=network.machine_mtu(), nameservers=machine.nameservers()
+        )
         began = files.console.stat().st_size if files.console.exists() else 0
         _note(f"{name} starts with {record.spec.memory_mib} MiB")
         with files.console.open("ab") as console:

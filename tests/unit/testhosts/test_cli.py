@@ -65,7 +65,7 @@ def test_nonsense_is_bad_input(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["create"], "no host was named. Fix: give names, or --group"),
+        (["create"], "no host was given. Fix: give names, or --group"),
         (["create", "web-1", "web-9"], "no host 'web-9' (it has: web-1, web-2)"),
         (["create", "--group", "web"], "no group 'web' (it has: all)"),
         (["destroy", "../web-1"], "no host '../web-1'"),

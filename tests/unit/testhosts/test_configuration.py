@@ -12,7 +12,7 @@ from testhosts.inventory import HostSpec
 from testhosts.nfs import configuration
 from testhosts.ssh import SSH
 from testhosts.state import State
-from testhosts.supervisor import Record, argv, kernel_line
+from testhosts.supervisor import Record, argv, kernel_arguments
 
 SPEC = HostSpec("mms-1", "10.77.0.11", 2048, "10.77.0.1")
 RECORD = Record(SPEC, "d1ge57")
@@ -23,7 +23,7 @@ def host(tmp_path: Path, wanted: HostSpec | None = SPEC) -> Host:
 
 
 def test_the_kernel_line_names_everything_by_its_place_inside_the_chroot() -> None:
-    line = kernel_line(RECORD, mtu=1400, nameservers=["192.0.2.1", "192.0.2.2"])
+    line = kernel_arguments(RECORD, mtu=1400, nameservers=["192.0.2.1", "192.0.2.2"])
     assert line[:5] == [
         "mem=2048M",
         "ubd0=/state/hosts/mms-1/disk.cow,/state/images/d1ge57/root.img",
@@ -91,7 +91,7 @@ def test_waiting_has_a_limit(tmp_path: Path) -> None:
 def test_an_absent_host_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(TestHostError, match=r"mms-1 does not exist. Fix: run .*create mms-1"):
         host(tmp_path).existing()
-    assert host(tmp_path).dead().startswith("it is off")
+    assert host(tmp_path).failure_reason().startswith("it is off")
     with pytest.raises(InputError, match="no host 'mms-1'"):
         _ = host(tmp_path, None).spec
 
