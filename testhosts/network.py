@@ -57,7 +57,7 @@ def link(name: str) -> dict[str, Any] | None:
 
 
 def machine_mtu() -> int:
-    """Return the MTU of the default route, at most 1500; hosts behind the NAT must not exceed it."""
+    """Return the MTU of the default route, at most 1500: the limit for hosts behind the NAT."""
     done = run(["ip", "-json", "-4", "route", "show", "default"], timeout_s=_LIMIT_S)
     routes = json.loads(done.stdout or "[]")
     out = link(routes[0]["dev"]) if routes else None
