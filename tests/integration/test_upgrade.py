@@ -80,7 +80,7 @@ def test_a_host_that_fails_gets_its_traffic_back(balanced: str, through: Load) -
     assert done.returncode != 0
     assert f"{first.name}: {first.name} answers" in output
     assert "It serves what it served, with its old runtime, and gets its traffic again." in output
-    assert "The hosts after it have not been touched" in output
+    assert "The hosts after it have not been changed" in output
     # It got as far as the last step: changed, rebooted, and asked for a prediction.
     assert boots(first) != before
     assert not through.report.failed, through.report
