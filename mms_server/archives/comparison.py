@@ -12,15 +12,15 @@ from typing import Any, Final
 # A row of the vision services' answers (contract, section 10).
 _ROW: Final = {"class", "probability"}
 _SHOWN: Final = 80
-# As the base service's answer, the text of a list, has them: no JSON.
+# The base service answers with the text of a list, in which these words are no JSON.
 _NO_NUMBER: Final = re.compile(r"(?<![\w'\"])-?(nan|inf)(?![\w'\"])")
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far numbers may be apart: by a share of the larger one, or by an amount.
+    """How far two numbers may differ: by a fraction of the larger one, or by an amount.
 
-    The defaults are wider than what another processor's instructions do to a float32 network.
+    The defaults are wider than the differences between processors for a float32 network.
     """
 
     relative: float = 1e-3
@@ -32,11 +32,11 @@ class Tolerance:
 
 
 def difference(expected: Any, found: Any, tolerance: Tolerance | Sequence[Tolerance]) -> str:
-    """Return one sentence on the first difference; empty if there is none.
+    """Return the first difference in one sentence, an empty text if there is none.
 
     ``tolerance`` is one for the whole answer, or one for each output of a list of outputs. Text
     that holds a JSON list, as the base service's answer does, is compared as that list. Classes
-    whose probabilities are within the tolerance of each other may change places.
+    whose probabilities differ by less than the tolerance may change places.
     """
     if isinstance(tolerance, Tolerance):
         return _difference("the answer", expected, found, tolerance)
@@ -50,9 +50,9 @@ def difference(expected: Any, found: Any, tolerance: Tolerance | Sequence[Tolera
 
 
 def top_class(answer: Any) -> str | int | None:
-    """Return the likeliest class in the first row of an answer, None if it has no such row.
+    """Return the class of the highest probability in the first row, None if there is no such row.
 
-    It is a name, or the place of the largest number.
+    The class is a name, or the index of the largest number.
     """
     value = answer
     while True:
@@ -68,7 +68,7 @@ def top_class(answer: Any) -> str | int | None:
 
 
 def not_finite(answer: Any) -> str:
-    """Return where an answer has a NaN or an infinite number; empty if it has none."""
+    """Return where an answer has a NaN or an infinite number, an empty text if nowhere."""
     return _not_finite("the answer", answer)
 
 
@@ -117,14 +117,14 @@ def _plain(place: str, expected: Any, found: Any, tolerance: Tolerance) -> str:
 
 
 def _ranking(place: str, expected: list[Any], found: list[Any], tolerance: Tolerance) -> str:
-    """Compare probabilities by rank, and by class where the class must be in the answer."""
+    """Compare probabilities by rank, and by class for classes that the answer must contain."""
     for n, (one, two) in enumerate(zip(expected, found, strict=True)):
         if not tolerance.close(one["probability"], two["probability"]):
             return _differs(f"{place}[{n}]", one, two)
     answered = {row["class"]: row["probability"] for row in found}
     last = expected[-1]["probability"]
     for n, row in enumerate(expected):
-        # What is level with the last row may have been pushed out by one that is not shown.
+        # A class as probable as the last row may have lost its place to a class that is not shown.
         if tolerance.close(row["probability"], last) and n:
             continue
         if not tolerance.close(row["probability"], answered.get(row["class"], math.inf)):

@@ -1,10 +1,11 @@
-"""The store: unpacked archives by the SHA-256 of their content, read-only once they are there.
+"""The store: read-only directories with unpacked archives, named by the SHA-256 of the content.
 
-An entry appears by one rename, so it is whole or absent. Names never become paths: two archives
-with equal names are two entries, and an archive that changed under its name is a new one.
+An entry appears by one rename, so it is complete or absent. An entry is never named after the
+archive's file: two archives with the same file name are two entries, and an archive whose content
+changes under the same file name becomes a new entry.
 
-Sources may lie on a shared file system: all methods raise SilentFileSystemError when it does not
-answer.
+A source may lie on a shared file system. All methods raise SilentFileSystemError if that file
+system does not answer in time.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _CHUNK: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of an unpacked archive: size in bytes, and whether it has golden samples."""
+    """Facts about an unpacked archive: its size in bytes, and whether it has golden samples."""
 
     size_bytes: int
     golden: bool
 
     @classmethod
     def of(cls, directory: Path) -> Content:
-        """Look at an unpacked archive."""
+        """Return the facts about an unpacked archive."""
         size = sum(path.stat().st_size for path in _files(directory))
         return cls(size, (directory / golden_samples.FILE_NAME).is_file())
 
@@ -53,18 +54,18 @@ class Store:
         self._seen: dict[str, Content] = {}
 
     def entry(self, digest: str) -> Path:
-        """Return the directory of an entry, which need not exist."""
+        """Return the directory of an entry; it may not exist yet."""
         return self._root / digest
 
     def has(self, digest: str) -> bool:
-        """Return whether an entry is there."""
+        """Return whether the store has an entry."""
         return self.entry(digest).is_dir()
 
     def content(self, digest: str) -> Content:
-        """Return what is in an archive that is here, or that this object has checked.
+        """Return the facts about an archive that is in the store, or that this object has checked.
 
         Raises:
-            KeyError: it is neither.
+            KeyError: the archive is neither in the store nor checked.
         """
         if digest not in self._seen and self.has(digest):
             self._seen[digest] = Content.of(self.entry(digest))
@@ -74,7 +75,7 @@ class Store:
         """Return the digest of an archive, of an unpacked one (a directory) or of a service file.
 
         Raises:
-            ArchiveError: it cannot be read, or is larger than the limit.
+            ArchiveError: the source cannot be read, or is larger than the limit.
         """
         with _explained(source):
             if _is_directory(source):
@@ -85,17 +86,18 @@ class Store:
         """Put an archive, or a directory that holds an unpacked one, into the store.
 
         Raises:
-            ArchiveError: it cannot be read or unpacked, or is not a model; nothing is left behind.
+            ArchiveError: the source cannot be read or unpacked, or is not a model. Nothing is left
+                in the store.
         """
         if _is_directory(source):
             return self._add(source, self._copy_directory, extract.check)
         return self._add(source, self._unpack, extract.check)
 
     def add_file(self, source: Path) -> str:
-        """Put one file, under its own name, into the store.
+        """Put one file into the store, under its own name.
 
         Raises:
-            ArchiveError: it cannot be read, or is larger than the limit.
+            ArchiveError: the file cannot be read, or is larger than the limit.
         """
 
         def take(_source: Path, content: Path) -> str:
@@ -108,12 +110,13 @@ class Store:
         """Put a directory of golden samples into the store.
 
         Raises:
-            ArchiveError: it cannot be read, is larger than the limit, or holds no sound samples.
+            ArchiveError: the directory cannot be read, is larger than the limit, or holds no valid
+                samples.
         """
         return self._add(directory, self._copy_directory, _check_samples)
 
     def check_samples(self, directory: Path) -> str:
-        """Return the digest of a directory of golden samples after the checks of its taking.
+        """Return the digest of a directory of golden samples after the checks of add_samples.
 
         Raises:
             ArchiveError: as for :meth:`add_samples`.
@@ -124,7 +127,7 @@ class Store:
         return digest
 
     def check_archive(self, source: Path) -> str:
-        """Return the digest of an archive after the checks of :meth:`add_archive`; store nothing.
+        """Return the digest of an archive after the checks of add_archive; store nothing.
 
         Raises:
             ArchiveError: as for :meth:`add_archive`.
@@ -146,12 +149,12 @@ class Store:
         return digest
 
     def put(self, digest: str, name: str, stream: IO[bytes], most: int) -> bool:
-        """Put one file of at most ``most`` bytes under a digest that somebody else has worked out.
+        """Put one file of at most ``most`` bytes under a digest that the caller has computed.
 
-        What was there is replaced. Returned is whether it was put, or is too large.
+        An entry of that digest is replaced. Return False if the file is too large.
 
         Raises:
-            OSError: it cannot be read or written; nothing is left behind.
+            OSError: the file cannot be read or written. Nothing is left in the store.
         """
         self._root.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
@@ -172,16 +175,16 @@ class Store:
         return True
 
     def others(self, kept: Collection[str]) -> list[str]:
-        """Return the names of what is not in ``kept``, with what a killed process left."""
+        """Return the names of all entries but ``kept``, and of leftovers of killed processes."""
         if not self._root.is_dir():
             return []
         return sorted(path.name for path in self._root.iterdir() if path.name not in kept)
 
     def remove_all_but(self, kept: Collection[str]) -> list[str]:
-        """Remove every entry not in ``kept`` and what a killed process left; return their names."""
+        """Remove all entries but ``kept`` and leftovers of killed processes; return their names."""
         gone = self.others(kept)
         for name in gone:
-            # A rename first: an entry that is only half removed must not look whole.
+            # Rename it first: an entry that is half removed must not look complete.
             trash = self._root / name
             if not name.startswith("."):
                 trash = self._root / f"{_TEMPORARY}{name}.gone"
@@ -203,7 +206,7 @@ class Store:
             scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
             try:
                 content = scratch / "content"
-                # The source may have changed since: what was taken counts, not what was seen.
+                # The source may have changed since it was read: the digest of the copy counts.
                 digest = take(source, content)
                 with _named(source, content):
                     check(content)
@@ -214,7 +217,7 @@ class Store:
         return digest
 
     def _settle(self, content: Path, digest: str) -> None:
-        """Make a directory the entry of a digest."""
+        """Make a directory the store's entry of a digest."""
         _seal(content)
         content.rename(self.entry(digest))
         self.entry(digest).chmod(0o555)
@@ -233,7 +236,7 @@ class Store:
         return self._digest_directory(source, content)
 
     def _digest_directory(self, source: Path, copy_to: Path | None = None) -> str:
-        # The word in front keeps the digest of a directory apart from that of any file.
+        # The prefix makes the digest of a directory differ from that of any file.
         total = hashlib.sha256(b"directory\0")
         room = self._max_bytes
         for path in with_io_timeout(lambda: list(_files(source)), source):
@@ -249,7 +252,7 @@ class Store:
         return total.hexdigest()
 
     def _copy(self, source: Path, target: Path | None) -> str:
-        """Return the SHA-256 of a file; with a target, of what was copied there."""
+        """Return the SHA-256 of a file, and copy it if there is a target."""
         if not with_io_timeout(source.is_file, source):
             raise ArchiveError(source, "it is not a file.", fix="give the path of a .model file.")
         digest, size = hashlib.sha256(), 0
@@ -295,14 +298,14 @@ def _explained(source: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = f"it cannot be taken: {error.strerror or error} ({error.filename})."
+        cause = f"it cannot be put into the store: {error.strerror or error} ({error.filename})."
         fix = "check the file, its permissions and the free space."
         raise ArchiveError(source, cause, fix=fix) from error
 
 
 @contextmanager
 def _named(source: Path, copy: Path) -> Iterator[None]:
-    """Let errors name what the operator gave, not our copy of it."""
+    """Let errors name the operator's source in place of the copy."""
     try:
         yield
     except ArchiveError as error:
@@ -311,7 +314,7 @@ def _named(source: Path, copy: Path) -> Iterator[None]:
 
 
 def _seal(directory: Path) -> None:
-    """Make what is in a directory read-only and let it reach the disk."""
+    """Make the files below a directory read-only, and sync them to the disk."""
     for path in sorted(directory.rglob("*"), reverse=True):
         path.chmod(0o555 if path.is_dir() else 0o444)
         sync(path)

@@ -1,8 +1,8 @@
-"""Unpack a model archive safely, and check what was unpacked (contract, sections 8.1 and 8.5).
+"""Unpack a model archive safely, and check its content (contract, sections 8.1 and 8.5).
 
-An archive comes from elsewhere, so nothing in it is trusted: names are reduced to base names,
-links and devices are refused, and sizes are counted while writing, not read from headers. Only a
-1.x archive (``.mar``) keeps its directories, since its handler may import packages.
+An archive is untrusted input. Names are reduced to base names. Links and devices are refused.
+Sizes are counted while writing, not read from headers. Only a 1.x archive (``.mar``) keeps its
+directories, because its handler may import packages.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class UnpackLimits:
-    """Most that an archive may hold; sizes in bytes, after decompression.
+    """Limits on the content of an archive; sizes are in bytes, after decompression.
 
-    ``ratio`` is unpacked size to archive size: weights do not compress a hundredfold. It counts
-    only above ``ratio_floor``, so that small text files may.
+    ``ratio`` bounds the unpacked size by the archive's size: weights do not compress a hundredfold.
+    Small text files do, so the ratio counts only above ``ratio_floor``.
     """
 
     members: int = 4096
@@ -71,16 +71,16 @@ class UnpackLimits:
     ratio_floor: int = 64 * 1024 * 1024
 
     def total_for(self, archive_size: int) -> int:
-        """Return the bytes that an archive of this size may unpack to."""
+        """Return the largest unpacked size of an archive of this size."""
         return min(self.total_size, max(self.ratio_floor, self.ratio * archive_size))
 
 
 def unpack(archive: Path, destination: Path, limits: UnpackLimits = UnpackLimits()) -> None:
-    """Unpack ``archive`` into the new directory ``destination``, all of it or nothing.
+    """Unpack ``archive`` into the new directory ``destination``, completely or not at all.
 
     Raises:
-        ArchiveError: it is no archive, breaks a limit, or holds a name or kind of member that is
-            refused; nothing is left behind.
+        ArchiveError: the file is no archive, exceeds a limit, or has a member whose name or kind is
+            refused. Nothing is left behind.
     """
     if destination.exists():
         raise ArchiveError(archive, f"{destination} exists already.", fix="remove it first.")
@@ -110,7 +110,7 @@ def check(directory: Path) -> tuple[Manifest, Signature | None]:
     A 1.x archive whose handler reads the request itself has no signature.
 
     Raises:
-        ArchiveError: a file that the manifest must name is not named, or not there.
+        ArchiveError: the manifest does not name a required file, or that file is missing.
     """
     if mar.is_mar(directory):
         manifest = mar.read_manifest(_text(directory / mar.MANIFEST), directory)
@@ -138,7 +138,7 @@ def _opened(archive: Path, limits: UnpackLimits) -> Iterator[zipfile.ZipFile]:
 
 
 def _check_count(archive: Path, stream: IO[bytes], limits: UnpackLimits) -> None:
-    """Refuse by the size of the directory: reading a huge one would cost the memory first."""
+    """Refuse a huge list of files by its declared size, before reading it needs the memory."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - _END_RECORD_BYTES))
     tail = stream.read(_END_RECORD_BYTES)
@@ -163,7 +163,7 @@ def _write_members(
             archive, f"it holds more than {limits.members} files.", fix=_EXPORT_AGAIN
         )
     _check_collisions(archive, [name for name, _ in files])
-    # Made before any member is written: so far the directory is empty, and no link is in the way.
+    # Made before any member is written: the directory is empty, so no link can redirect them.
     for parent in {PurePosixPath(name).parent for name, _ in files}:
         (directory / parent).mkdir(parents=True, exist_ok=True)
     budget = limits.total_for(archive.stat().st_size)
@@ -177,7 +177,7 @@ def _write_members(
 
 
 def _write_member(archive: Path, member: IO[bytes], name: str, directory: int, room: int) -> int:
-    """Write one member; return its size. The declared size is not believed."""
+    """Write one member; return its size. The size that the archive declares is not trusted."""
     written = 0
     with member as source, new_file(name, 0o644, directory=directory) as target:
         while chunk := source.read(_CHUNK):
@@ -194,9 +194,9 @@ def _write_member(archive: Path, member: IO[bytes], name: str, directory: int, r
 
 
 def _name(archive: Path, info: zipfile.ZipInfo, *, nested: bool) -> str:
-    """Return the name a member is written under, its base name or path; empty for a directory.
+    """Return the name that a member gets: its base name or path, empty for a directory.
 
-    ``orig_filename`` is what the archive says: ``filename`` is already cut at a NUL.
+    ``orig_filename`` is the name in the archive; zipfile cuts ``filename`` at a NUL.
     """
     name = info.orig_filename
     parts = name.split("/")

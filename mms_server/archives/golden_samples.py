@@ -1,8 +1,9 @@
-"""Golden samples: inputs that an archive brings along with the answers they are to have.
+"""Golden samples: inputs with their expected answers, in an archive or beside it.
 
-They are flat files that a server without them ignores: ``mms-golden.json``, and one file for each
-input that is a picture. An answer is compared as a client gets it, numbers within a tolerance.
-Samples may also lie beside an archive, in a directory with its name and ``.golden``.
+In an archive they are ``mms-golden.json`` and one file for each input that is a picture; a server
+that does not know them ignores these files. The compared answer is the JSON that a client gets;
+numbers may differ by a tolerance. Samples beside an archive lie in a directory that has the
+archive's name and ``.golden``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mms_server.core.files import FileTooLargeError, read_whole
 PREFIX: Final = "mms-golden"
 FILE_NAME: Final = f"{PREFIX}.json"
 BESIDE: Final = ".golden"
-"""What a directory of samples is called, after the archive's whole name."""
+"""Suffix of a directory of samples, after the archive's whole file name."""
 
 MAX_SAMPLES: Final = 64
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -37,9 +38,9 @@ class Sample:
     """One request and its answer.
 
     ``inputs`` has one element per input of the signature: bytes of a picture, or a list.
-    ``expected`` is the answer as JSON; None until the model has been asked. ``tolerance`` is one
-    for the whole answer, or one for each output. With ``top1`` the likeliest class of the first row
-    must be the expected one as well.
+    ``expected`` is the answer as JSON, None until the model has computed it. ``tolerance`` is one
+    for the whole answer, or one for each output. With ``top1`` the class with the highest
+    probability of the first row must also be the expected one.
     """
 
     inputs: tuple[bytes | list[Any], ...]
@@ -52,7 +53,7 @@ def encode(samples: Sequence[Sample]) -> dict[str, bytes]:
     """Return the files, by name, that hold ``samples``.
 
     Raises:
-        ArchiveError: there are too many, or too much in them, for :func:`read`.
+        ArchiveError: there are more samples, or larger ones, than :func:`read` accepts.
     """
     files: dict[str, bytes] = {}
     rows = []
@@ -81,10 +82,10 @@ def encode(samples: Sequence[Sample]) -> dict[str, bytes]:
 
 
 def read(directory: Path) -> tuple[Sample, ...]:
-    """Return the samples in ``directory``, an unpacked archive or one beside it; perhaps none.
+    """Return the samples in ``directory``: an unpacked archive, or a directory of samples.
 
     Raises:
-        ArchiveError: they are damaged, or over a limit.
+        ArchiveError: the samples are damaged, or exceed a limit.
     """
     file = directory / FILE_NAME
     if not file.is_file():
@@ -102,12 +103,12 @@ def read(directory: Path) -> tuple[Sample, ...]:
 
 
 def check(model: Any, samples: Iterable[Sample]) -> None:
-    """Compare what ``model`` answers with what is expected.
+    """Compare the model's answers with the expected ones.
 
-    ``model`` is a service object, a LoadedModel, or a Servable: then it is asked on its engine.
+    ``model`` is a service object, a LoadedModel, or a Servable, whose engine computes the answers.
 
     Raises:
-        GoldenError: an answer differs, holds a NaN or an infinite number, or there is none.
+        GoldenError: the model fails, or an answer differs or holds a NaN or an infinite number.
     """
     for number, sample in enumerate(samples, 1):
         try:
@@ -131,10 +132,10 @@ def _fault(sample: Sample, answer: Any) -> str:
 
 
 def answer_of(model: Any, sample: Sample) -> Any:
-    """Return the answer of ``model`` (see :func:`check`) as a client would get it, from JSON.
+    """Return the answer of ``model`` (see :func:`check`) as a client gets it: after JSON.
 
     Raises:
-        ServiceError: the model fails, or its answer is no JSON.
+        ServiceError: the model fails, or its answer cannot be JSON.
     """
     inputs = [value if isinstance(value, bytes) else _copy(value) for value in sample.inputs]
     engine = getattr(model, "engine", None)
@@ -152,7 +153,7 @@ def answer_of(model: Any, sample: Sample) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    """Return the value after a way through JSON: a service may change its inputs."""
+    """Return a copy of the value, made by JSON: a service may change its inputs."""
     return json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
 
 
@@ -193,7 +194,7 @@ def _input(file: Path, row: Any) -> bytes | list[Any]:
         return value
     name = row["file"] if keys == {"file"} else None
     flat = isinstance(name, str) and name.startswith(PREFIX) and "/" not in name
-    _require(flat and "\0" not in str(name), file, "an input in it is no list and no file.")
+    _require(flat and "\0" not in str(name), file, "an input in it is neither a list nor a file.")
     return _bytes(file.with_name(str(name)), MAX_INPUT_BYTES)
 
 

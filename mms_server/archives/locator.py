@@ -1,4 +1,4 @@
-"""From a location in ``mms.conf`` to where the archive is (contract, section 8.5)."""
+"""Resolve a location of ``mms.conf`` to the archive's path (contract, section 8.5)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ONNX: Final = (".onnx", ".pb2")
 
 
 def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> ResolvedArchive:
-    """Return where a model's archive is; ``archives`` is looked in first, by base name.
+    """Return where a model's archive is; ``archives`` is searched first, for its base name.
 
     Raises:
-        ConfError: it is nowhere on this host and not remote, or of a kind that cannot be served.
+        ConfError: the archive is neither on this host nor remote, or cannot be served.
     """
     try:
         location = model_uri.parse(spec.location)
@@ -34,11 +34,11 @@ def locate(conf: MmsConf, spec: ModelSpec, archives: Path | None = None) -> Reso
 
 
 def path_of(location: Location, base: Path, archives: Path | None = None) -> Path | None:
-    """Return the path that a location means, relative to ``base``; None if it is remote.
+    """Return the path of a location, relative to ``base``; None if the location is remote.
 
     Raises:
-        ArchiveError: nothing is there, or it is of a kind that cannot be served.
-        SilentFileSystemError: its file system does not answer.
+        ArchiveError: no archive is there, or its kind cannot be served.
+        SilentFileSystemError: the file system does not answer.
     """
     name = location.name
     if name.lower().endswith(_ONNX):
@@ -81,13 +81,13 @@ def _there(path: Path) -> bool:
 
 
 def local_path(location: Location, base: Path) -> Path:
-    """Return the path that a location that is not remote names, relative to ``base``.
+    """Return the path of a local location, relative to ``base``.
 
     Raises:
-        ArchiveError: it is not a location that is understood.
+        ArchiveError: the location is neither a path nor a file URL.
     """
     if not location.scheme:
-        # A shell expands the ~ of a word, but not the one after `name=`.
+        # A shell expands the ~ at the start of a word, but not the one after `name=`.
         return base / os.path.expanduser(location.text)  # noqa: PTH111 - this one never raises
     parts = urlsplit(location.text)
     if location.scheme != "file" or parts.netloc not in ("", "localhost"):

@@ -1,4 +1,4 @@
-"""MANIFEST.json: which file of an archive is what (contract, section 8.2)."""
+"""MANIFEST.json: the roles of an archive's files (contract, section 8.2)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Manifest:
     """The fields that decide how a model is loaded; ``raw`` is the whole object.
 
     ``service``, ``signature``, ``symbol`` and ``parameters`` are file names or glob patterns;
-    the last two may be empty. ``function`` is a 1.x handler's, None in a 0.4 archive; it is empty
-    if the handler is a class.
+    the last two may be empty. ``function`` is the function of a 1.x handler, empty if the handler
+    is a class, None in a 0.4 archive.
     """
 
     model_name: str

@@ -1,7 +1,7 @@
-"""``MAR-INF/MANIFEST.json``: what a 1.x archive (``.mar``) says of itself (contract, section 17).
+"""``MAR-INF/MANIFEST.json``: the manifest of a 1.x archive, ``.mar`` (contract, section 17).
 
-Its handler is ``file.py:function``, or a file with a class. An archive whose handler names no
-function and that has a signature.json holds a service of 0.4, and is served like one.
+The handler is ``file.py:function``, or a file with a class. If the handler names no function and
+the archive has a signature.json, the archive holds a service of 0.4 and is served like one.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ _FIX: Final = "make the archive again with model-archiver."
 
 
 def is_mar(directory: Path) -> bool:
-    """Return whether an unpacked archive is one of 1.x."""
+    """Return whether an unpacked archive is a 1.x archive."""
     return (directory / MANIFEST).is_file()
 
 
 def read_manifest(text: str, directory: Path) -> Manifest:
-    """Return the manifest in the words of 0.4; ``raw`` has what a 0.4 service reads besides.
+    """Return the manifest with the fields of 0.4; ``raw`` has the others that a 0.4 service reads.
 
     Raises:
-        ArchiveError: it names no model or no handler, or the handler is not in the archive.
+        ArchiveError: the manifest names no model or no handler, or the handler is not in the
+            archive.
     """
     data = parse_object(text, directory, MANIFEST)
     model = data.get("model")

@@ -1,4 +1,4 @@
-"""Archives of models, wherever they are, on their way into the store."""
+"""Take archives into the store, from this host's file systems or from remote locations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mms_server.core.io_timeout import with_io_timeout
 
 @dataclass(frozen=True)
 class ResolvedArchive:
-    """Where a model's archive is: ``path`` on this host's file systems, None if remote."""
+    """Where a model's archive is; ``path`` is None if the archive is remote."""
 
     location: Location
     path: Path | None
@@ -38,17 +38,17 @@ class ResolvedArchive:
 
 @dataclass(frozen=True)
 class ArchiveResolver:
-    """The store, and how what is not on this host gets here."""
+    """Puts archives into the store, with the fetcher for remote ones."""
 
     store: Store
     fetcher: Fetcher
 
     def take(self, found: ResolvedArchive) -> str:
-        """Put an archive into the store, if its content is not there yet; return its digest.
+        """Put an archive into the store unless its content is there; return its digest.
 
         Raises:
-            ArchiveError: it is bad, or not what its pin says; nothing is left in the store.
-            FetchError: it could not be fetched.
+            ArchiveError: the archive is bad, or not the pinned one. Nothing is left in the store.
+            FetchError: the archive could not be fetched.
         """
         pin = found.location.pin
         if pin and self.store.has(pin):
@@ -65,7 +65,7 @@ class ArchiveResolver:
     def check(self, found: ResolvedArchive) -> str:
         """Return the digest of an archive after the checks of :meth:`take`; store nothing.
 
-        A remote archive is fetched for that; its file stays for a :meth:`take` that follows.
+        A remote archive is downloaded for the check. A :meth:`take` afterwards uses that file.
 
         Raises:
             ArchiveError: as for :meth:`take`.
@@ -85,14 +85,14 @@ class ArchiveResolver:
             digest = look(fetched.file)
         except ArchiveError as error:
             raise ArchiveError(str(found), error.cause, fix=error.fix) from error
-        # What is in the file counts: it may have lain there since an earlier run.
+        # The file's content counts: the file may be from an earlier run.
         _check_pin(found, digest)
         return digest
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What is in a directory for a location: digests are empty for what is not there."""
+    """Archive and samples of a location in a directory; a digest is empty if there are none."""
 
     found: ResolvedArchive
     sha256: str = ""
@@ -100,18 +100,18 @@ class Beside:
 
 
 def check_beside(text: str, directory: Path) -> Beside:
-    """Return the archive of a location if it is in ``directory`` by its base name, once checked.
+    """Return the archive of a location, checked, if ``directory`` has one of its base name.
 
-    Golden samples beside it are checked as well.
+    Golden samples beside the archive are checked too.
 
     Raises:
-        ArchiveError: the location is malformed, or the archive is bad or not what the pin says.
+        ArchiveError: the location is malformed, or the archive is bad or not the pinned one.
     """
     location = model_uri.parse(text)
     path = directory / location.name
     if not location.name or not path.exists():
         return Beside(ResolvedArchive(location, None))
-    # The store is empty: nothing is taken, and nothing is known to be sound.
+    # An empty store: nothing is added, and no archive counts as checked before.
     store = Store(directory / "no-store", Settings().max_archive_bytes)
     found = ResolvedArchive(location, path)
     digest = store.check_archive(path)
@@ -121,10 +121,10 @@ def check_beside(text: str, directory: Path) -> Beside:
 
 
 def unsafe(found: ResolvedArchive, where: str, digest: str) -> list[str]:
-    """Return what an operator should know of the way an archive came."""
+    """Return a warning if an archive came by plain http and is not pinned."""
     if found.path is not None or found.location.scheme != "http" or found.location.pin:
         return []
-    danger = "anybody on the way can change what plain http brings"
+    danger = "anybody on the network can change an archive that comes by plain http"
     return [f"{where}: {danger}: use https, or pin it by adding #sha256={digest}."]
 
 
@@ -132,5 +132,5 @@ def _check_pin(found: ResolvedArchive, digest: str) -> None:
     pin = found.location.pin
     if pin and digest != pin:
         cause = f"its SHA-256 is {digest}, not the pinned {pin}."
-        fix = "find out who changed it; then correct the pin or the archive."
+        fix = "find out who changed it, then correct the pin or the archive."
         raise ArchiveError(str(found), cause, fix=fix)

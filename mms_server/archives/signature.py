@@ -1,4 +1,4 @@
-"""A model's signature: what a prediction request must hold (contract, section 8.3)."""
+"""A model's signature: the inputs and outputs of a prediction (contract, section 8.3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIX = "correct signature.json and export the model again."
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output: its name and shape. The first number is the batch; 0 means "any"."""
+    """Name and shape of one input or output. The first size is the batch's; 0 means "any"."""
 
     data_name: str
     data_shape: tuple[int, ...]
@@ -26,7 +26,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs of a model, and the MIME types they travel as."""
+    """Inputs and outputs of a model, and their MIME types in HTTP."""
 
     inputs: tuple[Tensor, ...]
     input_type: str

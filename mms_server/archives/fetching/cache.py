@@ -1,6 +1,6 @@
-"""What is known of fetched locations, and the files of fetches under way.
+"""Records of fetched locations, and files of downloads in progress.
 
-Names are digests of locations: nothing that a server sends ever names a file.
+A file is named by a digest of its location. Nothing that a server sends becomes a file name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOCK_PAUSE_S: Final = 0.2
 
 @dataclass(frozen=True)
 class Record:
-    """What a location held when it was last fetched; without a digest, of a part of it."""
+    """Content of a location when it was last fetched; without a digest, of a partial download."""
 
     validator: Validator = field(default_factory=Validator)
     sha256: str = ""
@@ -53,7 +53,7 @@ class CacheEntry:
         """Keep other processes from fetching the same location.
 
         Raises:
-            TimeoutError: another one has been at it for ``timeout_s``.
+            TimeoutError: another process has held the lock for ``timeout_s`` seconds.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = file_lock.open_lock_file(self._lock)
@@ -67,42 +67,42 @@ class CacheEntry:
             os.close(descriptor)
 
     def known(self) -> Record:
-        """Return what the location held, an empty record if that is not known."""
+        """Return the record of the location, an empty one if there is none."""
         return _read(self._record)
 
     def remember(self, record: Record) -> None:
-        """Keep what the location holds now."""
+        """Write the record of the location's content."""
         _write(self._record, record)
 
     def begun(self) -> tuple[int, Record]:
-        """Return the size in bytes of the part that is there, and what it is a part of."""
+        """Return the size of the partial download in bytes, and the record of its content."""
         record = _read(self._part_record)
         if not self.part.is_file() or not record.validator.strong:
             return 0, Record()
         return self.part.stat().st_size, record
 
     def begin(self, validator: Validator) -> None:
-        """Keep what the part that is now written is a part of."""
+        """Write the record of the content that is now downloaded."""
         _write(self._part_record, Record(validator))
 
     def finish(self, record: Record) -> None:
-        """Make the part the archive."""
+        """Make the finished download the archive, and write its record."""
         self.part.replace(self.archive)
         self._part_record.unlink(missing_ok=True)
         self.remember(record)
 
     def drop_part(self) -> None:
-        """Remove what was begun."""
+        """Remove the partial download."""
         self.part.unlink(missing_ok=True)
         self._part_record.unlink(missing_ok=True)
 
     def drop_archive(self) -> None:
-        """Remove the archive; what it was stays known."""
+        """Remove the archive; its record stays."""
         self.archive.unlink(missing_ok=True)
 
 
 def stale(directory: Path, now_s: float) -> list[Path]:
-    """Return files that nobody came back for in a day, and what is known after 90 days."""
+    """Return downloads that were not continued for a day, and records older than 90 days."""
     found = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         kept = _FILES_KEPT_S if path.suffix in (".archive", ".part") else _RECORDS_KEPT_S
@@ -120,7 +120,7 @@ def _read(path: Path) -> Record:
         texts = {name: str(data.get(name, "")) for name in asdict(Validator())}
         digest = str(data.get("sha256", ""))
     except (OSError, ValueError, AttributeError):
-        # It only saves a download: whatever is wrong with it, the content is fetched again.
+        # A record only saves a download. If it is unusable, the content is fetched again.
         return Record()
     return Record(Validator(**texts), digest if _DIGEST.fullmatch(digest) else "")
 

@@ -1,8 +1,8 @@
-"""Bring the archive of a remote location onto this host: once, whole, and checked.
+"""Download the archive of a remote location: once, completely, and checked.
 
-A download that breaks off is continued where it stopped, by this run or by the next one, as long as
-the server still has the same content. What is at the location counts at each fetch: content that
-changed under the same name is taken (contract, section 20), and content that did not is not sent.
+A download that breaks off is resumed where it stopped, by this run or by the next one, if the
+server still has the same content. Each fetch asks for the location's current content: content that
+changed under the same name is downloaded (contract, section 20), unchanged content is not sent.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Open = Callable[[Location, UrlPolicy], Source]
 
 @dataclass(frozen=True)
 class Fetched:
-    """An archive's SHA-256 and its file; None if its content was there already."""
+    """An archive's SHA-256 and its file; no file if its content is in the store already."""
 
     sha256: str
     file: Path | None
@@ -53,7 +53,7 @@ def open_source(location: Location, rules: UrlPolicy) -> Source:
     """Return the source of a remote location.
 
     Raises:
-        ArchiveError: it is malformed, or not allowed.
+        ArchiveError: the location is malformed, or not allowed.
     """
     if location.scheme == "s3":
         return S3Source(location, rules)
@@ -62,7 +62,7 @@ def open_source(location: Location, rules: UrlPolicy) -> Source:
 
 @dataclass(frozen=True)
 class Limits:
-    """Most that one fetch may take: bytes, and seconds altogether."""
+    """Limits of one fetch: its size in bytes and its whole duration in seconds."""
 
     max_bytes: int
     timeout_s: float
@@ -70,7 +70,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """``report`` is told what goes on; ``clock`` is in seconds, ``jitter`` from 0 to 1."""
+    """Fetches archives; ``report`` gets progress, ``clock`` is in seconds, ``jitter`` 0 to 1."""
 
     directory: Path
     rules: UrlPolicy
@@ -82,11 +82,11 @@ class Fetcher:
     jitter: Callable[[], float] = field(default=random.random)
 
     def fetch(self, location: Location, have: Callable[[str], bool]) -> Fetched:
-        """Return what ``location`` holds now; ``have`` tells whether a digest need not be fetched.
+        """Return the current archive of ``location``; ``have`` says whether a digest is stored.
 
         Raises:
-            ArchiveError: it cannot be had from there, or is not what its pin says.
-            FetchError: it could not be had in time.
+            ArchiveError: the location has no archive to fetch, or another one than its pin says.
+            FetchError: the archive could not be fetched in time.
         """
         if location.pin and have(location.pin):
             return Fetched(location.pin, None)
@@ -96,15 +96,15 @@ class Fetcher:
             with entry.locked(self.limits.timeout_s, self.clock, self.sleep):
                 return _Fetch(self, location, entry, until).run(have)
         except TimeoutError as error:
-            cause = "another process has been fetching it all the time."
+            cause = "another process was fetching it for all that time."
             raise FetchError(location.shown, cause, fix="wait until it is done.") from error
 
     def discard(self, location: Location) -> None:
-        """Remove the file of a fetch whose archive is in the store."""
+        """Remove a downloaded file whose archive is in the store."""
         CacheEntry(self.directory, location).drop_archive()
 
     def stale(self, now_s: float) -> list[Path]:
-        """Return the files that nobody came back for; ``now_s`` counts from 1970."""
+        """Return the files of abandoned downloads; ``now_s`` is in seconds since 1970."""
         return cache.stale(self.directory, now_s)
 
 
@@ -125,7 +125,7 @@ class _Fetch:
     def run(self, have: Callable[[str], bool]) -> Fetched:
         known = self._entry.known()
         there = bool(known.sha256) and (have(known.sha256) or self._entry.archive.is_file())
-        # What the pin refuses must not be confirmed as unchanged, but be sent and be refused.
+        # If the known content is not the pinned one, "unchanged" is no answer: fetch it in full.
         if not there or self._location.pin not in ("", known.sha256):
             known = Record()
         failures = 0
@@ -138,7 +138,7 @@ class _Fetch:
                 cause, pause = "its content changed while it was fetched", 0.0
             except TransientError as error:
                 cause, pause = error.cause, error.retry_after_s
-            # An attempt that brought bytes is progress; what bounds those is the time.
+            # An attempt that brought bytes resets the count: the time limit bounds such attempts.
             failures = 1 if self._size() > size else failures + 1
             self._pause(cause, pause, failures)
 
@@ -187,7 +187,7 @@ class _Fetch:
             raise TransientError(f"it ended after {done} of {reply.size} bytes")
 
     def _verified(self) -> str:
-        """Return the digest of what was received, after a look at what it is."""
+        """Return the digest of the download after checking that it is a ZIP, and its pin."""
         digest = hashlib.sha256()
         with self._entry.part.open("rb") as stream:
             begins = stream.read(4)
@@ -198,18 +198,18 @@ class _Fetch:
         if begins not in _ZIP:
             self._entry.drop_part()
             kind = f" (Content-Type {self._kind[:60]})" if self._kind else ""
-            cause = f"what is there is not a model archive{kind}: it does not begin like a ZIP."
+            cause = f"the content is not a model archive{kind}: it does not begin like a ZIP."
             raise self._bad(cause, "open the location with curl from this host, and correct it.")
         if pin and digest.hexdigest() != pin:
             self._entry.drop_part()
             cause = f"its SHA-256 is {digest.hexdigest()}, not the pinned {pin}."
-            raise self._bad(cause, "find out who changed it; then correct the pin or the archive.")
+            raise self._bad(cause, "find out who changed it, then correct the pin or the archive.")
         return digest.hexdigest()
 
     def _pause(self, cause: str, asked_s: float, failures: int) -> None:
         fetcher = self._fetcher
         if failures >= ATTEMPTS:
-            fix = "see that this host reaches it; what came is kept and continued by the next run."
+            fix = "check that this host reaches it. The next run resumes the download."
             raise FetchError(self._location.shown, f"{cause}, {failures} times in a row.", fix=fix)
         backoff = min(_FIRST_PAUSE_S * 2 ** (failures - 1), _MAX_PAUSE_S)
         pause = max(asked_s, backoff * (0.5 + fetcher.jitter() / 2))
@@ -221,7 +221,7 @@ class _Fetch:
         if self._fetcher.clock() + ahead_s > self._until:
             limit = self._fetcher.limits.timeout_s
             why = f" ({cause})" if cause else ""
-            fix = "run again: it is continued where it stopped; or raise fetch_timeout_s."
+            fix = "run it again: the download is resumed; or raise fetch_timeout_s."
             raise FetchError(
                 self._location.shown, f"it was not fetched in {limit:g} s{why}.", fix=fix
             )

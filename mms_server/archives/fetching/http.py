@@ -34,14 +34,14 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _UNAUTHORIZED: Final = (401, 403)
 _NOT_FOUND: Final = (404, 410)
 _RANGE_NOT_SATISFIABLE = 416
-# Worth another attempt: a time-out, too many requests, and what a server says of itself.
+# Statuses that a later attempt may not get: a time-out, too many requests, a server's failure.
 _TRANSIENT: Final = (408, 425, 429, 500, 502, 503, 504)
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 _MAX_RETRY_AFTER_S: Final = 60.0
 
 
 class HttpSource:
-    """One ``http`` or ``https`` location; user and password in it are sent to its own host only."""
+    """One ``http`` or ``https`` location; its user and password are sent to its own host only."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class HttpSource:
 
     @contextmanager
     def open(self, start: int, part: Validator, known: Validator) -> Iterator[Reply]:
-        """Ask for the content: see :class:`mms_server.archives.fetching.responses.Source`."""
+        """Request the content: see :class:`mms_server.archives.fetching.responses.Source`."""
         url = urlsplit(self._location.text)
         origin = _origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
@@ -114,7 +114,7 @@ class HttpSource:
         reason = _reason(error)
         if isinstance(error, LocationParseError):
             return self._refused(f"it is not a URL: {reason}.")
-        # A ValueError is what urllib3 has for a name that is not the host's.
+        # urllib3 raises a ValueError if the certificate is for another name.
         wrapped = error.args[0] if isinstance(error, SSLError) and error.args else None
         if isinstance(wrapped, ssl.SSLCertVerificationError | ValueError):
             fix = "correct the host's name, its certificate, or this host's authorities."
@@ -173,7 +173,7 @@ class HttpSource:
 
 
 def _pool(url: SplitResult, address: str) -> urllib3.HTTPConnectionPool:
-    """Return a pool that connects to an address that was checked: there is no second lookup."""
+    """Return a pool that connects to the checked address: the name is not looked up again."""
     name, port = host_of(url).strip("[]"), port_of(url)
     if url.scheme.lower() != "https":
         return urllib3.HTTPConnectionPool(address, port)
@@ -182,7 +182,7 @@ def _pool(url: SplitResult, address: str) -> urllib3.HTTPConnectionPool:
 
 def _headers(url: SplitResult, start: int, part: Validator, known: Validator) -> dict[str, str]:
     host = url.netloc.rpartition("@")[2]
-    # Identity: a digest is of the archive, not of what a transfer made of it.
+    # Identity: the digest is of the archive, not of a compressed transfer.
     headers = {"Host": host, "Accept-Encoding": "identity", "User-Agent": "mms-hosts"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -218,11 +218,11 @@ def _read(answer: Any) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """Return a failure in few words; urllib3 wraps the one that says what happened."""
+    """Return a failure in few words: urllib3 wraps the error that has the reason."""
     inner = getattr(error, "reason", None)
     cause = inner if isinstance(inner, BaseException) else error
     text = str(cause)
-    # The representation of a connection object says nothing to an operator.
+    # The repr of a connection object tells an operator nothing.
     return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?|\(|\)$", "", text) or type(cause).__name__
 
 
@@ -238,5 +238,5 @@ def _retry_after(text: str) -> float:
         parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return 0.0
-    # A date would need the server's clock to be ours.
+    # A date would only be right if both clocks were.
     return _MAX_RETRY_AFTER_S

@@ -1,4 +1,4 @@
-"""What a server of archives answers, whatever its protocol."""
+"""Answers of a server of archives, the same for all protocols."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Validator:
-    """What tells one content of a location from another (RFC 9110, section 8.8); may be empty."""
+    """Identifies one content of a location (RFC 9110, section 8.8); may be empty."""
 
     etag: str = ""
     last_modified: str = ""
@@ -18,11 +18,11 @@ class Validator:
 
     @property
     def strong(self) -> bool:
-        """Whether it is good enough to continue a download by (RFC 9110, section 13.1.5)."""
+        """Whether a download can be resumed by it (RFC 9110, section 13.1.5)."""
         return bool(self.last_modified or (self.etag and not self.etag.startswith("W/")))
 
     def __bool__(self) -> bool:
-        """Return whether there is anything to compare."""
+        """Return whether it identifies anything."""
         return bool(self.etag or self.last_modified or self.version_id)
 
 
@@ -30,9 +30,9 @@ class Validator:
 class Reply:
     """An answer whose content begins at byte ``start``.
 
-    ``size`` is that of the whole content in bytes, None if the server does not tell. ``read``
+    ``size`` is the size of the whole content in bytes, None if the server does not say. ``read``
     returns the next bytes, none at the end, and raises :class:`TransientError` when the connection
-    fails. ``unchanged`` says that the content is what the validator names, and is not sent.
+    fails. ``unchanged``: the content is the one of the validator, and is not sent.
     """
 
     read: Callable[[], bytes]
@@ -44,7 +44,7 @@ class Reply:
 
 
 class TransientError(Exception):
-    """A failure that may be gone at the next attempt; ``retry_after_s`` is what the server asks."""
+    """The next attempt may succeed; ``retry_after_s`` is the wait that the server asks for."""
 
     def __init__(self, cause: str, retry_after_s: float = 0.0) -> None:
         self.cause = cause
@@ -53,19 +53,19 @@ class TransientError(Exception):
 
 
 class StaleRangeError(Exception):
-    """The server has other content now than the part that was to be continued."""
+    """The content has changed since the partial download that was to be resumed."""
 
 
 class Source(Protocol):
     """One location of one protocol."""
 
     def open(self, start: int, part: Validator, known: Validator) -> AbstractContextManager[Reply]:
-        """Ask for the content from byte ``start`` on, if it still is what ``part`` names.
+        """Request the content from byte ``start`` on, if it still is the one of ``part``.
 
-        With ``start`` 0, the answer may be that the content still is what ``known`` names.
+        With ``start`` 0 the answer may be that the content still is the one of ``known``.
 
         Raises:
-            ArchiveError: it cannot be had, at no attempt.
-            TransientError: it cannot be had now.
-            StaleRangeError: the content has changed since ``part``.
+            ArchiveError: no attempt can succeed.
+            TransientError: this attempt failed; a later one may succeed.
+            StaleRangeError: the content is no longer the one of ``part``.
         """

@@ -33,7 +33,7 @@ _NOT_MODIFIED, _PRECONDITION_FAILED, _RANGE_NOT_SATISFIABLE = 304, 412, 416
 _FORBIDDEN, _NOT_FOUND, _BAD_REQUEST = 403, 404, 400
 _TOO_MANY, _SERVER_ERROR = 429, 500
 _QUERY: Final = "versionId"
-# Public objects can be had from any region; its name only chooses the first address to ask.
+# Public objects can be fetched through any region: it only selects the first address.
 _DEFAULT_REGION: Final = "us-east-1"
 
 Client = Callable[[], Any]
@@ -42,7 +42,7 @@ Client = Callable[[], Any]
 def make_client() -> Any:
     """Return an S3 client of the environment: signed if there are credentials, else anonymous."""
     session = boto3.session.Session()
-    # One attempt here: the fetcher retries, and continues where this one broke off.
+    # One attempt: the fetcher retries, and resumes where an attempt broke off.
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
@@ -59,7 +59,7 @@ class S3Source:
         """Read the location.
 
         Raises:
-            ArchiveError: it is malformed, or the rules do not allow it.
+            ArchiveError: the location is malformed, or the rules do not allow it.
         """
         self._location = location
         self._client = client
@@ -82,7 +82,7 @@ class S3Source:
 
     @contextmanager
     def open(self, start: int, part: Validator, known: Validator) -> Iterator[Reply]:
-        """Ask for the object: see :class:`mms_server.archives.fetching.responses.Source`."""
+        """Request the object: see :class:`mms_server.archives.fetching.responses.Source`."""
         wanted: dict[str, str] = {"Bucket": self._bucket, "Key": self._key}
         if self._version:
             wanted["VersionId"] = self._version
