@@ -1,7 +1,8 @@
 """Errors that this project raises on purpose: each names its cause and the fix.
 
-An error class carries data; its text is made from the data. :mod:`mms_server.core.error_status` has
-the HTTP status of each error. ``exit_code`` is the exit code of a command that ends with it.
+An error class carries data; its text is made from the data. :mod:`mms_server.core.refusals` has the
+HTTP status of each error that a client gets. ``exit_code`` is the exit code of a command that ends
+with the error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 
 class MMSError(Exception):
-    """Root of all expected errors: ``cause`` is one sentence, ``fix`` says what to do about it."""
+    """Base class of all expected errors: ``cause`` is one sentence, ``fix`` says what to do."""
 
     exit_code: ClassVar[int] = 2
 
@@ -32,7 +33,7 @@ class MMSError(Exception):
 
 
 class ConfError(MMSError):
-    """``mms.conf`` (or a setting) is wrong; ``line`` counts from 1, 0 means the whole file."""
+    """``mms.conf`` or a setting is wrong; ``line`` counts from 1, 0 means the whole file."""
 
     def __init__(self, file: Path | str, line: int, cause: str, *, fix: str = "") -> None:
         self.file = str(file)
@@ -57,7 +58,7 @@ class ArchiveError(MMSError):
 
 
 class FetchError(MMSError):
-    """An archive could not be fetched now; ``place`` is the line that names it, if one does."""
+    """An archive could not be downloaded; ``place`` is the line of a file that names it, if any."""
 
     exit_code: ClassVar[int] = 4
 
@@ -72,7 +73,7 @@ class FetchError(MMSError):
 
 
 class SilentFileSystemError(MMSError):
-    """A file system did not answer within ``limit_s`` seconds, as that of a lost NFS server."""
+    """A file system did not answer within ``limit_s`` seconds, as with a lost NFS server."""
 
     exit_code: ClassVar[int] = 4
 
@@ -85,33 +86,33 @@ class SilentFileSystemError(MMSError):
         )
 
     def where(self) -> str:
-        """Return the path that was looked at."""
+        """Return the path whose file system did not answer."""
         return str(self.path)
 
 
 class ServiceError(MMSError):
     """A model's service class cannot be loaded, or the model cannot be bound.
 
-    ``step`` is which part of a release's start that is.
+    ``step`` is the part of a release's start in which it happened.
     """
 
     step: ClassVar[str] = "load"
 
 
 class WarmUpError(ServiceError):
-    """A model cannot compute, or computes what are no numbers."""
+    """A model cannot compute, or its outputs are not finite numbers."""
 
     step: ClassVar[str] = "warm-up"
 
 
 class EngineError(ServiceError):
-    """A model cannot be computed by the engine that was chosen, or not as the reference does."""
+    """The chosen engine cannot compute the model, or its outputs differ from the reference's."""
 
     step: ClassVar[str] = "engine"
 
 
 class GoldenError(ServiceError):
-    """A model does not answer its golden sample ``number`` (counted from 1) as expected."""
+    """A model's answer to its golden sample ``number`` (counted from 1) is not the expected one."""
 
     step: ClassVar[str] = "golden check"
 
@@ -134,7 +135,7 @@ class LockHeldError(MMSError):
 
 
 class NoRoomError(MMSError):
-    """A change needs more memory than the host has; nothing was touched."""
+    """A change needs more memory than the host has; nothing was changed."""
 
     exit_code: ClassVar[int] = 3
 
@@ -149,7 +150,7 @@ class NoRoomError(MMSError):
 
 
 class ReleaseFailedError(MMSError):
-    """A release did not become ready; the host serves what it served before."""
+    """A release did not become ready; the host still serves what it served before."""
 
     exit_code: ClassVar[int] = 4
 
@@ -164,36 +165,53 @@ class ReleaseFailedError(MMSError):
 
 
 class RequestError(MMSError):
-    """A request cannot be answered. Its text goes to the client, so it names no path or class.
+    """A request gets no answer. The error's text goes to the client, so it names no path or class.
 
-    ``retry_after_s`` is when it may be sent again, 0 if that would not help.
+    ``retry_after_s`` is the value of ``Retry-After``, where the class's row in
+    :mod:`mms_server.core.refusals` says that the answer has that header.
     """
 
-    retry_after_s: int = 0
+    retry_after_s: int = 1
 
 
-class BadInputError(RequestError):
-    """The request does not hold what the model's signature asks for."""
+class RefusedError(RequestError):
+    """A request is refused before the model has computed it.
+
+    Scheduler, batcher and engine thread let each subclass through, so that the client gets the
+    status and the text of the subclass. Any other error that is raised there is a failure of the
+    model.
+    """
 
 
-class NotFoundError(RequestError):
-    """There is no such model, or not in this version."""
+class BadInputError(RefusedError):
+    """The request does not have the inputs that the model's signature asks for."""
 
 
-class LengthRequiredError(RequestError):
+class NotFoundError(RefusedError):
+    """There is no such path, or the model has no such version."""
+
+
+class ModelNotFoundError(NotFoundError):
+    """No model of this name is served."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"Model not found: {model}")
+
+
+class LengthRequiredError(RefusedError):
     """The request's body has no declared length."""
 
 
-class BodyTooLargeError(RequestError):
-    """The request's body, or an image's width and height in it, is over the limit."""
+class BodyTooLargeError(RefusedError):
+    """The request's body, or the width and height of an image in it, is over the limit."""
 
 
-class RequestTimeoutError(RequestError):
+class RequestTimeoutError(RefusedError):
     """The request's body did not arrive in time."""
 
 
-class QuarantinedError(RequestError):
-    """The release has died on this very input twice; ``certificate`` is of the last time."""
+class QuarantinedError(RefusedError):
+    """The release died twice on this input; ``certificate`` names the last death certificate."""
 
     def __init__(self, certificate: str) -> None:
         self.certificate = certificate
@@ -203,16 +221,16 @@ class QuarantinedError(RequestError):
         )
 
 
-class UnavailableError(RequestError):
-    """The model is not ready to answer."""
+class UnavailableError(RefusedError):
+    """The model is not ready."""
 
 
 class LateError(UnavailableError):
-    """The answer would come after the client's time.
+    """The answer would come after the client's deadline.
 
-    ``waited_s`` and ``limit_s`` are the request's; ``depth`` requests wait by estimate, ``rate``
-    are answered in a second, 0 if none was yet. ``expected_s`` is what it would have taken, if it
-    did not come into the queue.
+    ``waited_s`` is how long the request has waited, ``limit_s`` its time limit. By estimate
+    ``depth`` requests wait, and ``rate`` are answered in a second; 0 if that is not known.
+    ``expected_s`` is the estimated time to an answer, for a request that was not queued; else 0.
     """
 
     def __init__(
@@ -246,12 +264,12 @@ class LateError(UnavailableError):
         )
 
 
-class ClientGoneError(RequestError):
+class ClientGoneError(RefusedError):
     """The client closed its connection before its request was computed."""
 
 
 class PredictionError(RequestError):
-    """The model raised an error; what it was is only in the log."""
+    """The model raised an error; only the log has that error."""
 
 
 class PredictionTimeoutError(RequestError):
@@ -259,7 +277,7 @@ class PredictionTimeoutError(RequestError):
 
 
 class SupervisorError(MMSError):
-    """systemd did not do what was asked of a unit; ``journal`` holds the unit's last lines."""
+    """systemd did not carry out a command for a unit; ``journal`` holds the unit's last lines."""
 
     exit_code: ClassVar[int] = 4
 

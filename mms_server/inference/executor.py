@@ -1,8 +1,8 @@
-"""Run a model's work: one request at a time, in one native thread, with a time limit.
+"""The executor: runs the work of models in one native thread, with a time limit.
 
-MXNet's executors are not thread-safe, and service classes keep state on ``self`` (contract,
-section 10), so everything that touches a service object runs in this one thread. It releases the
-interpreter's lock in the engine, so the worker goes on answering meanwhile.
+MXNet's executors are not thread-safe, and service classes keep state on ``self`` (0.4, see
+docs/service_classes.md), so every call of a service object runs in this one thread. MXNet releases
+Python's global interpreter lock while it computes, so the worker can answer other requests.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from typing import Any
 import gevent
 from gevent.threadpool import ThreadPool
 
-from mms_server.core.errors import PredictionError, PredictionTimeoutError
+from mms_server.core.errors import PredictionError, PredictionTimeoutError, RefusedError
 
+# The message of 0.4, which clients see.
 FAILED = "Error occurs while inference was executed on server."
 
 _log = logging.getLogger(__name__)
 
 
 class _Job:
-    """A piece of work and what became of it, written by the engine's thread.
-
-    ``began`` and ``ended`` are times of ``clock``, None before.
-    """
+    """A call for the engine's thread, and the times when it began and ended; None before."""
 
     def __init__(self, work: Callable[[], Any], clock: Callable[[], float]) -> None:
         self.work = work
@@ -47,8 +45,8 @@ class _Job:
 class Engine:
     """The one thread that runs models in this process.
 
-    ``on_stuck`` is called when running work passes the time limit: a native thread cannot be
-    interrupted, so the process has to be replaced.
+    ``on_stuck`` is called when running work exceeds the time limit. A native thread cannot be
+    interrupted, so the process must be replaced then.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class Engine:
 
     @property
     def timeout_s(self) -> float:
-        """The longest that a prediction may take."""
+        """The time limit of a prediction in seconds, waiting for the thread included."""
         return self._timeout_s
 
     @property
@@ -81,11 +79,10 @@ class Engine:
         return self._stuck_job is not None and self._stuck_job.ended is None
 
     @property
-    def computed_at(self) -> float | None:
-        """When it was last known to get work done, in the clock's seconds; None if never yet.
+    def last_progress_at(self) -> float | None:
+        """When the engine last made progress, in the clock's seconds; None before the first work.
 
-        That is now while a request's work is younger than the time limit: the interpreter runs, or
-        nobody could ask.
+        It is the end of the last request's work. While work runs within the time limit, it is now.
         """
         job = self._job
         if job is None or job.began is None:
@@ -99,12 +96,12 @@ class Engine:
         """Run work that no client waits for; return its begin and end, in the clock's seconds.
 
         Raises:
-            PredictionTimeoutError: it is not done within the time limit, waiting included.
-            PredictionError: it raised.
+            PredictionTimeoutError: the work is not done within the time limit, waiting included.
+            PredictionError: the work raised an error.
         """
-        late = PredictionTimeoutError("The engine does not get work done.")
+        timeout_error = PredictionTimeoutError("The engine does not get work done.")
         job = _Job(work, self._clock)
-        with gevent.Timeout(timeout_s, late):
+        with gevent.Timeout(timeout_s, timeout_error):
             _result, error = self._thread().spawn(job).get()
         if error is not None:
             raise PredictionError(FAILED) from error
@@ -112,35 +109,42 @@ class Engine:
         return job.began or now, job.ended or now
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """Return what ``work`` returns.
+        """Run ``work`` in the engine's thread, and return its result.
 
         Raises:
-            PredictionTimeoutError: it is not ready within the time limit, waiting included.
-            PredictionError: it raised; the log says what.
+            PredictionTimeoutError: the work is not done within the time limit, waiting included.
+            RefusedError: the work raised it.
+            PredictionError: the work raised any other error; the log has that error.
         """
-        late = late_after(self._timeout_s)
+        timeout_error = prediction_timeout(self._timeout_s)
         if self.stuck:
-            raise late
+            raise timeout_error
         job = _Job(work, self._clock)
         self._waiting += 1
         try:
-            with gevent.Timeout(self._timeout_s, late):
-                result, error = self._thread().spawn(self._current, job).get()
+            with gevent.Timeout(self._timeout_s, timeout_error):
+                result, error = self._thread().spawn(self._run_job, job).get()
         except PredictionTimeoutError:
             self._give_up(job)
             raise
         finally:
             self._waiting -= 1
+        if isinstance(error, RefusedError):
+            try:
+                raise error
+            finally:
+                # Or the traceback and this frame hold each other, and the request's body.
+                del error
         if error is not None:
             raise PredictionError(FAILED) from error
         return result
 
-    def _current(self, job: _Job) -> tuple[Any, BaseException | None]:
+    def _run_job(self, job: _Job) -> tuple[Any, BaseException | None]:
         self._job = job
         return job()
 
     def _thread(self) -> Any:
-        # Made at first use: a thread does not survive the fork of the workers.
+        # Started at first use, because a thread does not survive the fork of the workers.
         if self._pool is None:
             self._pool = ThreadPool(1)
         return self._pool
@@ -151,13 +155,13 @@ class Engine:
             _log.error("a prediction runs longer than %g s: replacing worker", self._timeout_s)
             self._on_stuck()
         else:
-            job.work = _nothing
+            job.work = _do_nothing
 
 
-def late_after(seconds: float) -> PredictionTimeoutError:
-    """Return the error of a prediction that is not ready after so many seconds."""
+def prediction_timeout(seconds: float) -> PredictionTimeoutError:
+    """Return the error of a prediction that is not ready after ``seconds``."""
     return PredictionTimeoutError(f"The prediction took longer than {seconds:g} s.")
 
 
-def _nothing() -> None:
-    """Stand in for work that nobody waits for any more."""
+def _do_nothing() -> None:
+    """Replace work that has not begun and that no request waits for any more."""

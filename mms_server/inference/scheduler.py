@@ -1,4 +1,4 @@
-"""The way of a request to the engine: one at a time, refused if nobody waits for its answer."""
+"""Pass requests to the engine, one at a time; refuse those that nobody waits for any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mms_server.core.errors import ClientGoneError, LateError
+from mms_server.core.errors import ClientGoneError
 from mms_server.crashes.input_digest import Input
 from mms_server.crashes.quarantine import Quarantine
 from mms_server.inference.executor import Engine
@@ -21,10 +21,10 @@ from mms_server.overload.deadline import ServiceRate, WaitTimes
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What a request wants of a service.
+    """The inputs of a request and the calls that compute its answer, in the engine's thread.
 
-    ``compute`` does all of it by itself. ``finish`` makes the answer of the outputs that the
-    request has in a batch, None if it cannot be part of one. Both run in the engine's thread.
+    ``compute`` returns the answer of this request alone. ``finish`` makes the answer from the
+    request's outputs in a batch; it is None if the request cannot be part of a batch.
     """
 
     inputs: Any
@@ -34,11 +34,11 @@ class InferenceRequest:
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """A request that was let in.
+    """A request in the queue of this worker.
 
-    ``before`` is what it waited until now, ``limit_s`` what its client waits; ``alone`` says that
-    it may end the process. ``queued_at`` and ``counted_until`` are times of ``clock``: since when it waits
-    here, and until when that is in its stages.
+    ``before`` is how long the request waited before it came here, ``limit_s`` its time limit.
+    ``alone`` says that it is computed by itself, since it may end the process. ``queued_at`` is the
+    time of ``clock`` when it came here; the time until ``counted_until`` is in its stages.
     """
 
     work: InferenceRequest
@@ -59,25 +59,25 @@ class QueuedRequest:
 
     @property
     def in_flight_entry(self) -> tuple[str, Input]:
-        """Its id and its input, as a guard notes them."""
+        """The request's id and input, for the in-flight log."""
         return self.request_id, self.given
 
     def waited(self) -> None:
-        """Count the time until now as spent in the queue."""
+        """Add the time until now to the stage ``queue``."""
         now = self.clock()
         self.taken.add(stage_timing.QUEUE, now - self.counted_until)
         self.counted_until = now
 
     def worked(self) -> None:
-        """Leave the time until now out of the queue: it was spent on this request."""
+        """Leave the time until now out of the stage ``queue``: the request was being computed."""
         self.counted_until = self.clock()
 
     def check(self) -> None:
-        """Refuse the request if nobody waits for it, or will not when it is answered.
+        """Refuse the request if its client is gone, or will be when the answer is ready.
 
         Raises:
-            LateError: the answer would come after the client's time.
-            ClientGoneError: the client is gone.
+            LateError: the answer would come after the client's deadline.
+            ClientGoneError: the client closed its connection.
         """
         here_s = self.clock() - self.queued_at
         times = WaitTimes(self.before.queue_s + here_s, self.before.total_s + here_s)
@@ -87,11 +87,11 @@ class QueuedRequest:
 def check_still_wanted(
     environ: Mapping[str, Any], times: WaitTimes, limit_s: float, service_rate: ServiceRate
 ) -> None:
-    """Refuse a request if nobody waits for it, or will not when it is answered.
+    """Refuse a request if its client is gone, or will be when the answer is ready.
 
     Raises:
-        LateError: the answer would come after the client's time.
-        ClientGoneError: the client is gone.
+        LateError: the answer would come after the client's deadline.
+        ClientGoneError: the client closed its connection.
     """
     if deadline.client_gone(environ):
         raise ClientGoneError("The client is gone: its request was not computed.")
@@ -99,7 +99,7 @@ def check_still_wanted(
 
 
 class Scheduler:
-    """Brings requests to an engine, one at a time; ``computed`` is told the rows of a forward."""
+    """Passes requests to an engine, one at a time; ``computed`` gets the rows of each forward."""
 
     def __init__(
         self,
@@ -119,24 +119,17 @@ class Scheduler:
         """Return the answer to a request; call it in a greenlet of its own.
 
         Raises:
-            PredictionError: the service raised.
-            PredictionTimeoutError: it was not ready in time.
-            LateError: the answer would come after the client's time.
-            ClientGoneError: nobody waits for the answer any more.
+            RefusedError: the request was refused before it was computed.
+            PredictionError: the service raised an error.
+            PredictionTimeoutError: the prediction was not ready in time.
         """
         result = self.engine.run(lambda: self._alone(queued))
-        if isinstance(result, LateError | ClientGoneError):
-            raise result
         self.computed(rows_of(queued.work.inputs))
         return result
 
     def _alone(self, queued: QueuedRequest) -> Any:
         queued.waited()
-        try:
-            queued.check()
-        except (LateError, ClientGoneError) as refusal:
-            # The engine makes one error of all that a service may raise.
-            return refusal
+        queued.check()
         began = self.clock()
         with (
             stage_timing.collecting(queued.taken),
@@ -148,7 +141,7 @@ class Scheduler:
 
 
 def rows_of(inputs: Any) -> int:
-    """Return the size of a request's batch: tensors have it first, all else counts as one."""
+    """Return how many rows a request has: the first size of a tensor; 1 for other inputs."""
     first = inputs[0] if isinstance(inputs, list) and inputs else None
     if isinstance(first, list) or (isinstance(first, np.ndarray) and first.ndim):
         return max(len(first), 1)

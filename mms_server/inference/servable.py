@@ -119,7 +119,7 @@ class Servable:
         """Return what the service's ``inference`` returns for ``inputs``.
 
         ``inputs`` is one element per input of the signature; for a model without a signature it
-        is a :class:`mms_server.inference.raw_request.WholeRequest`.
+        is a :class:`mms_server.inference.raw_request.RawRequest`.
 
         Raises:
             PredictionError: the service raised; the log says what.

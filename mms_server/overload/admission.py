@@ -1,14 +1,15 @@
-"""Whether a request can be answered in its client's time, before it waits: nginx asks here.
+"""Admission control: reject a request before it is queued if it would miss its deadline.
 
-Only for requests that bring ``X-Request-Timeout-Ms``: the queue of a model with a time limit of its
-own is no longer than what can be answered in it, so the kernel refuses the rest.
+nginx asks the control application about each request that brings ``X-Request-Timeout-Ms``. A model
+with a time limit of its own needs no question: :mod:`mms_server.overload.backlog_limit` keeps its
+backlog so short that all requests in it are answered in time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import bottle
 
@@ -17,20 +18,27 @@ from mms_server.overload import deadline
 from mms_server.overload.deadline import QUEUED_S
 from mms_server.overload.queue_delay import QueueDelay
 
-LATE: Final = 403
-"""What nginx takes for a no; what its client is told is asked for apart."""
-
-_UNKNOWN: Final = 401
 MODEL_KEY: Final = "HTTP_X_MMS_MODEL"
-KEYS_KEY: Final = "HTTP_X_MMS_KEYS"
-"""nginx asks whether the key counts with it, which it can ask only once for a request."""
+_CHECK_API_KEY: Final = "HTTP_X_MMS_KEYS"
+"""Set where nginx wants the API key checked too: it can ask only once for a request."""
 
-Expected = Callable[[str], tuple[QueueDelay, int] | None]
-"""Returns what a model's requests wait for, and its workers; None if nothing is known."""
+# The answers that nginx's auth_request understands: yes, no, and no valid key.
+_ADMITTED: Final = 204
+_REJECTED: Final = 403
+_NO_VALID_KEY: Final = 401
+
+_PATHS: Final = (
+    "/@admission",
+    # nginx.conf of 0.1 asks by this name until `mms edge` has written the new one: remove in 0.3.
+    "/@door",
+)
+
+ExpectedWait = Callable[[str], tuple[QueueDelay, int] | None]
+"""Returns the queue delay of a model and its number of workers; None if it is not known."""
 
 
-def refusal(expected: tuple[QueueDelay, int] | None, limit_s: float) -> LateError | None:
-    """Return why a request with that limit cannot be answered in time, None if it may be."""
+def rejection(expected: tuple[QueueDelay, int] | None, limit_s: float) -> LateError | None:
+    """Return the error of a request that cannot be answered within ``limit_s``, else None."""
     if expected is None or not limit_s:
         return None
     found, workers = expected
@@ -47,40 +55,28 @@ def refusal(expected: tuple[QueueDelay, int] | None, limit_s: float) -> LateErro
     )
 
 
-def refused(expected: tuple[QueueDelay, int] | None) -> LateError | None:
-    """Return :func:`refusal` for the request that is being answered, by the time that it gives."""
+def current_rejection(expected: tuple[QueueDelay, int] | None) -> LateError | None:
+    """Return :func:`rejection` for the request that Bottle is handling and its time limit."""
     try:
         limit_s = deadline.timeout_s(bottle.request.environ, 0.0)
     except BadInputError:
-        # A worker says what is wrong with it.
+        # A worker answers with what is wrong with it.
         return None
-    return refusal(expected, limit_s)
+    return rejection(expected, limit_s)
 
 
-def admission_route(app: Any, expected: Expected, check_key: Callable[[], bytes]) -> None:
-    """Add what nginx asks before it passes a request with a time limit on."""
+def admission_route(app: Any, expected_wait: ExpectedWait, check_key: Callable[[], bytes]) -> None:
+    """Add the route that nginx asks before it passes on a request with a time limit."""
 
-    def ask() -> bytes:
+    def admit() -> bytes:
         environ, response = bottle.request.environ, bottle.response
-        if environ.get(KEYS_KEY):
+        if environ.get(_CHECK_API_KEY):
             check_key()
-            if response.status_code == _UNKNOWN:
+            if response.status_code == _NO_VALID_KEY:
                 return b""
-        response.status = LATE if refused(expected(environ.get(MODEL_KEY, ""))) else 204
+        rejected = current_rejection(expected_wait(environ.get(MODEL_KEY, "")))
+        response.status = _REJECTED if rejected else _ADMITTED
         return b""
 
-    app.get("/@door", callback=ask, skip=True)
-
-
-def raise_rejection(expected: tuple[QueueDelay, int] | None) -> NoReturn:
-    """Tell a client why it was refused at the door.
-
-    Raises:
-        HTTPError: always.
-    """
-    error = refused(expected)
-    # The queue may have become shorter in between: the client has been refused all the same.
-    text = str(error) if error else "The queue was too long for the request's time limit."
-    page = bottle.HTTPError(503, text)
-    page.set_header("Retry-After", str(error.retry_after_s if error else 1))
-    raise page
+    for path in _PATHS:
+        app.get(path, callback=admit, skip=True)

@@ -1,8 +1,8 @@
-"""How many requests may wait for a release: as many as it answers before their clients give up.
+"""The length of a release's backlog: as many requests as it answers within their time limit.
 
-A model with a time limit (``request_timeout_ms``) refuses what would be late when a worker takes it
-from the queue. That is honest, but the client has waited for it. So the queue is made only as long
-as the workers are fast, and who comes when it is full is refused by the kernel, at once.
+A worker refuses a request that would miss its time limit (``request_timeout_ms``) when it takes the
+request from the queue, after the client has waited. So the backlog is only as long as the workers
+can answer in time. When the backlog is full, the kernel refuses further requests at once.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, Final
 from mms_server.overload.deadline import ServiceRate
 
 FILLED: Final = 0.6
-"""Part of the time limit that a full queue takes: workers are not equally fast all the time.
+"""Share of the time limit that requests in a full backlog wait: the speed of workers varies.
 
-With 0.8 some of what had waited was late after all, which cost a twentieth of the right answers at
-three times what the workers can do, and those clients a wait (``python -m tests.bench.overload``).
+With 0.8 some requests waited and were late all the same. At three times the load that the workers
+can answer, that cost a twentieth of the right answers (``python -m tests.bench.overload``).
 """
 
 CHANGED: Final = 0.1
-"""A change of the queue's limit by a smaller part is not worth a call to the kernel."""
+"""A change of the limit by a smaller share is not worth a system call."""
 
 
 def backlog_for(rate: float, limit_s: float, most: int) -> int:
-    """Return how many may wait where ``rate`` are answered in a second; ``most`` if not known.
+    """Return the length of the backlog if ``rate`` requests are answered in a second.
 
-    ``limit_s`` is the time limit of a request, 0 for none.
+    It is ``most`` if the rate is not known. ``limit_s`` is the time limit of a request, 0 for none.
     """
     if not limit_s or not rate:
         return most
@@ -34,7 +34,7 @@ def backlog_for(rate: float, limit_s: float, most: int) -> int:
 
 
 class BacklogLimit:
-    """The queue's limit as one worker sees it; ``workers`` share the queue."""
+    """The limit of the backlog by the speed of one worker; ``workers`` share the backlog."""
 
     def __init__(self, most: int, limit_s: float, workers: int) -> None:
         self._most = most
@@ -43,9 +43,9 @@ class BacklogLimit:
         self._set = most
 
     def record(self, requests: int, seconds: float) -> int | None:
-        """Take note of a round of requests that took a worker so long.
+        """Record how long the worker took for a number of requests.
 
-        Return the new limit, if the queue's is to be changed.
+        Return the new limit, or None if the limit stays.
         """
         if not self._limit_s or not requests:
             return None
@@ -58,9 +58,10 @@ class BacklogLimit:
 
 
 def set_backlog(sockets: Iterable[Any], most: int) -> None:
-    """Let the kernel take up to ``most`` connections into the queue of each socket.
+    """Let the kernel queue up to ``most`` connections on each socket.
 
-    It refuses others at once (EAGAIN, which nginx answers), and takes one more than it is told.
+    The kernel refuses further connections at once (EAGAIN, which nginx answers). It queues one more
+    than the number that ``listen`` gets.
     """
     for each in sockets:
         each.listen(most - 1)

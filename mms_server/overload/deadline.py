@@ -1,9 +1,9 @@
-"""How long a request has waited, how long its client will, and whether it is still there.
+"""Deadlines: how long a request has waited, its time limit, and whether its client is still there.
 
-Workers take requests from the kernel's queue, of which they see nothing but the time that it took.
-nginx tells in a header when it passed a request on and how long it had it before; what cannot be
-answered in the client's time is refused before the engine computes it, so that under overload the
-engine's time goes to answers that somebody waits for.
+Requests wait in the kernel's queue, where workers cannot see them. A header of nginx tells when
+nginx passed a request on, and how long nginx had it before. A request that cannot be answered
+before its deadline is refused before the engine computes it. So under overload the engine computes
+only answers that a client still waits for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMES_KEY: Final = "HTTP_X_MMS_TIMES"
 
 TIMEOUT_KEY: Final = "HTTP_X_REQUEST_TIMEOUT_MS"
 QUEUED_S: Final = 0.005
-"""A request that waited less was in no queue: nginx's clock has milliseconds."""
+"""A request that waited less did not queue: nginx's clock has a resolution of milliseconds."""
 
 _TIMES: Final = re.compile(r"(\d{1,12}\.\d{3}) (\d{1,6}\.\d{3})")
 _MOST_S: Final = 86_400.0
@@ -33,10 +33,10 @@ _SMOOTHING: Final = 0.2
 
 
 def timeout_s(environ: Mapping[str, Any], default_s: float) -> float:
-    """Return how many seconds the client waits for its answer; 0 is no limit.
+    """Return the time limit of a request in seconds; 0 is no limit.
 
     Raises:
-        BadInputError: it says so in other words than whole milliseconds.
+        BadInputError: the header is not a whole number of milliseconds within its bounds.
     """
     text = str(environ.get(TIMEOUT_KEY, "")).strip()
     if not text:
@@ -53,31 +53,31 @@ def timeout_s(environ: Mapping[str, Any], default_s: float) -> float:
 
 @dataclass(frozen=True)
 class WaitTimes:
-    """Seconds until a worker took the request: in the queue, and since its first byte."""
+    """Seconds until a worker took the request: in the queue, and since the first byte."""
 
     queue_s: float = 0.0
     total_s: float = 0.0
 
 
 def waited(environ: Mapping[str, Any], now: float) -> WaitTimes:
-    """Return what nginx and the clock tell; ``now`` is Unix time. Without nginx it is nothing."""
+    """Return the times from nginx's header; zeros without nginx. ``now`` is Unix time."""
     found = _TIMES.fullmatch(str(environ.get(TIMES_KEY, "")))
     if not found:
         return WaitTimes()
-    # A clock that was set in between must not give a negative time.
+    # The clock may have been set meanwhile: no negative time.
     queue_s = min(max(now - float(found[1]), 0.0), _MOST_S)
     return WaitTimes(queue_s, queue_s + float(found[2]))
 
 
 def client_gone(environ: Mapping[str, Any]) -> bool:
-    """Return whether the other side of the connection is closed; nginx does so after its client.
+    """Return whether the peer closed the connection; nginx closes it when its client does.
 
-    A client that only says that it sends no more is not gone.
+    A client that shut down only its sending side is not gone.
     """
     connection = environ.get("gunicorn.socket")
     if connection is None:
         return False
-    # The original: gevent's would switch to others, and this may run in the engine's thread.
+    # The unpatched poll: gevent's switches greenlets, and this may run in the engine's thread.
     poll = monkey.get_original("select", "poll")()
     try:
         poll.register(connection.fileno(), 0)
@@ -87,7 +87,7 @@ def client_gone(environ: Mapping[str, Any]) -> bool:
 
 
 class ServiceRate:
-    """How fast a worker answers: the mean of its last requests, the newest counting most.
+    """How fast a worker answers: a moving average over its last requests.
 
     ``workers`` share the queue.
     """
@@ -97,23 +97,23 @@ class ServiceRate:
         self.request_s = 0.0
 
     def computed(self, seconds: float) -> None:
-        """Take note of the time that the engine took for a request."""
+        """Record the time that the engine took for a request."""
         before = self.request_s
         self.request_s = before + _SMOOTHING * (seconds - before) if before else seconds
 
     @property
     def rate(self) -> float:
-        """Requests that all workers answer in a second, 0 if that is not known."""
+        """Requests that all workers answer in a second; 0 if that is not known."""
         return self._workers / self.request_s if self.request_s else 0.0
 
     def check(self, times: WaitTimes, limit_s: float) -> None:
         """Refuse a request that cannot be answered within ``limit_s``; 0 is no limit.
 
-        One that came without waiting is computed even if requests have taken longer than its limit
-        lately: else nobody would learn that they do no more.
+        A request that did not queue is computed even if the average is above its limit: else the
+        average could never fall again.
 
         Raises:
-            LateError: with the seconds after which the queue, as it is, has been worked off.
+            LateError: ``retry_after_s`` is the time in which the present queue is answered.
         """
         queued = times.queue_s >= QUEUED_S
         expected_s = times.total_s + (self.request_s if queued else 0.0)

@@ -1,7 +1,7 @@
-"""What a client is told when as many requests wait for a model as may.
+"""Load shedding: the answer to a request when the backlog of its model is full.
 
-The kernel refuses the connection then, and nginx asks here how to word that, once a second for each
-model: a flood of refusals costs the control application nothing.
+The kernel refuses nginx's ``connect()`` then. nginx asks the control application for the answer and
+keeps it for a second for each model, so a flood of requests costs the control application nothing.
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ import bottle
 
 from mms_server.core.errors import UnavailableError
 from mms_server.core.paths import Layout
+from mms_server.core.refusals import BACKLOG_FULL, status_of
 from mms_server.metrics import multiprocess
 from mms_server.overload.backlog_limit import backlog_for
 
 LEAST_S: Final = 0.5
 MOST_S: Final = 30.0
-"""Between two counts: less is noise, and what was longer ago is not how it is now."""
+"""Time between two counts of a rate: a shorter one is noise, a longer one is out of date."""
 
 LONGEST_WAIT_S: Final = 60
-_TYPE: Final = "ServiceUnavailableException"
+_PATHS: Final = (
+    "/@backlog_full/<name>",
+    # nginx.conf of 0.1 asks by this name until `mms edge` has written the new one: remove in 0.3.
+    "/@full/<name>",
+)
 
 
 @dataclass(frozen=True)
 class Queue:
-    """The queue of a release: ``most`` requests may wait in it, ``limit_s`` each, 0 for ever."""
+    """The queue of a release: up to ``most`` requests wait, up to ``limit_s`` each; 0: no limit."""
 
     model: str
     release: str
@@ -39,7 +44,7 @@ class Queue:
 
 
 class DrainRates:
-    """Requests that releases answer in a second; ``answered`` is how many one has answered."""
+    """How many requests releases answer in a second, from ``answered``, their counter."""
 
     def __init__(
         self, answered: Callable[[str], float], clock: Callable[[], float] = time.monotonic
@@ -49,7 +54,7 @@ class DrainRates:
         self._seen: dict[str, tuple[float, float, float]] = {}
 
     def of(self, release: str) -> float:
-        """Return the rate since the last question, 0 if that was never or too long ago."""
+        """Return the rate since the last call; 0 if there was none, or too long ago."""
         now, count = self._clock(), self._answered(release)
         at, before, rate = self._seen.get(release, (-math.inf, 0.0, 0.0))
         if now - at < LEAST_S:
@@ -62,7 +67,7 @@ class DrainRates:
 
 
 def answered(layout: Layout, release: str) -> float:
-    """Return how many predictions a release has answered, 0 if that cannot be read."""
+    """Return how many predictions a release has answered; 0 if the counts cannot be read."""
     try:
         found = multiprocess.merge(multiprocess.counter_files(layout.release_metrics(release), gauges=False))
     except OSError:
@@ -76,8 +81,8 @@ def answered(layout: Layout, release: str) -> float:
     )
 
 
-def refusal(queue: Queue, rate: float) -> tuple[int, dict[str, Any]]:
-    """Return the seconds of ``Retry-After``, and the body: of 0.4, of 1.x and of the OIP in one."""
+def backlog_full_answer(queue: Queue, rate: float) -> tuple[int, dict[str, Any]]:
+    """Return the value of ``Retry-After``, and one body with the fields of all protocols."""
     depth = backlog_for(rate, queue.limit_s, queue.most)
     estimate_s = depth / rate if rate else None
     pace = f", and {rate:.3g} are answered in a second" if rate else ""
@@ -85,25 +90,29 @@ def refusal(queue: Queue, rate: float) -> tuple[int, dict[str, Any]]:
     about = {"depth": depth, "rate_per_s": round(rate, 3)}
     if estimate_s is not None:
         about["estimate_s"] = round(estimate_s, 3)
-    body = {"code": 503, "error": text, "message": text, "type": _TYPE, "queue": about}
+    kind = {"code": BACKLOG_FULL.status, "type": BACKLOG_FULL.mms1_type}
+    body = {**kind, "error": text, "message": text, "queue": about}
     return min(max(math.ceil(estimate_s or 1), 1), LONGEST_WAIT_S), body
 
 
 def load_shedding_route(
     app: Any, queue_of: Callable[[str], Queue | None], rates: DrainRates
 ) -> None:
-    """Add the route that nginx asks; ``queue_of`` returns None for what is not served or ready."""
+    """Add the route that nginx asks; ``queue_of`` returns None if the model is not ready."""
 
-    def full(name: str) -> bytes:
+    def backlog_full(name: str) -> bytes:
         queue = queue_of(name)
         if queue is None:
-            raise UnavailableError(
+            error = UnavailableError(
                 f"Model {name} is not ready.", fix="try again in a moment; see GET /ping."
             )
-        retry_s, body = refusal(queue, rates.of(queue.release))
-        bottle.response.status = 503
+            # No plugin of Bottle makes a page of an error here.
+            raise bottle.HTTPError(status_of(error), str(error))
+        retry_s, body = backlog_full_answer(queue, rates.of(queue.release))
+        bottle.response.status = BACKLOG_FULL.status
         bottle.response.set_header("Retry-After", str(retry_s))
         bottle.response.content_type = "application/json"
         return json.dumps(body, sort_keys=True).encode() + b"\n"
 
-    app.get("/@full/<name>", callback=full, skip=True)
+    for path in _PATHS:
+        app.get(path, callback=backlog_full, skip=True)

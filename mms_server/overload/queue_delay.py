@@ -1,8 +1,8 @@
-"""How long requests wait for a release's workers: noted by them, read by the control application.
+"""The queue delay of a release: workers write it, the control application reads it.
 
-The queue is the kernel's, of which nobody sees more than the time that a request spent in it. The
-worker that took the last one leaves that in a mapped file. The file is one that a model's code can
-write, so whoever reads it takes numbers from it and nothing else.
+The queue is the kernel's; only the time that a request spent in it can be seen. The worker that
+took the last request writes that time into a mapped file. A model's code can write the file too, so
+a reader accepts only possible numbers.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mms_server.overload import worker_load
 _FORM: Final = struct.Struct("<ddd")
 _MOST_S: Final = 86_400.0
 RECENT_S: Final = 5.0
-"""What was noted longer ago says nothing about the queue of now."""
+"""An older record says nothing about the present queue."""
 
 
 @dataclass(frozen=True)
 class QueueDelay:
-    """A request was taken at ``at`` (Unix time) after ``queue_s`` in the queue.
+    """A worker took a request at ``at`` (Unix time), after ``queue_s`` seconds in the queue.
 
     ``request_s`` is the mean time of a worker's last predictions.
     """
@@ -40,7 +40,7 @@ class QueueDelay:
 
 
 class QueueDelayRecorder:
-    """The mapped file; workers write over each other: the newest counts."""
+    """The mapped file; all workers write the same record, so the newest counts."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         """Map the file; ``clock`` is Unix time.
@@ -58,12 +58,12 @@ class QueueDelayRecorder:
         self._clock = clock
 
     def record(self, queue_s: float, request_s: float) -> None:
-        """Note a request that was taken now."""
+        """Record a request that a worker takes now."""
         self._map[:] = _FORM.pack(self._clock(), queue_s, request_s)
 
 
 def last_queue_delay(path: Path) -> QueueDelay | None:
-    """Return what was noted last; None if that is nothing, or no possible numbers."""
+    """Return the last record; None if there is none, or its numbers are impossible."""
     raw = read_bounded(path, _FORM.size)
     if len(raw) != _FORM.size:
         return None
@@ -75,9 +75,9 @@ def last_queue_delay(path: Path) -> QueueDelay | None:
 
 
 def expected_wait(instance_files: InstanceFiles, now: float) -> QueueDelay | None:
-    """Return what a request that comes now has before it; None if that is not known, or nothing.
+    """Return the queue delay that a request meets now; None if it is not known, or there is none.
 
-    A worker that is idle would take it at once.
+    There is none while a worker is idle: it takes the request at once.
     """
     found = last_queue_delay(instance_files.queue)
     if found is None or not 0 <= now - found.at <= RECENT_S:

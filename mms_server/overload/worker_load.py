@@ -1,8 +1,8 @@
-"""How many requests each worker of a release has in hand, in memory that all of them see.
+"""How many requests each worker of a release has in flight, in memory that all workers share.
 
-A worker that gets free may take several requests that wait. It must leave those that an idle worker
-could start, and must not take all that wait while another is about to get free. So it looks here:
-one byte per worker's slot, written by that worker alone.
+A worker that becomes free may take several waiting requests. It must leave those that an idle
+worker could start, and must not take all while another worker is about to become free. So it reads
+the counts of the others here: one byte per worker's slot, which only that worker writes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mms_server.core.untrusted_files import open_group_file
 from mms_server.crashes.in_flight_log import MAX_SLOTS
 
 MOST: Final = 254
-"""Requests beyond this number look like so many."""
+"""Largest number of requests that a byte can tell; more look like this number."""
 
 _LOOKED_AT: Final = 32
 _ABSENT: Final = 0
@@ -24,7 +24,7 @@ _IDLE: Final = 1
 
 
 class WorkerLoad:
-    """The mapped file; a process of a release works under one slot."""
+    """The mapped file; each process of a release has one slot."""
 
     def __init__(self, path: Path, slots: int) -> None:
         """Map the file; ``slots`` is how many workers the release has.
@@ -39,23 +39,23 @@ class WorkerLoad:
             self._map = mmap.mmap(descriptor, MAX_SLOTS)
         finally:
             os.close(descriptor)
-        # A master may be told to have some more.
+        # A signal can make a master start some more workers.
         self._slots = min(max(2 * slots, _LOOKED_AT), MAX_SLOTS)
         self._slot = -1
         self.own = 0
 
     def begin(self, slot: int) -> None:
-        """Count under this slot; the worker is idle."""
+        """Count in this slot from now on; the worker is idle."""
         self._slot = slot
         self.hold(0)
 
     def hold(self, count: int) -> None:
-        """Say how many requests this worker has in hand."""
+        """Write how many requests this worker has in flight."""
         self.own = count
         self._write(_IDLE + min(count, MOST))
 
     def leave(self) -> None:
-        """Say that this worker takes no more requests."""
+        """Write that this worker takes no more requests."""
         self._write(_ABSENT)
 
     def clear(self) -> None:
@@ -63,16 +63,16 @@ class WorkerLoad:
         self._map[:] = bytes(MAX_SLOTS)
 
     def forget(self, slot: int) -> None:
-        """Take note of the end of a slot's worker; for the master."""
+        """Clear the slot of a worker that ended; for the master."""
         if 0 <= slot < MAX_SLOTS:
             self._map[slot] = _ABSENT
 
     def most(self, wanted: int) -> int:
-        """Return how many requests this worker may have in hand now, ``wanted`` at most.
+        """Return how many requests this worker may have in flight now, ``wanted`` at most.
 
-        One, while another worker is idle: what waits is for that one. Else one more than the
-        busiest other has: equal workers then share what waits, also when one takes before the
-        other.
+        It is one while another worker is idle: waiting requests are for that one. Else it is one
+        more than the busiest other worker has. So workers of equal speed share the waiting
+        requests, whichever takes first.
         """
         rows = self._map[: self._slots]
         others = [row for slot, row in enumerate(rows) if slot != self._slot and row != _ABSENT]
@@ -88,5 +88,5 @@ class WorkerLoad:
 
 
 def any_idle(rows: bytes) -> bool:
-    """Return whether a worker is idle, by the bytes of the file, or none is known."""
+    """Return whether a worker is idle or no worker is known, by the bytes of the file."""
     return _IDLE in rows or not any(rows)

@@ -1,8 +1,9 @@
-"""How an error looks, by the protocol of the path that was asked for.
+"""The body of an error, by the protocol of the request's path.
 
 0.4: a small HTML page, or JSON for a client that asks for it (contract, section 7.4). 1.x: JSON
-with ``code``, ``type`` and ``message`` (contract, section 17.5), with honest codes. Open Inference
-Protocol: JSON with ``error``.
+with ``code``, ``type`` and ``message`` (contract, section 17.5); ``code`` is the HTTP status. Open
+Inference Protocol: JSON with ``error``. :mod:`mms_server.core.refusals` has the types and the texts
+that 0.4 fixes.
 """
 
 from __future__ import annotations
@@ -14,30 +15,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from mms_server.core.refusals import INTERNAL, Refusal
+
 _HTML: Final = "text/html"
 _JSON: Final = "application/json"
-# What 0.4 answered whatever the cause: clients compare the text.
-_CONTRACT_TEXTS: Final = {
-    404: "The requested URL was not found on the server.  If you entered the URL manually please "
-    "check your spelling and try again.",
-    405: "The method is not allowed for the requested URL.",
-}
-_TYPES: Final = {
-    400: "BadRequestException",
-    404: "ResourceNotFoundException",
-    405: "MethodNotAllowedException",
-    408: "RequestTimeoutException",
-    411: "LengthRequiredException",
-    413: "RequestEntityTooLargeException",
-    422: "QuarantinedRequestException",
-    503: "ServiceUnavailableException",
-    504: "PredictionTimeoutException",
-}
-_MODEL_NOT_FOUND: Final = "Model not found: "
 
 
 class Protocol(Enum):
-    """Whose rules an answer follows."""
+    """The protocol that an answer follows."""
 
     CONTRACT = "MMS 0.4"
     MMS1 = "MMS 1.x"
@@ -46,8 +31,9 @@ class Protocol(Enum):
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong: a status with its phrase, and one text for the client."""
+    """An error for a client: its row, the HTTP status with its phrase, and the text."""
 
+    refusal: Refusal
     code: int
     name: str
     text: str
@@ -57,7 +43,7 @@ class Failure:
 def protocol_of(path: str) -> Protocol:
     """Return the protocol that a path belongs to.
 
-    A model may have any name: what ends like a route of 0.4 is one.
+    A model may have any name, also ``predictions``: a path that ends in ``/predict`` is 0.4's.
     """
     parts = path.strip("/").split("/")
     match parts:
@@ -73,14 +59,14 @@ def protocol_of(path: str) -> Protocol:
 
 def render(failure: Failure, path: str, accept: str) -> tuple[str, bytes]:
     """Return content type and body of an error."""
+    row = failure.refusal
     match protocol_of(path):
         case Protocol.OIP:
             return _JSON, _text({"error": failure.text})
         case Protocol.MMS1:
-            return _JSON, _text(
-                {"code": failure.code, "type": _type(failure), "message": failure.text}
-            )
-    text = _CONTRACT_TEXTS.get(failure.code, failure.text)
+            kind = row.mms1_type or INTERNAL
+            return _JSON, _text({"code": failure.code, "type": kind, "message": failure.text})
+    text = row.mms04_text or failure.text
     if prefers_json(accept):
         about = {"code": failure.code, "name": failure.name, "text": text}
         return _JSON, _text({"error": {**about, "request_id": failure.request_id}})
@@ -92,13 +78,8 @@ def render(failure: Failure, path: str, accept: str) -> tuple[str, bytes]:
     return _HTML, page.encode("ascii", "xmlcharrefreplace")
 
 
-def model_not_found(model: str) -> str:
-    """Return the text for a model that is not served."""
-    return f"{_MODEL_NOT_FOUND}{model}"
-
-
 def prefers_json(accept: str) -> bool:
-    """Whether JSON is named, and not after HTML; a bare ``*/*`` gets the contract's page."""
+    """Return whether ``Accept`` names JSON, and HTML with less weight; ``*/*`` means HTML."""
     weights = {_JSON: 0.0, _HTML: 0.0}
     for row in accept.lower().split(","):
         kind, _, parameters = row.partition(";")
@@ -110,12 +91,6 @@ def prefers_json(accept: str) -> bool:
 def _quality(parameters: str) -> float:
     found = re.search(r"\bq\s*=\s*([01](?:\.\d*)?)", parameters)
     return float(found[1]) if found else 1.0
-
-
-def _type(failure: Failure) -> str:
-    if failure.text.startswith(_MODEL_NOT_FOUND):
-        return "ModelNotFoundException"
-    return _TYPES.get(failure.code, "InternalServerException")
 
 
 def _text(about: dict[str, Any]) -> bytes:

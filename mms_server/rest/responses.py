@@ -1,7 +1,8 @@
-"""How this server answers, whatever the route (contract, sections 7.3, 7.4 and 7.5).
+"""The form of all answers, whatever the route (contract, sections 7.3, 7.4 and 7.5).
 
-Successful answers are JSON with sorted keys, or bytes that a route made; how errors look is said in
-:mod:`mms_server.rest.error_responses`; every answer carries the CORS headers and a request id.
+A successful answer is JSON with sorted keys, or the bytes that a route returns.
+:mod:`mms_server.rest.error_responses` has the form of errors. Every answer has the CORS headers and
+a request id.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from typing import Any, Final
 
 import bottle
 
-from mms_server.core import errors
-from mms_server.core.error_status import SERVER_ERROR, status_of
+from mms_server.core import errors, refusals
+from mms_server.core.refusals import Refusal
 from mms_server.core.request_body import drain
 from mms_server.core.request_id import NewId, request_id, set_request_id
 from mms_server.metrics import stage_timing
 from mms_server.rest.error_responses import Failure, render
 
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
-"""Largest answer: beyond, what makes it would take the worker's memory several times over."""
+"""Largest answer: to write a larger one as JSON takes several times its size in memory."""
 
 _INTERNAL = (
     "The server encountered an internal error and was unable to complete your request."
@@ -38,17 +39,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Raw:
-    """An answer that is no JSON of ours: sent as it is."""
+    """An answer that a route made itself; it is sent as it is."""
 
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class ErrorPage(bottle.HTTPError):  # type: ignore[misc]
+    """An error page of a row of the table of refusals."""
+
+    def __init__(self, refusal: Refusal, text: str, retry_after_s: int = 1) -> None:
+        super().__init__(refusal.status, text)
+        self.refusal = refusal
+        if refusal.retry_after:
+            self.set_header("Retry-After", str(retry_after_s))
+
+
 def contract_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
     """Return a Bottle application without routes that answers as the contract says.
 
-    Route callbacks return a JSON-able object or :class:`Raw`; they may raise any
+    A route's callback returns an object that JSON can write, or :class:`Raw`. It may raise any
     :class:`mms_server.core.errors.MMSError`.
     """
     app = bottle.Bottle()
@@ -64,8 +75,8 @@ def json_body(answer: object) -> bytes:
     """Return ``answer`` as JSON with sorted keys and a final newline.
 
     Raises:
-        ValueError: a number is not finite: JSON has no word for it.
-        TypeError: something is no JSON type.
+        ValueError: a number is not finite, which JSON cannot write.
+        TypeError: an object is of no JSON type.
     """
     text = json.dumps(answer, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode() + b"\n"
@@ -74,10 +85,11 @@ def json_body(answer: object) -> bytes:
 def bounded(answer: Any) -> Any:
     """Return ``answer``, unless its bytes or its text alone are longer than an answer may be.
 
-    Looked at before it is JSON: to make that would stop the whole worker for seconds.
+    The check comes before the answer is written as JSON, since that would stop the whole worker for
+    seconds.
 
     Raises:
-        PredictionError: it is too long.
+        PredictionError: the answer is too long.
     """
     left, pending = MAX_ANSWER_BYTES, [answer]
     while pending:
@@ -87,7 +99,7 @@ def bounded(answer: Any) -> Any:
         elif isinstance(one, Mapping):
             pending.extend(one.values())
         elif isinstance(one, list | tuple) and one:
-            # Of a list of numbers the length says enough.
+            # For a list of numbers the length is enough.
             left -= len(one)
             if not isinstance(one[0], int | float):
                 pending.extend(one)
@@ -106,8 +118,8 @@ def _too_large() -> errors.PredictionError:
 def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
     """Turn what a route returns or raises into an answer: one path for all errors.
 
-    An error becomes a fresh page that is returned, not raised: Bottle keeps what was raised in a
-    cycle with its traceback, and with it the request's body, until the collector comes by.
+    An error becomes a new page that is returned, not raised: Bottle keeps a raised page in a cycle
+    with its traceback, which holds the request's body until the garbage collector runs.
     """
 
     @functools.wraps(callback)
@@ -119,20 +131,16 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
         except bottle.HTTPResponse:
             raise
         except errors.RequestError as error:
-            status, text, retry_after_s = status_of(error), str(error), error.retry_after_s
+            return ErrorPage(refusals.of_error(error), str(error), error.retry_after_s)
         except Exception:  # noqa: BLE001 - logged; the client gets the page for any error
             _log.exception("request %s failed", request_id())
-            status, text, retry_after_s = SERVER_ERROR, _INTERNAL, 0
+            return ErrorPage(refusals.FAILED, _INTERNAL)
         else:
             if isinstance(answer, Raw):
                 for name, value in answer.headers.items():
                     bottle.response.set_header(name, value)
             bottle.response.content_type = kind
             return body
-        page = bottle.HTTPError(status, text)
-        if retry_after_s:
-            page.set_header("Retry-After", str(retry_after_s))
-        return page
 
     return answered
 
@@ -157,7 +165,8 @@ def _error_page(error: Any) -> bytes:
         if bottle.request.method == "OPTIONS":
             return preflight()
     name = error.status_line.partition(" ")[2]
-    failure = Failure(code, name, _text_of(error, code, name), request_id())
+    refusal = error.refusal if isinstance(error, ErrorPage) else refusals.of_status(code)
+    failure = Failure(refusal, code, name, _text_of(error, code, name), request_id())
     kind, body = render(failure, environ.get("PATH_INFO", ""), environ.get("HTTP_ACCEPT", ""))
     bottle.response.content_type = kind
     return body

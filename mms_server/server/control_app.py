@@ -7,7 +7,6 @@ gunicorn and keeps its process id, so systemd's socket and readiness protocol ho
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import sys
 import time
@@ -21,6 +20,7 @@ import bottle
 from mms_server.archives import extract
 from mms_server.archives.signature import Signature
 from mms_server.config.mms_conf import DEFAULT_HOST, DEFAULT_PORT
+from mms_server.core import refusals
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.core.request_id import request_id
@@ -51,17 +51,18 @@ _ARGUMENTS = (
     "--graceful-timeout=10",
     "--log-level=warning",
 )
-_ENDED = "502"
-_LATE = "late"
-_PROXY_ERRORS = {
-    "413": "The request body is larger than the limit.",
-    "502": "The server of the model ended before it answered.",
-    "504": "The prediction was not ready in time.",
-}
+_PROXY_ERRORS_OF_0_1 = {"late": refusals.DEADLINE_EXCEEDED.proxy_error}
+"""nginx.conf of 0.1 asks by these names until `mms edge` has written the new one: remove in 0.3."""
+
+_AUTH_PATHS = (
+    "/@auth",
+    # The name in nginx.conf of 0.1: remove in 0.3.
+    "/@key",
+)
 
 
 class Control:
-    """The host's catalogue: made anew for every request, from a few small files."""
+    """The registry of the host's models: read for every request, from a few small files."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -69,7 +70,7 @@ class Control:
         self._releases: dict[tuple[str, str], tuple[Release, Signature | None]] = {}
 
     def healthy(self) -> bool:
-        """Return whether every wanted model is ready; a host that wants none is not healthy."""
+        """Return whether all models of the host are ready; a host without models is not healthy."""
         try:
             generation = self._newest.get()
             if generation is None or not generation.models:
@@ -81,7 +82,7 @@ class Control:
         return all(model.ready for model in found.values())
 
     def troubles(self) -> dict[str, str]:
-        """Return why wanted models are not ready, by endpoint name."""
+        """Return why models are not ready, by endpoint name."""
         try:
             generation = self._newest.get()
             models = generation.models if generation else {}
@@ -121,7 +122,7 @@ class Control:
         return facts
 
     def queue(self, name: str) -> Queue | None:
-        """Return the queue of a model, None if it is not served or not ready.
+        """Return the queue of a model; None if the model is not served or not ready.
 
         Raises:
             MMSError: a release or its signature cannot be read.
@@ -136,9 +137,9 @@ class Control:
         return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
     def expected_wait(self, name: str) -> tuple[QueueDelay, int] | None:
-        """Return what a request to a model waits for now, and how many workers work on that.
+        """Return the queue delay that a request to a model meets now, and its number of workers.
 
-        None if that is nothing, or cannot be known.
+        It is None if there is no delay, or the delay is not known.
         """
         try:
             meant = self._meant(name)
@@ -154,7 +155,7 @@ class Control:
         return (found, release.workers) if found else None
 
     def _meant(self, name: str) -> tuple[str, Release] | None:
-        """Return which model a request names, and its release; None if it is not served."""
+        """Return the model that a name means, and its release; None if it is not served."""
         generation = self._newest.get()
         models = generation.models if generation else {}
         if name == live_links.ONLY and len(models) == 1:
@@ -177,7 +178,7 @@ class Control:
         return describe(generation.host, generation.port, signatures)
 
     def _known(self, generation: Generation) -> dict[str, tuple[Release, Signature | None]]:
-        # Releases and store entries never change, so what was read once stays right.
+        # Releases and store entries never change, so each is read once.
         known = self._releases
         self._releases = {
             row: known.get(row) or self._read(*row) for row in generation.models.items()
@@ -197,40 +198,44 @@ def create_app(root: str = "/") -> Any:
     """Return the WSGI application for the host below ``root``."""
     layout = Layout.under(Path(root))
     app = responses.contract_app()
-    catalogue, directory = Control(layout), layout.metrics / HOST
-    worded = functools.partial(_word_error_of_proxy, Lookup(layout), catalogue.expected_wait)
-    app.add_hook("before_request", worded)
+    registry, directory = Control(layout), layout.metrics / HOST
+    answered_for_nginx = partial(_answer_for_nginx, Lookup(layout), registry.expected_wait)
+    app.add_hook("before_request", answered_for_nginx)
     multiprocess.configure(directory, HOST)
-    check_key = _key_route(app, auth.KeyRing(layout.etc / auth.FILE_NAME))
-    admission.admission_route(app, catalogue.expected_wait, check_key)
-    load_shedding_route(app, catalogue.queue, DrainRates(partial(answered, layout)))
-    host_routes(app, catalogue, HostCounts(directory).count)
+    check_key = _auth_route(app, auth.KeyRing(layout.etc / auth.FILE_NAME))
+    admission.admission_route(app, registry.expected_wait, check_key)
+    load_shedding_route(app, registry.queue, DrainRates(partial(answered, layout)))
+    host_routes(app, registry, HostCounts(directory).count)
     files = MetricsFiles(layout, partial(health.has_processes, layout))
-    metrics_route(app, catalogue, files.collect)
+    metrics_route(app, registry, files.collect)
     return app
 
 
-def _word_error_of_proxy(lookup: Lookup, expected: admission.Expected) -> None:
-    """Word an error that nginx found itself; nginx lets no client send this header."""
+def _answer_for_nginx(lookup: Lookup, expected_wait: admission.ExpectedWait) -> None:
+    """Answer with the page of an error that nginx found; nginx lets no client send the header."""
     environ = bottle.request.environ
-    code = environ.get("HTTP_X_MMS_ERROR", "")
-    if code == _LATE:
-        admission.raise_rejection(expected(environ.get(admission.MODEL_KEY, "")))
-    if code not in _PROXY_ERRORS:
+    name = environ.get("HTTP_X_MMS_ERROR", "")
+    refusal = refusals.of_proxy_error(_PROXY_ERRORS_OF_0_1.get(name, name))
+    if refusal is None:
         return
-    text = _PROXY_ERRORS[code]
-    certificate = lookup.certificate(request_id()) if code == _ENDED else ""
-    if certificate:
-        text += f" Certificate: {certificate}."
-    raise bottle.HTTPError(int(code), text)
+    if refusal is refusals.DEADLINE_EXCEEDED:
+        error = admission.current_rejection(expected_wait(environ.get(admission.MODEL_KEY, "")))
+        # The queue may be shorter by now: nginx has rejected the request all the same.
+        if error:
+            raise responses.ErrorPage(refusal, str(error), error.retry_after_s)
+    text = refusal.text
+    if refusal is refusals.WORKER_DIED:
+        certificate = lookup.certificate(request_id())
+        text += f" Certificate: {certificate}." if certificate else ""
+    raise responses.ErrorPage(refusal, text)
 
 
-def _key_route(app: Any, keys: auth.KeyRing) -> Callable[[], bytes]:
-    """Tell nginx whether a request's key counts, and whose it is: it asks before it serves."""
+def _auth_route(app: Any, keys: auth.KeyRing) -> Callable[[], bytes]:
+    """Add the route that nginx asks whether a request has a valid API key, and whose key it is."""
 
     def check() -> bytes:
         environ, response = bottle.request.environ, bottle.response
-        # A browser asks first whether it may ask, and brings no key: that is no prediction.
+        # The preflight of a browser brings no key, and gets no prediction.
         preflight = environ.get("HTTP_X_MMS_METHOD") == "OPTIONS"
         owner = "-" if preflight else keys.owner(auth.presented(environ))
         if owner is None:
@@ -239,12 +244,13 @@ def _key_route(app: Any, keys: auth.KeyRing) -> Callable[[], bytes]:
             response.set_header("X-Mms-Key", owner)
         return b""
 
-    app.get("/@key", callback=check, skip=True)
+    for path in _AUTH_PATHS:
+        app.get(path, callback=check, skip=True)
     return check
 
 
 def command(root: Path, bind: str | None) -> list[str]:
-    """Return gunicorn's command line; systemd passes the socket unless ``bind`` is given."""
+    """Return gunicorn's command line; without ``bind``, systemd passes the socket."""
     address = [f"--bind={bind}"] if bind else []
     app = f"mms_server.server.control_app:create_app({str(root)!r})"
     return [sys.executable, "-m", "gunicorn", *_ARGUMENTS, *address, app]

@@ -11,9 +11,13 @@ from typing import Any, Final, NoReturn
 
 import bottle
 
-from mms_server.core.errors import BadInputError, NotFoundError, UnavailableError
+from mms_server.core.errors import (
+    BadInputError,
+    ModelNotFoundError,
+    NotFoundError,
+    UnavailableError,
+)
 from mms_server.metrics.mms04_metrics import DESCRIPTIONS, PINGS
-from mms_server.rest.error_responses import model_not_found
 from mms_server.rest.model_registry import ModelFacts, ModelRegistry
 from mms_server.rest.oip import metadata
 from mms_server.rest.openapi.document import openapi
@@ -37,9 +41,9 @@ def _uncounted(_name: str) -> None:
     """Count nothing."""
 
 
-def host_routes(app: Any, catalogue: ModelRegistry, count: Count = _uncounted) -> None:
+def host_routes(app: Any, registry: ModelRegistry, count: Count = _uncounted) -> None:
     """Add the routes; ``count`` is told the name of 0.4's metric that a request adds to."""
-    host = _Host(catalogue, count)
+    host = _Host(registry, count)
     app.get("/", callback=host.ping)
     app.get("/ping", callback=host.ping)
     app.get("/api-description", callback=host.description)
@@ -60,35 +64,35 @@ def host_routes(app: Any, catalogue: ModelRegistry, count: Count = _uncounted) -
 
 
 class _Host:
-    """The callbacks; each reads the catalogue once."""
+    """The callbacks; each reads the registry once."""
 
-    def __init__(self, catalogue: ModelRegistry, count: Count) -> None:
-        self._catalogue = catalogue
+    def __init__(self, registry: ModelRegistry, count: Count) -> None:
+        self._registry = registry
         self._count = count
 
     def description(self) -> dict[str, Any]:
         self._count(DESCRIPTIONS)
-        return {"description": self._catalogue.description()}
+        return {"description": self._registry.description()}
 
     def ping(self) -> dict[str, Any]:
         self._count(PINGS)
         # The original said 200 here too, and balancers sent traffic to hosts that could not serve.
-        answer: dict[str, Any] = _health(ready=self._catalogue.healthy())
+        answer: dict[str, Any] = _health(ready=self._registry.healthy())
         if bottle.response.status_code != _UNAVAILABLE:
             return answer
-        troubles = self._catalogue.troubles()
+        troubles = self._registry.troubles()
         return {**answer, "models": dict(troubles)} if troubles else answer
 
     def model_ping(self, name: str) -> dict[str, str]:
         return _health(ready=self._model(name).ready)
 
     def openapi(self) -> dict[str, Any]:
-        found = self._catalogue.models()
+        found = self._registry.models()
         return openapi({name: facts.signature for name, facts in found.items()}, "/")
 
     def models(self) -> dict[str, Any]:
         """List the models by name; pages as 1.x has them."""
-        found = self._catalogue.models()
+        found = self._registry.models()
         names = sorted(found)
         query = bottle.request.query
         limit = _number(query.get("limit"), "limit", 1, _MAX_LIMIT, _MAX_LIMIT)
@@ -113,7 +117,7 @@ class _Host:
         }
 
     def oip_ready(self) -> dict[str, bool]:
-        ready = self._catalogue.healthy()
+        ready = self._registry.healthy()
         if not ready:
             bottle.response.status = _UNAVAILABLE
         return {"ready": ready}
@@ -137,7 +141,7 @@ class _Host:
 
     def no_invocation(self) -> NoReturn:
         _require_post()
-        found = self._catalogue.models()
+        found = self._registry.models()
         name = bottle.request.query.get("model_name")
         if not name and len(found) != 1:
             raise BadInputError(
@@ -147,9 +151,9 @@ class _Host:
         self.no_prediction(name or next(iter(found)))
 
     def _model(self, name: str, version: str | None = None) -> ModelFacts:
-        facts: ModelFacts | None = self._catalogue.models().get(name)
+        facts: ModelFacts | None = self._registry.models().get(name)
         if facts is None:
-            raise NotFoundError(model_not_found(name))
+            raise ModelNotFoundError(name)
         if version not in {None, facts.version}:
             raise NotFoundError(f"Model {name} has no version {version}; it has {facts.version}.")
         return facts

@@ -6,13 +6,15 @@ Nothing is installed and no unit starts; what is put beside the templates are pa
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mms_server.config import mms_conf
 from mms_server.core.paths import Layout
@@ -77,14 +79,20 @@ def programs(directory: Path) -> Programs:
 
 
 @contextlib.contextmanager
-def nginx(place: Path, port: int, found: Programs) -> Iterator[subprocess.Popen[bytes]]:
-    """Run nginx on a port of loopback, with the directory ``place`` in place of a host's root."""
+def nginx(
+    place: Path, port: int, found: Programs, **variables: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run nginx on a port of loopback, with the directory ``place`` in place of a host's root.
+
+    ``variables`` are the role's. The router listens on ``router.sock`` in the directory.
+    """
     layout = Layout.under(place)
     log, state = place / "var/log/nginx", place / "var/lib/nginx"
     for directory in (log, state, layout.live, layout.etc):
         directory.mkdir(parents=True, exist_ok=True)
     for template in ("nginx.conf.frame", "closing.conf"):
-        _template(template, layout.etc / template, port)
+        listen = {"nginx_proxy_listen": [f"127.0.0.1:{port}"]}
+        write_template(template, layout.etc / template, listen | variables)
     frame = (layout.etc / "nginx.conf.frame").read_text()
     router = mms_conf.parse(_CONF.format(socket=place / "router.sock"), place / "mms.conf")
     text = nginx_config.compose(frame, router, {}).text
@@ -116,8 +124,8 @@ def nginx(place: Path, port: int, found: Programs) -> Iterator[subprocess.Popen[
         process.wait(10)
 
 
-def _template(name: str, target: Path, port: int) -> None:
-    """Write one of the role's templates as the role does."""
+def write_template(name: str, target: Path, variables: Mapping[str, Any]) -> None:
+    """Write one of the role's templates as the role does, with these variables."""
     command = [
         str(BIN / "ansible"),
         "localhost",
@@ -127,7 +135,7 @@ def _template(name: str, target: Path, port: int) -> None:
         f"--args=src={_ROLE}/templates/{name}.j2 dest={target}",
         f"--extra-vars=@{_ROLE}/defaults/main.yml",
         *(f"--extra-vars=@{file}" for file in sorted((_ROLE / "vars").glob("*.yml"))),
-        f'--extra-vars={{"nginx_proxy_listen": ["127.0.0.1:{port}"]}}',
+        f"--extra-vars={json.dumps(variables)}",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""A request whose time limit cannot be kept is refused before it waits, through nginx."""
+"""Admission control through nginx: a request that would miss its deadline is not queued."""
 
 from __future__ import annotations
 
@@ -86,13 +86,16 @@ def test_who_does_not_have_to_wait_is_let_in(edge: Edge) -> None:
     assert ask(edge, 0, "/nobody/predict", **LIMIT).status == 404
 
 
-def test_nobody_gets_to_the_door_from_outside(edge: Edge) -> None:
-    for path in ("/@door", "/@hurried/batch/predict", "/@late"):
-        assert edge.request("GET", path, None, LIMIT).status == 404
+@pytest.mark.parametrize(
+    "path",
+    ["/@admission", "/@with_deadline/batch/predict", "/@deadline_exceeded", "/@backlog_full/batch"],
+)
+def test_no_client_reaches_nginx_s_internal_locations(edge: Edge, path: str) -> None:
+    assert edge.request("GET", path, None, LIMIT).status == 404
 
 
-def test_a_yes_counts_for_a_second(edge: Edge) -> None:
-    """While nobody waits, the control application is hardly asked."""
+def test_an_admission_counts_for_a_second(edge: Edge) -> None:
+    """While no request waits, the control application is hardly asked."""
     assert ask(edge, 0, **AMPLE).status == 200
     with stopped(edge):
         began = time.monotonic()

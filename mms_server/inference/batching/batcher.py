@@ -1,8 +1,8 @@
-"""Bring the requests that a worker has in hand to its engine together.
+"""Compute the requests that a worker has in flight together, in batches.
 
-The engine never waits: as soon as it is free, what is ready goes to it, and what is read meanwhile
-goes next. A request that fails in a batch fails alone. One that a process died on before is
-computed by itself, after the answers to all others have left.
+The engine never waits for a batch to fill: when it becomes free, all requests that were read by
+then are the next batch. A request that fails in a batch does not fail the others. A request that a
+process died on before is computed by itself, after the answers to all others have been sent.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import gevent
 from gevent.event import Event
 
 from mms_server.core.errors import (
-    ClientGoneError,
-    LateError,
     MMSError,
     PredictionError,
     PredictionTimeoutError,
+    RefusedError,
 )
 from mms_server.inference.batching.batch_compute import BatchComputer
 from mms_server.inference.batching.batch_delay import Gathered, no_delay
-from mms_server.inference.executor import FAILED, late_after
+from mms_server.inference.executor import FAILED, prediction_timeout
 from mms_server.inference.scheduler import QueuedRequest, Scheduler
 from mms_server.metrics import stage_timing
 
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Entry:
-    """A request in the queue and what became of it; ``odd`` if a batch could not compute it."""
+    """A request in the queue and its result; ``odd`` if its inputs do not fit into a batch."""
 
     queued: QueuedRequest
     prepared: Any = None
@@ -48,7 +47,7 @@ class _Entry:
 
     @property
     def joins(self) -> bool:
-        """Whether it can be part of a batch."""
+        """Whether the request can be part of a batch."""
         return self.queued.work.finish is not None and not self.queued.alone
 
 
@@ -57,10 +56,10 @@ class _BatchFailedError(Exception):
 
 
 class Batcher(Scheduler):
-    """A line in which requests that wait are computed together; used from one event loop.
+    """A scheduler that computes waiting requests together; used from one event loop.
 
-    ``in_hand`` says how many requests the worker has taken and not answered; ``wait_for_batch`` returns
-    when it takes no more for now.
+    ``in_hand`` returns how many requests the worker has accepted and not answered.
+    ``wait_for_batch`` returns when the worker accepts no more requests for now.
     """
 
     def __init__(
@@ -90,16 +89,16 @@ class Batcher(Scheduler):
         self._waiting.append(entry)
         if not self._works:
             self._works = True
-            # It begins when all requests that were taken together have been read.
+            # It runs when all requests that were accepted together have been read.
             gevent.spawn(self._work)
         limit_s = self.engine.timeout_s
         entry.done.wait(limit_s)
         if entry in self._waiting:
             self._waiting.remove(entry)
-            raise late_after(limit_s)
-        # Its batch has a limit of its own, which began later.
+            raise prediction_timeout(limit_s)
+        # The batch has a time limit of its own, which began later.
         if not entry.done.wait(limit_s + _LEAVE_S):
-            raise late_after(limit_s)
+            raise prediction_timeout(limit_s)
         if entry.error is not None:
             raise entry.error
         return entry.answer
@@ -117,7 +116,7 @@ class Batcher(Scheduler):
             self._works = False
 
     def _next(self) -> list[_Entry]:
-        """Take what is computed next out of the queue."""
+        """Remove the requests of the next batch from the queue and return them."""
         plain = [entry for entry in self._waiting if not entry.queued.alone]
         if plain:
             mates = [entry for entry in plain if entry.joins]
@@ -129,7 +128,7 @@ class Batcher(Scheduler):
         return chosen
 
     def _let_others_leave(self) -> None:
-        """Wait, for a limited time, until only requests that may end the process are in hand."""
+        """Wait, for a limited time, until only requests that may end the process are in flight."""
         until = self.clock() + _LEAVE_S
         while self._in_hand() > len(self._waiting) and self.clock() < until:
             gevent.sleep(_LOOK_S)
@@ -147,9 +146,9 @@ class Batcher(Scheduler):
         except PredictionTimeoutError as error:
             self._give_up(batch, error)
             return
-        except PredictionError as error:
-            cause = error.__cause__
-            _log.warning("a batch of %d failed, each is tried alone: %r", len(batch), cause)
+        except (PredictionError, RefusedError) as error:
+            cause = error.__cause__ or error
+            _log.warning("a batch of %d failed, each request is tried alone: %r", len(batch), cause)
             for entry in batch:
                 self._by_itself(entry)
             return
@@ -159,10 +158,10 @@ class Batcher(Scheduler):
             entry.done.set()
 
     def _give_up(self, batch: Sequence[_Entry], error: PredictionTimeoutError) -> None:
-        """Tell the request that took too long, all if it was none alone.
+        """Fail the request that took too long; all requests if the whole batch took too long.
 
-        The process ends with the first answer: the connections of the others break, and nginx sends
-        them again, to be computed one by one.
+        The process ends with the first answer. The connections of the other requests break then,
+        nginx sends them again, and they are computed one by one.
         """
         guilty = [entry for entry in batch if entry is self._current]
         for entry in guilty or batch:
@@ -173,7 +172,7 @@ class Batcher(Scheduler):
         """Compute a batch, in the engine's thread; return the sizes of the forwards.
 
         Raises:
-            Exception: it failed as a whole.
+            Exception: the batch failed as a whole.
         """
         for entry in batch:
             _step(entry, self._admit)
@@ -194,7 +193,7 @@ class Batcher(Scheduler):
         return [1] * len(odd) + [len(going)] * bool(going)
 
     def _in_turn(self, entry: _Entry, step: Callable[[_Entry], None]) -> None:
-        """Do a step that is one request's own; if it hangs, it is known whose it was."""
+        """Do a step of one request; while it runs, ``_current`` names the request, if it hangs."""
         self._current = entry
         with stage_timing.collecting(entry.queued.taken):
             _step(entry, step)
@@ -238,11 +237,11 @@ def _finish(own: Any, entry: _Entry) -> None:
 
 
 def _step(entry: _Entry, step: Callable[[_Entry], None]) -> None:
-    """Do a step; what it raises is the request's own failure."""
+    """Do a step; an error fails this request only."""
     try:
         step(entry)
-    except (LateError, ClientGoneError) as refusal:
-        entry.error = refusal
+    except RefusedError as error:
+        entry.error = error
     except BaseException as error:  # noqa: BLE001 - a service that exits must not end the worker
         entry.error = PredictionError(FAILED)
         entry.error.__cause__ = error

@@ -13,9 +13,8 @@ from typing import Any
 import bottle
 
 from mms_server.core import request_body
-from mms_server.core.errors import BadInputError, NotFoundError
+from mms_server.core.errors import BadInputError, ModelNotFoundError
 from mms_server.inference.servable import Servable, observed
-from mms_server.rest.error_responses import model_not_found
 from mms_server.rest.handler_requests import handle
 from mms_server.rest.mms1.inputs import read_any
 from mms_server.rest.openapi.document import openapi
@@ -55,8 +54,8 @@ def invoked_model(models: list[str]) -> str:
     """Return the model that a request to ``/invocations`` means.
 
     Raises:
-        NotFoundError: the one it names is not served.
-        BadInputError: it names none, and not exactly one is served.
+        ModelNotFoundError: the request names a model that is not served.
+        BadInputError: the request names no model, and not exactly one is served.
     """
     name = bottle.request.query.get("model_name")
     if not name:
@@ -67,7 +66,7 @@ def invoked_model(models: list[str]) -> str:
             fix="add ?model_name=<model>.",
         )
     if name not in models:
-        raise NotFoundError(model_not_found(name))
+        raise ModelNotFoundError(name)
     return str(name)
 
 

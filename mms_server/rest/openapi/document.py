@@ -7,23 +7,11 @@ from typing import Any, Final
 
 import mms_server
 from mms_server.archives.signature import IMAGE, Signature
+from mms_server.core.refusals import Routes, descriptions
 from mms_server.rest.openapi.schema import SCHEMAS, ref
 
 _JSON: Final = "application/json"
 _BINARY: Final = "application/octet-stream"
-_ERRORS: Final = {
-    "400": "The request is not what the route or the model takes.",
-    "404": "There is no such model, or not in this version.",
-    "408": "The body did not arrive in time.",
-    "411": "The body comes in chunks, without a Content-Length.",
-    "413": "The body, or a picture in it, is too large.",
-    "422": "The model's processes died twice on this input; the text names the certificate.",
-    "500": "The model failed on this request.",
-    "502": "The server behind the proxy ended before it answered.",
-    "503": "The model is not ready.",
-    "504": "The prediction took too long.",
-}
-_FOR_GET: Final = ("400", "404", "502", "504")
 _CONTRACT, _MMS1, _OIP = "contract", "mms1", "oip"
 
 
@@ -158,12 +146,10 @@ def _invocations() -> dict[str, Any]:
 def _metrics() -> dict[str, Any]:
     text = {"schema": {"type": "string"}}
     kinds = dict.fromkeys(("text/plain", "application/openmetrics-text"), text)
-    page = {"text/html": text}
-    responses = {
-        "200": _response("OK", kinds),
-        "403": _response("nginx does not let this client read it.", page),
-        **_errors(_CONTRACT, _FOR_GET),
-    }
+    errors = _errors(_CONTRACT, Routes.METRICS)
+    # nginx refuses by its allow-list, with its own page.
+    errors["403"]["content"] = {"text/html": text}
+    responses = {"200": _response("OK", kinds), **errors}
     return {
         "operationId": "metrics",
         "tags": ["host"],
@@ -182,11 +168,10 @@ def _get(
     unhealthy: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     kind = {"oip": _OIP, "1.x": _MMS1}.get(tag, _CONTRACT)
-    responses = {
-        "200": _response("OK", {_JSON: {"schema": answer_schema}}),
-        **_errors(kind, _FOR_GET),
-    }
-    responses["503"] = _response(_ERRORS["503"], _error_content(kind, unhealthy))
+    errors = _errors(kind, Routes.GET)
+    if unhealthy:
+        errors["503"]["content"][_JSON] = {"schema": unhealthy}
+    responses = {"200": _response("OK", {_JSON: {"schema": answer_schema}}), **errors}
     about = {"operationId": operation, "tags": [tag], "summary": summary, "responses": responses}
     return {"get": {**about, "parameters": parameters} if parameters else about}
 
@@ -199,19 +184,19 @@ def _post(
         "tags": [tag],
         "summary": "Predict.",
         "requestBody": {"required": True, "content": body},
-        "responses": {"200": _response("OK", answers), **_errors(kind, tuple(_ERRORS))},
+        "responses": {"200": _response("OK", answers), **_errors(kind, Routes.PREDICTION)},
     }
 
 
-def _errors(kind: str, codes: tuple[str, ...]) -> dict[str, Any]:
-    return {code: _response(_ERRORS[code], _error_content(kind)) for code in codes}
+def _errors(kind: str, routes: Routes) -> dict[str, Any]:
+    found = {str(status): text for status, text in descriptions(routes).items()}
+    return {code: _response(text, _error_content(kind)) for code, text in found.items()}
 
 
-def _error_content(kind: str, unhealthy: dict[str, Any] | None = None) -> dict[str, Any]:
-    # nginx and gunicorn word some errors themselves, as pages.
-    page = {"text/html": {"schema": {"type": "string"}}}
+def _error_content(kind: str) -> dict[str, Any]:
+    # nginx and gunicorn answer some errors themselves, with HTML pages.
     own = {_CONTRACT: "Error", _MMS1: "Mms1Error", _OIP: "OipError"}[kind]
-    return {_JSON: {"schema": unhealthy or ref(own)}, **page}
+    return {_JSON: {"schema": ref(own)}, "text/html": {"schema": {"type": "string"}}}
 
 
 def _response(description: str, content: dict[str, Any]) -> dict[str, Any]:

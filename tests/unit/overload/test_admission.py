@@ -1,4 +1,4 @@
-"""Who is refused before it waits, by what the workers noted."""
+"""Admission control by the queue delay that the workers recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mms_server.host.instance_files import InstanceFiles
-from mms_server.overload.admission import refusal
+from mms_server.overload.admission import rejection
 from mms_server.overload.deadline import QUEUED_S
 from mms_server.overload.queue_delay import (
     RECENT_S,
@@ -52,18 +52,18 @@ def busy(instance_files: InstanceFiles, *counts: int) -> None:
         (2.0, 0.0, False),
     ],
 )
-def test_what_waits_and_is_computed_within_the_limit_is_let_in(
+def test_a_request_that_is_answered_within_its_limit_is_admitted(
     queue_s: float, limit_s: float, refused: bool
 ) -> None:
-    error = refusal((QueueDelay(NOW, queue_s, 0.1), 2), limit_s)
+    error = rejection((QueueDelay(NOW, queue_s, 0.1), 2), limit_s)
     assert (error is not None) == refused
     if error:
         assert (error.depth, error.rate) == (round(queue_s * 20), 20)
         assert error.retry_after_s == max(1, math.ceil(queue_s))
 
 
-def test_nothing_known_refuses_nobody() -> None:
-    assert refusal(None, 0.001) is None
+def test_without_a_known_delay_all_requests_are_admitted() -> None:
+    assert rejection(None, 0.001) is None
 
 
 def test_what_was_noted_counts_while_all_workers_are_busy(instance_files: InstanceFiles) -> None:

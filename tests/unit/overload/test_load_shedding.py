@@ -1,4 +1,4 @@
-"""What a client is told when a model's queue is full."""
+"""The answer when the backlog of a model is full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mms_server.overload.load_shedding import (
     MOST_S,
     DrainRates,
     Queue,
-    refusal,
+    backlog_full_answer,
 )
 
 QUEUE = Queue("digits", "digits.1", 512)
@@ -60,13 +60,13 @@ def test_a_count_that_began_anew_is_no_rate() -> None:
     ("rate", "retry_s"), [(0, 1), (5120, 1), (512, 1), (511, 2), (1, LONGEST_WAIT_S)]
 )
 def test_a_client_is_told_when_the_queue_will_be_empty(rate: float, retry_s: int) -> None:
-    assert refusal(QUEUE, rate)[0] == retry_s
+    assert backlog_full_answer(QUEUE, rate)[0] == retry_s
 
 
 def test_the_body_serves_all_protocols() -> None:
-    body = refusal(QUEUE, 256)[1]
+    body = backlog_full_answer(QUEUE, 256)[1]
     text = "digits is busy: 512 requests wait, the most that may, and 256 are answered in a second."
     assert body["error"] == body["message"] == text
     assert (body["code"], body["type"]) == (503, "ServiceUnavailableException")
     assert body["queue"] == {"depth": 512, "rate_per_s": 256, "estimate_s": 2.0}
-    assert "estimate_s" not in refusal(QUEUE, 0)[1]["queue"]
+    assert "estimate_s" not in backlog_full_answer(QUEUE, 0)[1]["queue"]

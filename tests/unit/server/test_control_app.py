@@ -34,9 +34,9 @@ from tests.fixtures.servers import BIN
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from mms_server.host.process_liveness import hold
+from mms_server.host.process_liveness import lock_slot
 for slot in sys.argv[2:]:
-    hold(Path(sys.argv[1]), int(slot))
+    lock_slot(Path(sys.argv[1]), int(slot))
 print("held", flush=True)
 time.sleep(60)
 """
@@ -75,6 +75,9 @@ def _ping(app: Any) -> tuple[int, Any]:
     found.pop("models", None)
     return status, found
 
+
+OF_0_1 = ("/@key", "/@door")
+"""What nginx.conf of 0.1 asks for: the control application of 0.2 is there before its own one."""
 
 _HEALTHY = (200, {"health": "healthy!"})
 _UNHEALTHY = (503, {"health": "unhealthy!"})
@@ -320,35 +323,41 @@ def test_the_real_process_answers_on_its_socket(tmp_path: Path) -> None:
         process.wait(timeout=10)
 
 
-def test_keys_are_checked_for_nginx(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("auth_uri", "admission_uri"), [("/@auth", "/@admission"), OF_0_1])
+def test_keys_are_checked_for_nginx(tmp_path: Path, auth_uri: str, admission_uri: str) -> None:
     key = auth.new_key()
     file = Layout.under(tmp_path).etc / auth.FILE_NAME
     file.parent.mkdir(parents=True)
     file.write_text(f"{auth.digest(key)} shop\n")
     app = control_app.create_app(str(tmp_path))
-    assert _ask(app, "/@key")[0] == 401
-    status, headers, body = _ask(app, "/@key", HTTP_AUTHORIZATION=f"Bearer {key}")
+    assert _ask(app, auth_uri)[0] == 401
+    status, headers, body = _ask(app, auth_uri, HTTP_AUTHORIZATION=f"Bearer {key}")
     assert (status, headers["X-Mms-Key"], body) == (200, "shop", b"")
-    assert _ask(app, "/@key", HTTP_X_API_KEY=key[1:])[0] == 401
+    assert _ask(app, auth_uri, HTTP_X_API_KEY=key[1:])[0] == 401
     # A browser's preflight brings no key.
-    assert _ask(app, "/@key", HTTP_X_MMS_METHOD="OPTIONS")[0] == 200
-    assert _ask(app, "/@key", HTTP_X_MMS_METHOD="POST")[0] == 401
+    assert _ask(app, auth_uri, HTTP_X_MMS_METHOD="OPTIONS")[0] == 200
+    assert _ask(app, auth_uri, HTTP_X_MMS_METHOD="POST")[0] == 401
     # nginx can ask only once: where it asks about a time limit, it asks about the key as well.
     asked = {"HTTP_X_MMS_KEYS": "1", "HTTP_X_MMS_MODEL": "a", "HTTP_X_REQUEST_TIMEOUT_MS": "5"}
-    assert _ask(app, "/@door", **asked)[0] == 401
-    status, headers, _body = _ask(app, "/@door", HTTP_X_API_KEY=key, **asked)
+    assert _ask(app, admission_uri, **asked)[0] == 401
+    status, headers, _body = _ask(app, admission_uri, HTTP_X_API_KEY=key, **asked)
     assert (status, headers["X-Mms-Key"]) == (204, "shop")
 
 
-def test_who_would_be_late_is_told_so_for_nginx(fake: FakeHost) -> None:
+@pytest.mark.parametrize(
+    ("admission_uri", "proxy_error"), [("/@admission", "deadline_exceeded"), (OF_0_1[1], "late")]
+)
+def test_requests_that_would_be_late_are_rejected_for_nginx(
+    fake: FakeHost, admission_uri: str, proxy_error: str
+) -> None:
     apply(fake.host, fake.write_conf({"a": "1"}))
     (release,) = fake.serving()
     of_model = InstanceFiles(fake.layout.instance(release))
     of_model.directory.mkdir(parents=True, exist_ok=True)
     app = control_app.create_app(str(fake.root))
     asked = {"HTTP_X_MMS_MODEL": "a", "HTTP_X_REQUEST_TIMEOUT_MS": "500"}
-    worded = {**asked, "HTTP_X_MMS_ERROR": "late"}
-    assert _ask(app, "/@door", **asked)[0] == 204
+    worded = {**asked, "HTTP_X_MMS_ERROR": proxy_error}
+    assert _ask(app, admission_uri, **asked)[0] == 204
     status, headers, body = _ask(app, "/a/predict", "POST", **worded)
     assert (status, headers["Retry-After"]) == (503, "1")
     assert b"The queue was too long" in body
@@ -357,11 +366,25 @@ def test_who_would_be_late_is_told_so_for_nginx(fake: FakeHost) -> None:
     worker_load = WorkerLoad(of_model.worker_load, 1)
     worker_load.begin(0)
     worker_load.hold(1)
-    assert _ask(app, "/@door", **asked)[0] == 403
-    assert _ask(app, "/@door", **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "5000"})[0] == 204
-    assert _ask(app, "/@door", **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "soon"})[0] == 204
-    assert _ask(app, "/@door", **{**asked, "HTTP_X_MMS_MODEL": "b"})[0] == 204
-    assert _ask(app, "/@door", **{**asked, "HTTP_X_MMS_MODEL": "@only"})[0] == 403
+    assert _ask(app, admission_uri, **asked)[0] == 403
+    assert _ask(app, admission_uri, **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "5000"})[0] == 204
+    assert _ask(app, admission_uri, **{**asked, "HTTP_X_REQUEST_TIMEOUT_MS": "soon"})[0] == 204
+    assert _ask(app, admission_uri, **{**asked, "HTTP_X_MMS_MODEL": "b"})[0] == 204
+    assert _ask(app, admission_uri, **{**asked, "HTTP_X_MMS_MODEL": "@only"})[0] == 403
     status, headers, body = _ask(app, "/a/predict", "POST", **worded)
     assert (status, headers["Retry-After"]) == (503, "2")
     assert b"An answer takes 1.600 s now" in body
+
+
+@pytest.mark.parametrize("uri", ["/@backlog_full/", "/@full/"])
+def test_a_full_backlog_is_answered_for_nginx(fake: FakeHost, uri: str) -> None:
+    apply(fake.host, fake.write_conf({"a": "1"}))
+    live = live_links.read(fake.layout)
+    app = control_app.create_app(str(fake.root))
+    assert _ask(app, f"{uri}a")[0] == 503
+    assert b"Model a is not ready" in _ask(app, f"{uri}a")[2]
+    with _alive(fake.layout, live["a"], 0, 1):
+        status, headers, body = _ask(app, f"{uri}a")
+    assert (status, headers["Content-Type"]) == (503, "application/json")
+    assert int(headers["Retry-After"]) >= 1
+    assert json.loads(body)["queue"]["depth"] > 0
