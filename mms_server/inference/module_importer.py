@@ -1,10 +1,12 @@
-"""Import a service file with the modules beside it, apart from every other model's.
+"""Import a service file and the modules in its directory, isolated from those of other models.
 
-Two archives may have service files and helper modules of equal names, and be served by one process.
-So each service file gets a package of its own, that has the file's directory as its only place, and
-``import helper`` in one of its modules is looked up there first. It is done by the ``__import__``
-that these modules have among their builtins: Python looks it up there at each import statement, so
-that imports inside of functions, at the time of a request, find the same modules.
+Two archives in one process may have service files and helper modules with the same names. So each
+service file gets a package of its own, whose only search path is the file's directory. ``import
+helper`` in a module of the package finds ``helper`` there first.
+
+The modules of the package have an ``__import__`` of their own among their builtins. Python calls it
+at each import statement, so imports inside functions find the same modules at the time of a
+request.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ _numbers = itertools.count(1)
 
 
 def import_service(file: Path) -> ModuleType:
-    """Return the module in ``file``, named after it, in a package of its own.
+    """Return the module in ``file``, in a package of its own; the module has the file's name.
 
     Raises:
-        ServiceError: it cannot be imported.
+        ServiceError: the file cannot be imported.
     """
     package = _Package(f"{_PREFIX}{next(_numbers)}", file.parent)
     try:
@@ -53,7 +55,7 @@ def import_service(file: Path) -> ModuleType:
 
 
 class _Source(SourceFileLoader):
-    """Loads a module that imports by its package's ``__import__``; writes no bytecode."""
+    """Loads a module with these builtins, which include ``__import__``; writes no bytecode."""
 
     def __init__(self, name: str, path: str, names: Mapping[str, Any]) -> None:
         super().__init__(name, path)
@@ -64,11 +66,11 @@ class _Source(SourceFileLoader):
         super().exec_module(module)
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Leave the model's directory as it is."""
+        """Do nothing: no bytecode is written into the model's directory."""
 
 
 class _Package(MetaPathFinder):
-    """The modules of one directory, under a package's name that nothing else has."""
+    """The modules of one directory, in a package with a unique name."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self._name = name
@@ -81,7 +83,7 @@ class _Package(MetaPathFinder):
         sys.meta_path.insert(0, self)
 
     def load(self, file: Path) -> ModuleType:
-        """Import ``file``; ``sys.modules`` has it, as dataclasses and typing expect."""
+        """Import ``file``; the module is in ``sys.modules``, where dataclasses and typing look."""
         name = f"{self._name}.{file.stem.replace('.', '_')}"
         loader = _Source(name, str(file), self._builtins)
         spec = importlib.util.spec_from_file_location(name, file, loader=loader)
@@ -93,7 +95,7 @@ class _Package(MetaPathFinder):
         return module
 
     def forget(self) -> None:
-        """Remove every trace of the package from Python's tables."""
+        """Remove the package and its modules from ``sys.meta_path`` and ``sys.modules``."""
         sys.meta_path.remove(self)
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{self._name}.")]:
             del sys.modules[name]
@@ -101,14 +103,14 @@ class _Package(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module below the package in ``path``, the place of the package it is in."""
+        """Find a module of the package in ``path``, the search path of its parent package."""
         del target
         if not fullname.startswith(self._name + "."):
             return None
-        for place in path or ():
-            if place not in self._finders:
-                self._finders[place] = FileFinder(place, *self._loaders())
-            spec = self._finders[place].find_spec(fullname)
+        for directory in path or ():
+            if directory not in self._finders:
+                self._finders[directory] = FileFinder(directory, *self._loaders())
+            spec = self._finders[directory].find_spec(fullname)
             if spec is not None and spec.loader is not None:
                 return spec
         return None
@@ -127,7 +129,7 @@ class _Package(MetaPathFinder):
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        """Import as Python does, but let the files of the directory come first."""
+        """Import as Python does, but look in the directory first."""
         top = name.partition(".")[0]
         if level or not self._has(top):
             return builtins.__import__(name, globals, locals, fromlist or (), level)

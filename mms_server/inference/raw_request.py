@@ -1,4 +1,4 @@
-"""What a model without a signature gets and gives: a 1.x handler reads the request itself."""
+"""Request and answer of a model without a signature: a 1.x handler reads the request itself."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class WholeRequest:
-    """One request: the fields of a form by name, or the body under ``body``, and the query's.
+class RawRequest:
+    """One request for a handler.
 
-    Values are bytes, or what JSON means. ``headers`` have lower-case names.
+    ``row`` has the fields of a form by name, or the body under ``body``, and the parameters of the
+    query. Its values are bytes, or parsed JSON. ``headers`` have lower-case names.
     """
 
     row: Mapping[str, Any] = field(default_factory=dict)
@@ -21,10 +22,10 @@ class WholeRequest:
 
 @dataclass(frozen=True)
 class HandlerAnswer:
-    """What a handler made of a request.
+    """The answer of a handler.
 
-    ``body`` is bytes, text, or an object to be sent as JSON; an empty ``content_type`` means: the
-    usual one of that kind of body.
+    ``body`` is bytes, text, or an object to be sent as JSON. An empty ``content_type`` stands for
+    the default of that kind of body.
     """
 
     body: Any

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol as numpy arrays: names of types, JSON and binary data."""
+"""Tensors of the Open Inference Protocol as numpy arrays: data types, JSON and binary data."""
 
 from __future__ import annotations
 
@@ -29,24 +29,29 @@ _DTYPES: Final = {
     "FP64": np.dtype("<f8"),
 }
 _NAMES: Final = {(dtype.kind, dtype.itemsize): name for name, dtype in _DTYPES.items()}
-# What JSON values a type takes: a fraction is no whole number, true is no 1.
-_TAKES: Final[dict[str, set[type]]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
+# JSON values by kind of numpy type: an integer must not have a fraction, and true is not 1.
+_JSON_TYPES: Final[dict[str, set[type]]] = {
+    "b": {bool},
+    "u": {int},
+    "i": {int},
+    "f": {int, float},
+}
 MAX_DIMENSIONS: Final = 32
 _MAX_SIZE: Final = 2**40
 _LENGTH: Final = struct.Struct("<L")
 
 
 def datatype_of(array: Array) -> str:
-    """Return the protocol's name for an array's type.
+    """Return the protocol's name of the type of an array.
 
     Raises:
-        KeyError: it has none.
+        KeyError: the protocol has no such type.
     """
     return _NAMES[array.dtype.kind, array.dtype.itemsize]
 
 
 def arrays_of(outputs: Any) -> list[Array] | None:
-    """Return a model's outputs as arrays; None if any is not an array of a type we can name."""
+    """Return a model's outputs as arrays; None if one is no array of a type of the protocol."""
     if not isinstance(outputs, list | tuple) or not outputs:
         return None
     arrays = [output.asnumpy() if hasattr(output, "asnumpy") else output for output in outputs]
@@ -62,7 +67,7 @@ def require_shape(name: str, shape: Any) -> tuple[int, ...]:
     """Return ``shape`` as a tuple of positive numbers.
 
     Raises:
-        BadInputError: it is something else.
+        BadInputError: it is not a list of at most 32 positive whole numbers.
     """
     if not isinstance(shape, list) or not all(
         isinstance(size, int) and not isinstance(size, bool) and 0 < size <= _MAX_SIZE
@@ -75,10 +80,10 @@ def require_shape(name: str, shape: Any) -> tuple[int, ...]:
 
 
 def require_datatype(name: str, datatype: Any) -> str:
-    """Return ``datatype`` if it is a type that is served.
+    """Return ``datatype`` if it is supported.
 
     Raises:
-        BadInputError: it is not; BF16 has no type in numpy.
+        BadInputError: it is not supported. BF16 is not, because numpy has no such type.
     """
     if not isinstance(datatype, str) or (datatype not in _DTYPES and datatype != BYTES):
         known = ", ".join([*_DTYPES, BYTES])
@@ -87,73 +92,76 @@ def require_datatype(name: str, datatype: Any) -> str:
 
 
 def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Any:
-    """Return JSON ``data``, nested or flat, as an array; texts (BYTES) as a list of bytes.
+    """Return JSON ``data``, nested or flat, as an array; strings (BYTES) as a list of bytes.
 
     Raises:
-        BadInputError: its elements are not of the type, or not as many as the shape says.
+        BadInputError: an element is not of the type, or their number does not match the shape.
     """
     if not isinstance(data, list):
         raise BadInputError(f"The data of input {name} is not a list.")
-    rows = _flat(name, data)
-    _require_count(name, len(rows), shape)
+    elements = _flatten(name, data)
+    _require_count(name, len(elements), shape)
     if datatype == BYTES:
-        return [_as_bytes(name, text) for text in rows]
+        return [_encode_text(name, text) for text in elements]
     dtype = _DTYPES[datatype]
-    if not set(map(type, rows)) <= _TAKES[dtype.kind]:
+    if not set(map(type, elements)) <= _JSON_TYPES[dtype.kind]:
         raise BadInputError(f"The data of input {name} are not all of type {datatype}.")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype.str)
-        if min(rows) < limits.min or max(rows) > limits.max:
+        if min(elements) < limits.min or max(elements) > limits.max:
             raise BadInputError(f"The data of input {name} do not fit into {datatype}.")
     try:
         with np.errstate(all="ignore"):
-            return np.array(rows, dtype).reshape(tuple(shape))
+            return np.array(elements, dtype).reshape(tuple(shape))
     except OverflowError as error:
         raise BadInputError(f"The data of input {name} do not fit into {datatype}.") from error
 
 
 def from_binary(name: str, datatype: str, shape: Sequence[int], data: bytes) -> Any:
-    """Return the binary form: little-endian numbers, row-major; a list of bytes for BYTES.
+    """Return binary data as an array, or as a list of bytes for BYTES.
+
+    Numbers are little-endian in row-major order. Each element of BYTES comes after its length, four
+    bytes, little-endian.
 
     Raises:
-        BadInputError: there are more or fewer bytes than the shape says.
+        BadInputError: the number of bytes does not match the shape.
     """
     if datatype == BYTES:
-        return _elements(name, shape, data)
+        return _split_elements(name, shape, data)
     dtype = _DTYPES[datatype].newbyteorder("<")
-    wanted = prod(shape) * dtype.itemsize
-    if len(data) != wanted:
+    expected = prod(shape) * dtype.itemsize
+    if len(data) != expected:
         raise BadInputError(
             f"The binary data of input {name} are {len(data)} bytes; its shape and datatype take "
-            f"{wanted}."
+            f"{expected}."
         )
     return np.frombuffer(data, dtype).reshape(tuple(shape))
 
 
 def to_binary(data: Array | list[bytes]) -> bytes:
-    """Return the binary form of an array or of the elements of a BYTES tensor."""
+    """Return the binary data of an array, or of the elements of a BYTES tensor."""
     if isinstance(data, list):
-        return b"".join(_LENGTH.pack(len(row)) + row for row in data)
+        return b"".join(_LENGTH.pack(len(element)) + element for element in data)
     return np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes()
 
 
-def _elements(name: str, shape: Sequence[int], data: bytes) -> list[bytes]:
-    rows: list[bytes] = []
-    place, count = 0, prod(shape)
-    while place < len(data) and len(rows) < count:
-        if place + _LENGTH.size > len(data):
+def _split_elements(name: str, shape: Sequence[int], data: bytes) -> list[bytes]:
+    elements: list[bytes] = []
+    offset, count = 0, prod(shape)
+    while offset < len(data) and len(elements) < count:
+        if offset + _LENGTH.size > len(data):
             break
-        (length,) = _LENGTH.unpack_from(data, place)
-        place += _LENGTH.size + length
-        if place > len(data):
+        (length,) = _LENGTH.unpack_from(data, offset)
+        offset += _LENGTH.size + length
+        if offset > len(data):
             break
-        rows.append(data[place - length : place])
-    if place != len(data) or len(rows) != count:
+        elements.append(data[offset - length : offset])
+    if offset != len(data) or len(elements) != count:
         raise BadInputError(
             f"The binary data of input {name} are not {count} elements, each after its length in "
             "four bytes."
         )
-    return rows
+    return elements
 
 
 def _require_count(name: str, count: int, shape: Sequence[int]) -> None:
@@ -163,18 +171,18 @@ def _require_count(name: str, count: int, shape: Sequence[int]) -> None:
         )
 
 
-def _flat(name: str, data: list[Any]) -> list[Any]:
-    rows = data
+def _flatten(name: str, data: list[Any]) -> list[Any]:
+    elements = data
     for _depth in range(MAX_DIMENSIONS):
-        if not any(isinstance(row, list) for row in rows):
-            return rows
-        if not all(isinstance(row, list) for row in rows):
+        if not any(isinstance(element, list) for element in elements):
+            return elements
+        if not all(isinstance(element, list) for element in elements):
             break
-        rows = [one for row in rows for one in row]
+        elements = [inner for element in elements for inner in element]
     raise BadInputError(f"The data of input {name} are not nested as a tensor is.")
 
 
-def _as_bytes(name: str, text: Any) -> bytes:
+def _encode_text(name: str, text: Any) -> bytes:
     if not isinstance(text, str):
         raise BadInputError(f"The data of input {name} are not all of type {BYTES}: give strings.")
     return text.encode("utf-8", "surrogatepass")

@@ -11,7 +11,7 @@ from mms_server.archives.signature import JSON
 from mms_server.core import request_body, strict_json
 from mms_server.core.errors import PredictionError
 from mms_server.core.request_id import request_id
-from mms_server.inference.raw_request import HandlerAnswer, WholeRequest
+from mms_server.inference.raw_request import HandlerAnswer, RawRequest
 from mms_server.inference.servable import Servable
 from mms_server.rest.form_parser import parse
 from mms_server.rest.media_type import FORMS, kind_of
@@ -40,7 +40,7 @@ _OURS: Final = frozenset(
 _FIRST_STATUS, _LAST_STATUS = 200, 599
 
 
-def whole_request(environ: dict[str, Any], max_body_bytes: int) -> WholeRequest:
+def raw_request(environ: dict[str, Any], max_body_bytes: int) -> RawRequest:
     """Return the request that Bottle is handling, for a handler.
 
     Raises:
@@ -63,7 +63,7 @@ def whole_request(environ: dict[str, Any], max_body_bytes: int) -> WholeRequest:
             row[part.name] = _value(part.value, part.content_type, part.name)
     elif data:
         row["body"] = _value(data, content_type, "The request body")
-    return WholeRequest(row, headers, request_id())
+    return RawRequest(row, headers, request_id())
 
 
 def _value(data: bytes, content_type: str, what: str) -> Any:
@@ -78,7 +78,7 @@ def handle(servable: Servable, *, envelope: bool) -> Any:
     Raises:
         RequestError: the request cannot be read, or the handler failed.
     """
-    request = whole_request(bottle.request.environ, servable.max_body_bytes)
+    request = raw_request(bottle.request.environ, servable.max_body_bytes)
     answer = servable.infer(request)
     if not isinstance(answer, HandlerAnswer):
         raise PredictionError("The model did not answer.")

@@ -19,7 +19,7 @@ from mms.context import Context
 from mms.service import PredictionException
 from mms_server.archives.manifest import Manifest
 from mms_server.core.errors import ServiceError
-from mms_server.inference.raw_request import HandlerAnswer, WholeRequest
+from mms_server.inference.raw_request import HandlerAnswer, RawRequest
 from mms_server.inference.services.model_service import ModelService, load_service
 from mms_server.metrics.stage_timing import INFERENCE, POSTPROCESS, PREPROCESS, stage
 
@@ -54,7 +54,7 @@ class HandlerService(ModelService):
                 fix="correct the handler, or the archive.",
             ) from error
 
-    def inference(self, data: WholeRequest) -> HandlerAnswer:
+    def inference(self, data: RawRequest) -> HandlerAnswer:
         """Return the handler's answer to one request.
 
         Raises:

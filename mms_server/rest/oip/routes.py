@@ -18,7 +18,7 @@ from mms_server.archives.signature import IMAGE, Signature, Tensor
 from mms_server.core import request_body
 from mms_server.core.errors import BadInputError, NotFoundError
 from mms_server.core.request_id import request_id
-from mms_server.inference.raw_request import HandlerAnswer, WholeRequest
+from mms_server.inference.raw_request import HandlerAnswer, RawRequest
 from mms_server.inference.servable import Servable, observed
 from mms_server.inference.services.mxnet_model_service import MXNetBaseService
 from mms_server.inference.tensor_codec import BYTES
@@ -145,7 +145,7 @@ def _handled(servable: Servable, request: InferRequest) -> OutputTensor:
             "datatype BYTES, the request's body."
         )
     answer: HandlerAnswer = servable.infer(
-        WholeRequest({"body": only.data[0]}, request_id=request_id())
+        RawRequest({"body": only.data[0]}, request_id=request_id())
     )
     if isinstance(answer.body, bytes | bytearray):
         return OutputTensor(WHOLE_ANSWER, [bytes(answer.body)])

@@ -12,7 +12,7 @@ import pytest
 from mms_server.archives.extract import check, unpack
 from mms_server.core.errors import ArchiveError, ServiceError
 from mms_server.inference.model_loader import load_model
-from mms_server.inference.raw_request import WholeRequest
+from mms_server.inference.raw_request import RawRequest
 from tests.fixtures import mars
 
 
@@ -145,8 +145,8 @@ def f(data, context):
     return data and [context.get_all_request_header(0)]
 """
     model = load_model("m", unpacked(tmp_path, "a:f", {"a.py": source}))
-    first: Any = model.service.inference(WholeRequest({"once": b""}))
+    first: Any = model.service.inference(RawRequest({"once": b""}))
     assert (first.status, first.content_type, first.headers) == (404, "text/x", {"X-A": "1"})
-    second: Any = model.service.inference(WholeRequest(headers={"host": "h"}))
+    second: Any = model.service.inference(RawRequest(headers={"host": "h"}))
     assert (second.status, second.content_type, second.headers) == (200, "", {})
     assert json.loads(json.dumps(second.body)) == {"host": "h"}

@@ -1,4 +1,4 @@
-"""An engine is alive when it gets work done, and is asked to when nobody else asks."""
+"""Tests of the engine's heartbeat: progress by requests, and probes of an idle engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from mms_server.core.errors import PredictionTimeoutError
-from mms_server.inference import engine_heartbeat as pulses
+from mms_server.inference import engine_heartbeat
 from mms_server.inference.engine_heartbeat import EngineHeartbeat
 from mms_server.inference.executor import Engine
 
@@ -25,62 +25,62 @@ def make(
     return heartbeat, engine
 
 
-def age(heartbeat: EngineHeartbeat) -> float:
+def progress_age(heartbeat: EngineHeartbeat) -> float:
     return time.monotonic() - heartbeat.last_progress(LIMIT_S)
 
 
-def beat(heartbeat: EngineHeartbeat, seconds: float) -> float:
-    """Return the greatest age of the proof, asked as a worker does."""
-    until, worst = time.monotonic() + seconds, 0.0
-    while time.monotonic() < until:
-        worst = max(worst, age(heartbeat))
+def max_progress_age(heartbeat: EngineHeartbeat, seconds: float) -> float:
+    """Ask for the progress regularly, as a worker does; return its greatest progress_age."""
+    end, oldest = time.monotonic() + seconds, 0.0
+    while time.monotonic() < end:
+        oldest = max(oldest, progress_age(heartbeat))
         gevent.sleep(0.01)
-    return worst
+    return oldest
 
 
-def test_an_idle_engine_proves_itself_on_the_sample() -> None:
+def test_an_idle_engine_is_probed_with_the_sample() -> None:
     ran: list[float] = []
     heartbeat, _engine = make(lambda: ran.append(time.monotonic()))
-    assert beat(heartbeat, 1.0) < LIMIT_S
+    assert max_progress_age(heartbeat, 1.0) < LIMIT_S
     assert 3 <= len(ran) <= 11
 
 
-def test_nobody_is_asked_while_requests_prove_it() -> None:
+def test_an_engine_with_requests_is_not_probed() -> None:
     ran: list[bool] = []
     heartbeat, engine = make(lambda: ran.append(True))
     for _ in range(20):
         engine.run(lambda: None)
-        assert age(heartbeat) < 0.1
+        assert progress_age(heartbeat) < 0.1
         gevent.sleep(0.02)
     assert ran == []
 
 
-def test_a_sample_that_hangs_is_no_proof() -> None:
+def test_a_probe_that_hangs_is_no_progress() -> None:
     release = threading.Event()
     heartbeat, _engine = make(lambda: release.wait(5))
-    beat(heartbeat, LIMIT_S * 1.5)
-    assert age(heartbeat) > LIMIT_S
+    max_progress_age(heartbeat, LIMIT_S * 1.5)
+    assert progress_age(heartbeat) > LIMIT_S
     release.set()
 
 
-def test_a_sample_that_fails_is_no_proof() -> None:
+def test_a_probe_that_fails_is_no_progress() -> None:
     def sample() -> None:
         raise ValueError("x")
 
     heartbeat, _engine = make(sample)
-    beat(heartbeat, LIMIT_S * 1.5)
-    assert age(heartbeat) > LIMIT_S
+    max_progress_age(heartbeat, LIMIT_S * 1.5)
+    assert progress_age(heartbeat) > LIMIT_S
 
 
-def test_a_long_request_is_alive_up_to_its_own_limit() -> None:
+def test_a_long_request_is_progress_up_to_its_time_limit() -> None:
     release = threading.Event()
     heartbeat, engine = make(timeout_s=0.6)
     job = gevent.spawn(engine.run, lambda: release.wait(5))
     gevent.sleep(0.05)
-    assert beat(heartbeat, 0.5) < 0.05, "far longer than the limit, and alive"
+    assert max_progress_age(heartbeat, 0.5) < 0.05, "work within its time limit is progress"
     gevent.sleep(0.3)
     assert isinstance(job.exception, PredictionTimeoutError)
-    assert age(heartbeat) > 0.2
+    assert progress_age(heartbeat) > 0.2
     assert heartbeat.stuck
     release.set()
 
@@ -88,15 +88,15 @@ def test_a_long_request_is_alive_up_to_its_own_limit() -> None:
 @pytest.mark.parametrize(
     ("sample_s", "runs"), [(LIMIT_S / 6 - 0.01, True), (LIMIT_S / 6 + 0.01, False)]
 )
-def test_a_model_that_is_slow_is_not_run_without_need(sample_s: float, runs: bool) -> None:
+def test_a_slow_model_is_probed_without_a_forward(sample_s: float, runs: bool) -> None:
     ran: list[bool] = []
     heartbeat, _engine = make(lambda: ran.append(True), sample_s)
-    assert beat(heartbeat, LIMIT_S) < LIMIT_S
+    assert max_progress_age(heartbeat, LIMIT_S) < LIMIT_S
     assert bool(ran) is runs
 
 
-def test_a_sample_that_turns_out_slow_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulses, "LONGEST_PROBE_S", 0.05)
+def test_a_sample_that_turns_out_slow_runs_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_heartbeat, "MAX_PROBE_S", 0.05)
     ran: list[bool] = []
 
     def sample() -> None:
@@ -104,11 +104,11 @@ def test_a_sample_that_turns_out_slow_is_run_once(monkeypatch: pytest.MonkeyPatc
         time.sleep(0.08)
 
     heartbeat, _engine = make(sample)
-    assert beat(heartbeat, 1.0) < LIMIT_S
+    assert max_progress_age(heartbeat, 1.0) < LIMIT_S
     assert ran == [True]
 
 
-def test_without_a_limit_nobody_is_asked() -> None:
+def test_without_a_limit_the_engine_is_not_probed() -> None:
     ran: list[bool] = []
     heartbeat, _engine = make(lambda: ran.append(True))
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""The engine: one piece of work at a time, in one thread, with a time limit."""
+"""Tests of the executor: one call at a time, in one thread, with a time limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mms_server.core.errors import PredictionError, PredictionTimeoutError
 from mms_server.inference.executor import Engine
 
 
-def test_work_runs_in_one_other_thread() -> None:
+def test_all_work_runs_in_one_other_thread() -> None:
     engine = Engine(5, lambda: None)
     threads = {engine.run(threading.get_ident) for _ in range(5)}
     assert len(threads) == 1
@@ -20,16 +20,16 @@ def test_work_runs_in_one_other_thread() -> None:
     assert engine.idle
 
 
-def test_one_at_a_time_while_the_others_wait() -> None:
+def test_work_runs_one_at_a_time() -> None:
     engine = Engine(5, lambda: None)
     active: list[int] = []
 
     def work() -> int:
         active.append(1)
         time.sleep(0.02)
-        most = len(active)
+        running = len(active)
         active.pop()
-        return most
+        return running
 
     jobs = [gevent.spawn(engine.run, work) for _ in range(8)]
     ticks = 0
@@ -42,7 +42,7 @@ def test_one_at_a_time_while_the_others_wait() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt()])
-def test_whatever_is_raised_is_a_prediction_error(error: BaseException) -> None:
+def test_any_exception_becomes_a_prediction_error(error: BaseException) -> None:
     def work() -> None:
         raise error
 
@@ -53,13 +53,13 @@ def test_whatever_is_raised_is_a_prediction_error(error: BaseException) -> None:
     assert engine.run(lambda: 1) == 1
 
 
-def test_late_work_is_given_up_and_told() -> None:
-    told: list[bool] = []
+def test_work_over_the_time_limit_fails_and_calls_on_stuck() -> None:
+    stuck: list[bool] = []
     release = threading.Event()
-    engine = Engine(0.1, lambda: told.append(True))
+    engine = Engine(0.1, lambda: stuck.append(True))
     with pytest.raises(PredictionTimeoutError, match=r"longer than 0\.1 s"):
         engine.run(lambda: release.wait(5))
-    assert told == [True]
+    assert stuck == [True]
     assert engine.stuck
     assert not engine.idle
     with pytest.raises(PredictionTimeoutError):
@@ -71,10 +71,10 @@ def test_late_work_is_given_up_and_told() -> None:
     assert engine.run(lambda: 1) == 1
 
 
-def test_work_that_only_waited_too_long_is_not_run_and_not_stuck() -> None:
-    told: list[bool] = []
+def test_work_that_waited_too_long_does_not_run() -> None:
+    stuck: list[bool] = []
     ran: list[bool] = []
-    engine = Engine(0.2, lambda: told.append(True))
+    engine = Engine(0.2, lambda: stuck.append(True))
     first = gevent.spawn(engine.run, lambda: time.sleep(0.15))
     gevent.sleep(0.02)
     slow = gevent.spawn(engine.run, lambda: time.sleep(0.15))

@@ -1,4 +1,4 @@
-"""Service files of equal names, with helpers of equal names, in one process."""
+"""Tests of the importer: service files and helpers with equal names in one process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_service_file_has_its_own_helpers(tmp_path: Path) -> None:
     assert not {"service", "helper", "second", "tools"} & set(sys.modules)
 
 
-def test_the_same_file_twice_is_two_modules(tmp_path: Path) -> None:
+def test_importing_a_file_twice_gives_two_modules(tmp_path: Path) -> None:
     file = write(tmp_path / "a", "a")
     one, two = import_service(file), import_service(file)
     assert one is not two
@@ -73,7 +73,7 @@ def test_helpers_come_before_packages_but_not_before_the_standard_library(tmp_pa
     assert not hasattr(sys.modules.get("bottle"), "MINE")
 
 
-def test_nothing_is_written_and_a_failure_leaves_no_trace(tmp_path: Path) -> None:
+def test_no_bytecode_is_written_and_a_failed_import_is_undone(tmp_path: Path) -> None:
     write(tmp_path / "a", "a")
     import_service(tmp_path / "a" / "service.py").late()
     assert not list(tmp_path.rglob("__pycache__"))
@@ -85,7 +85,7 @@ def test_nothing_is_written_and_a_failure_leaves_no_trace(tmp_path: Path) -> Non
     assert (set(sys.modules), list(sys.meta_path)) == before
 
 
-def test_odd_file_names(tmp_path: Path) -> None:
+def test_file_names_with_dots_and_hyphens(tmp_path: Path) -> None:
     for name in ("my-service.py", "my.service.v2.py"):
         (tmp_path / name).write_text("import helper\nX = helper.X\n")
     (tmp_path / "helper.py").write_text("X = 3\n")

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: only what is whole and fits becomes an array."""
+"""Tests of the tensor codec: complete data of the declared type and shape become arrays."""
 
 from __future__ import annotations
 
@@ -63,19 +63,21 @@ def test_data_may_be_flat_or_nested() -> None:
         ("BYTES", (1,), ["a", "b"]),
     ],
 )
-def test_what_does_not_fit_is_refused(datatype: str, shape: tuple[int, ...], data: Any) -> None:
+def test_data_of_another_type_or_shape_are_refused(
+    datatype: str, shape: tuple[int, ...], data: Any
+) -> None:
     with pytest.raises(BadInputError, match="x"):
         tensor_codec.from_json("x", datatype, shape, data)
 
 
-def test_binary_data_have_the_length_that_the_shape_says() -> None:
+def test_binary_data_of_another_length_are_refused() -> None:
     assert tensor_codec.from_binary("x", "FP32", (2,), b"\0" * 8).shape == (2,)
     for length in (7, 9, 0):
         with pytest.raises(BadInputError, match="take 8"):
             tensor_codec.from_binary("x", "FP32", (2,), b"\0" * length)
 
 
-def test_elements_of_bytes() -> None:
+def test_bytes_elements_in_json_and_binary() -> None:
     rows = [b"", b"a", b"\xff\0"]
     assert tensor_codec.from_binary("x", "BYTES", (3,), tensor_codec.to_binary(rows)) == rows
     assert tensor_codec.from_json("x", "BYTES", (2,), [["a"], ["é"]]) == [b"a", "é".encode()]
@@ -85,29 +87,29 @@ def test_elements_of_bytes() -> None:
     "data",
     [b"", b"\1", struct.pack("<L", 2) + b"a", struct.pack("<L", 2**32 - 1), b"\0" * 8, b"\0" * 5],
 )
-def test_elements_that_are_cut_off_or_too_many(data: bytes) -> None:
+def test_truncated_and_surplus_elements_are_refused(data: bytes) -> None:
     with pytest.raises(BadInputError, match="elements"):
         tensor_codec.from_binary("x", "BYTES", (1,), data)
 
 
 @pytest.mark.parametrize("shape", [[0], [-1], [1.0], [True], "1", None, [2**41], [1] * 33])
-def test_shapes_that_are_refused(shape: Any) -> None:
+def test_invalid_shapes_are_refused(shape: Any) -> None:
     with pytest.raises(BadInputError, match="shape"):
         tensor_codec.require_shape("x", shape)
 
 
-def test_a_shape_just_within_the_limits() -> None:
+def test_largest_and_smallest_shapes_are_accepted() -> None:
     assert tensor_codec.require_shape("x", [1] * 32) == (1,) * 32
     assert tensor_codec.require_shape("x", []) == ()
 
 
 @pytest.mark.parametrize("datatype", ["BF16", "fp32", "", None, 1, []])
-def test_datatypes_that_are_refused(datatype: Any) -> None:
+def test_unsupported_datatypes_are_refused(datatype: Any) -> None:
     with pytest.raises(BadInputError, match="datatype"):
         tensor_codec.require_datatype("x", datatype)
 
 
-def test_outputs_that_are_no_arrays() -> None:
+def test_outputs_that_are_not_arrays() -> None:
     assert tensor_codec.arrays_of([{"a": 1}]) is None
     assert tensor_codec.arrays_of([]) is None
     assert tensor_codec.arrays_of("x") is None
