@@ -1,1 +1,1 @@
-"""``mms.conf`` and the settings of a host: parsed, checked, with one table each."""
+"""``mms.conf`` and the settings of a host and of a model: parsing and checking."""

@@ -1,4 +1,4 @@
-"""How many physical cores this process may use: the default number of workers."""
+"""The number of physical cores that this process may use: the default number of workers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def physical_cores(cpuinfo: str, allowed: Collection[int]) -> int:
-    """Return the number of cores among the ``allowed`` processors, at least 1.
+    """Return the number of physical cores of the ``allowed`` logical CPUs, at least 1.
 
-    ``cpuinfo`` is the text of ``/proc/cpuinfo``. Where it names no cores (virtual machines, other
-    architectures), each allowed processor counts as one.
+    ``cpuinfo`` is the text of ``/proc/cpuinfo``. If it names no cores (virtual machines, other
+    architectures), each allowed logical CPU counts as one core.
     """
     cores: set[tuple[str, str]] = set()
     seen = 0
@@ -33,7 +33,7 @@ def physical_cores(cpuinfo: str, allowed: Collection[int]) -> int:
 
 
 def of_this_host() -> int:
-    """Return the physical cores that this process may use."""
+    """Return the number of physical cores that this process may use."""
     allowed = os.sched_getaffinity(0)
     try:
         text = CPUINFO.read_text("utf-8", "replace")

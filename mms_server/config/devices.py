@@ -1,8 +1,9 @@
-"""Which devices the workers of a release compute on (contract, section 13).
+"""The devices that the workers of a release compute on (contract, section 13).
 
-``--gpu ID`` is one GPU for all workers; with ``--num-gpu N`` the worker in slot ``s`` takes GPU
-``s mod N``, and a respawned worker takes the dead one's. The GPUs are counted by the engine in a
-process of its own: one that has asked CUDA anything must not fork workers that use it.
+``--gpu ID`` is one GPU for all workers. With ``--num-gpu N`` the worker in slot ``s`` takes GPU
+``s mod N``; a worker that replaces a dead one has its slot and so its GPU. A process of its own
+counts the GPUs with the engine, because a process that has used CUDA must not fork workers that use
+it.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ from mms_server.core import process
 from mms_server.core.errors import ConfError, MMSError
 
 if TYPE_CHECKING:
-    # The standalone server must not import what imports the network, before it is gevent's.
+    # Importing mms_conf imports the socket module: the standalone server must let gevent patch it
+    # first.
     from mms_server.config.mms_conf import MmsConf
 
 SLOT_VARIABLE: Final = "MMS_WORKER_SLOT"
-"""Tells a worker that loads its model itself which slot it has."""
+"""The environment variable with the slot of a worker that loads its model itself."""
 
 _PROGRAM: Final = "import mxnet; print(mxnet.context.num_gpus())"
 _COUNT_TIMEOUT_S: Final = 120.0
 _FIX: Final = "install the GPU runtime and NVIDIA's driver, or write `optional` to use the CPU."
 
 Count = Callable[[Path, Mapping[str, str]], int]
-"""From a Python interpreter and a model's environment to the number of GPUs."""
+"""A function of a Python interpreter and a model's environment that returns the number of GPUs."""
 
 
 @dataclass(frozen=True)
 class Devices:
-    """``gpu`` is one GPU for all workers, ``num_gpu`` how many they share; neither: the CPU."""
+    """``gpu`` is one GPU for all workers, ``num_gpu`` the number that they share; else the CPU."""
 
     gpu: int | None = None
     num_gpu: int = 0
@@ -42,7 +44,7 @@ class Devices:
 
 
 def choose(conf: MmsConf, python: Path, count: Count) -> Devices:
-    """Return the devices that ``[MMS Arguments]`` asks for; GPUs are counted only if it names any.
+    """Return the devices that ``[MMS Arguments]`` asks for; only flags of GPUs count GPUs.
 
     Raises:
         ConfError: this host has fewer GPUs; names the line.
@@ -67,10 +69,10 @@ def _all(conf: MmsConf, python: Path, count: Count) -> Devices:
 
 
 def require(flag: str, value: int, there: int) -> None:
-    """Refuse ``--gpu`` or ``--num-gpu`` where there are too few GPUs.
+    """Check that there are enough GPUs for ``--gpu`` or ``--num-gpu``.
 
     Raises:
-        MMSError: says how many there are.
+        MMSError: there are too few; says how many there are.
     """
     needed = value + 1 if flag == "--gpu" else value
     if needed <= there:
@@ -92,7 +94,7 @@ def count_gpus(python: Path, environment: Mapping[str, str]) -> int:
     """Return how many GPUs the engine of an interpreter sees; 0 for an engine without CUDA.
 
     Raises:
-        MMSError: it cannot tell, or not in time.
+        MMSError: the engine fails, or does not answer in time.
     """
     try:
         command = [str(python), "-c", _PROGRAM]

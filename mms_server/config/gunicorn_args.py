@@ -1,8 +1,8 @@
-"""``[Gunicorn Arguments]`` of ``mms.conf``, read with gunicorn's own table of options.
+"""``[Gunicorn Arguments]`` of ``mms.conf``, parsed with gunicorn's own table of options.
 
-The original put the lines of the section, joined with blanks, on gunicorn's command line, so any
-option is legal, with its value on the next line or on the same one, and no value can contain a
-blank (contract, section 3.5).
+MXNet Model Server 0.4 joined the lines of the section with blanks and put them on gunicorn's
+command line. So each option of gunicorn is allowed, its value is on the next line or on the same
+line, and no value can contain a blank (contract, section 3.5).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gunicorn.config import KNOWN_SETTINGS, Config
 from mms_server.config import mms_args
 from mms_server.core.errors import ConfError
 
-# systemd and the worker speak through these; a release cannot start when they lie.
+# systemd sets these variables for the worker; a release cannot start if they are wrong.
 RESERVED: Final = re.compile(r"LISTEN_.*|NOTIFY_SOCKET|WATCHDOG_.*|GUNICORN_CMD_ARGS")
 
 _SWITCHES: Final = ("store_true", "store_const")
@@ -32,11 +32,11 @@ _REFUSED: Final = {
     "certfile": "let nginx speak TLS: put `listen 443 ssl` into [Nginx Configurations].",
     "keyfile": "let nginx speak TLS: put `listen 443 ssl` into [Nginx Configurations].",
 }
-"""Options that a release cannot run with, and what to do instead."""
+"""Options that are refused -> what to do instead."""
 
 _WITHOUT_EFFECT: Final = {
     "daemon": "systemd runs the server",
-    "pidfile": "systemd knows the process",
+    "pidfile": "systemd tracks the process",
     "user": "systemd sets the user",
     "group": "systemd sets the group",
     "initgroups": "systemd sets the groups",
@@ -51,7 +51,7 @@ _WITHOUT_EFFECT: Final = {
     "control_socket_mode": "systemd controls the server",
     "control_socket_disable": "systemd controls the server",
 }
-"""Options that a user's file may hold and that mean nothing here, with the reason."""
+"""Options that are accepted and have no effect -> the reason."""
 
 _BIND: Final = re.compile(
     r"unix:/[A-Za-z0-9._/-]+|[A-Za-z0-9.-]*:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}"
@@ -61,7 +61,7 @@ _LAST_PORT: Final = 65535
 
 @dataclass(frozen=True)
 class GunicornArg:
-    """One option that is passed on: gunicorn's name of the setting, and what stood in the file."""
+    """One option for gunicorn: gunicorn's name of the setting, and the text of the file."""
 
     setting: str
     flag: str
@@ -75,7 +75,7 @@ class GunicornArg:
 
 @dataclass(frozen=True)
 class GunicornSection:
-    """The section, read: ``bind`` and ``workers`` are kept apart from what is passed on."""
+    """The parsed section; ``bind`` and ``workers`` are not among the ``arguments`` for gunicorn."""
 
     arguments: tuple[GunicornArg, ...] = ()
     bind: str | None = None
@@ -84,10 +84,10 @@ class GunicornSection:
 
 
 def read_section(lines: Iterable[tuple[int, str]], file: Path) -> GunicornSection:
-    """Return what the numbered, significant lines of the section say.
+    """Return the parsed section; ``lines`` are its significant lines with their numbers.
 
     Raises:
-        ConfError: an option is unknown, refused, without its value or with a bad one.
+        ConfError: an option is unknown, refused, without a value or with an invalid value.
     """
     passed: list[GunicornArg] = []
     warnings: list[str] = []
@@ -135,7 +135,10 @@ def _options(lines: Iterable[tuple[int, str]], file: Path) -> Iterator[GunicornA
 
 
 def _parts(word: str) -> tuple[str, str, str]:
-    """Return flag, whether a value is attached (not empty), and that value: ``-w4``, ``-w=4``."""
+    """Return the flag, a text that is not empty if a value is attached, and the attached value.
+
+    Values are attached as in ``-w4`` or ``-w=4``.
+    """
     if re.match(r"-[A-Za-z][^=]", word):
         return word[:2], word[2:], word[2:]
     return word.partition("=")
@@ -146,10 +149,10 @@ def _is_flag(word: str) -> bool:
 
 
 def _find(flag: str, line: int, file: Path) -> tuple[Any, str]:
-    """Return gunicorn's setting for a flag; a unique beginning is enough, as on a command line."""
+    """Return gunicorn's setting of a flag, and the full flag; a unique beginning is enough."""
     if not _is_flag(flag):
         cause = f"{flag!r} is a value without an option in front of it."
-        fix = "one option, one value; a value of [Gunicorn Arguments] cannot contain a blank."
+        fix = "write one value for each option; a value cannot contain a blank."
         raise ConfError(file, line, cause, fix=fix)
     known = {name: setting for setting in KNOWN_SETTINGS for name in setting.cli or ()}
     if flag in known:
@@ -167,7 +170,7 @@ def _find(flag: str, line: int, file: Path) -> tuple[Any, str]:
 
 
 def _checked(argument: GunicornArg, file: Path) -> GunicornArg:
-    """Return the argument if gunicorn's own check of its value is content with it."""
+    """Return the argument if it passes gunicorn's own check of its value."""
     setting = Config().settings[argument.setting]
     if argument.value is None:
         return argument
@@ -180,7 +183,7 @@ def _checked(argument: GunicornArg, file: Path) -> GunicornArg:
         cause = f"{argument.flag} {argument.value}: {error}"
         fix = "correct the value, or remove the option to have gunicorn's default."
         if argument.value.lower() == "optional":
-            fix = "remove the option; `optional` is understood for --workers only."
+            fix = "remove the option; only --workers can be `optional`."
         raise ConfError(file, argument.line, cause.rstrip(".") + ".", fix=fix) from error
     return argument
 

@@ -1,6 +1,6 @@
 """``[MMS Arguments]`` of ``mms.conf``: the flags of the standalone server (contract, section 6).
 
-Each flag stands on a line of its own with its value on the next (contract, section 3.3).
+Each flag is on a line of its own, and its value is on the next line (contract, section 3.3).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from mms_server.core.errors import ConfError
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 METRICS: Final = ("log", "csv", "cloudwatch")
-"""Where 0.4's metrics can be written to; the first is the default."""
+"""The destinations of 0.4's metrics; the first is the default."""
 
 _LAST_PORT: Final = 65535
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One ``name=location`` pair and the line it stands on."""
+    """One ``name=location`` pair and the number of its line."""
 
     name: str
     location: str
@@ -79,14 +79,14 @@ FLAGS: Final[Mapping[str, _Flag]] = {
     ),
     "--metrics-write-to": _Flag(lambda text: text in METRICS, f"one of {', '.join(METRICS)}"),
 }
-"""The flags by name; what each accepts."""
+"""The flags by name, with the values that each accepts."""
 
 
 @dataclass(frozen=True)
 class MmsSection:
-    """The section, read: flag (with its dashes) -> (value, line of the value).
+    """The parsed section: flag (with its dashes) -> (value, line of the value).
 
-    ``all_gpus`` says that ``--num-gpu`` is ``optional``.
+    ``all_gpus`` is whether ``--num-gpu`` is ``optional``.
     """
 
     models: tuple[ModelSpec, ...] = ()
@@ -96,10 +96,10 @@ class MmsSection:
 
 
 def read_section(lines: Iterable[tuple[int, str]], file: Path) -> MmsSection:
-    """Return what the numbered, significant lines of the section say.
+    """Return the parsed section; ``lines`` are its significant lines with their numbers.
 
     Raises:
-        ConfError: a flag is unknown or without its value, a value or a model is bad.
+        ConfError: a flag is unknown or has no value, or a value or a model is invalid.
     """
     arguments: dict[str, tuple[str, int]] = {}
     warnings: list[str] = []
@@ -137,7 +137,9 @@ def _pairs(lines: Iterable[tuple[int, str]], file: Path) -> Iterator[tuple[str, 
             waiting = None
         else:
             cause = f"{line!r} is a value without a flag in front of it."
-            fix = "one flag, one line of value; put all models on the one line after --models."
+            fix = (
+                "write one line of value for each flag; all models are on the line after --models."
+            )
             raise ConfError(file, number, cause, fix=fix)
     if waiting:
         raise _no_value(waiting, file)
@@ -149,7 +151,7 @@ def _no_value(waiting: tuple[str, int], file: Path) -> ConfError:
 
 
 def _flag(line: str, number: int, file: Path) -> str:
-    """Return the full flag; a unique beginning is enough, as on a command line."""
+    """Return the full name of a flag; as on a command line, a unique beginning is enough."""
     longer = [name for name in FLAGS if name.startswith(line)]
     if line in FLAGS:
         return line

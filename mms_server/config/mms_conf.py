@@ -1,7 +1,8 @@
-"""``mms.conf``, the file that says what a host serves (contract, section 3).
+"""Parser of ``mms.conf``, the file that names what a host serves (contract, section 3).
 
-The original read the file with two parsers that differed; this is one parser that accepts what
-either of them served. Blank lines and comments (``#`` or ``$`` first) may stand anywhere.
+MXNet Model Server 0.4 read the file with two parsers that differed. This parser accepts each file
+that one of them accepted. Blank lines, and comments that begin with ``#`` or ``$``, are allowed
+anywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MAX_BYTES: Final = 1024 * 1024
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 
-# A header is found by the first of these words in it, in this order (contract, section 3.3).
+# A header is recognised by the first of these words that it contains (contract, section 3.3).
 _SECTIONS: Final = ("gunicorn", "mxnet", "nginx", "mms", "model settings")
 _HEADERS: Final = (
     "[MMS Arguments], [Gunicorn Arguments], [Nginx Configurations], [MXNet Environment Variables] "
@@ -39,13 +40,13 @@ _Line = tuple[int, str]
 
 @dataclass(frozen=True)
 class MmsConf:
-    """What one ``mms.conf`` says.
+    """The content of one ``mms.conf``.
 
-    ``arguments`` maps a flag of ``[MMS Arguments]`` (with its dashes) to (value, line); flags set
-    to ``optional`` are left out. ``workers`` is None for ``optional``. ``nginx`` is the text of
-    ``[Nginx Configurations]``, None if there is none; ``nginx_lines`` are the lines of the file
-    that its lines stand on. ``all_gpus`` says that ``--num-gpu`` is ``optional``: as many as there
-    are. ``model_settings`` has the models that ``[Model Settings]`` says something of.
+    ``arguments`` maps a flag of ``[MMS Arguments]`` (with its dashes) to (value, line), without
+    flags that are ``optional``. ``workers`` is None for ``optional``. ``nginx`` is the text of
+    ``[Nginx Configurations]``, None without that section; ``nginx_lines`` are the numbers of its
+    lines in the file. ``all_gpus`` is whether ``--num-gpu`` is ``optional``: all GPUs of the host
+    are used. ``model_settings`` has the models that have a line in ``[Model Settings]``.
     """
 
     file: Path
@@ -73,7 +74,7 @@ class MmsConf:
 
     @property
     def metrics_write_to(self) -> str:
-        """Return where 0.4's metrics are written to: log, csv or cloudwatch."""
+        """Return the destination of 0.4's metrics: log, csv or cloudwatch."""
         return self.arguments.get("--metrics-write-to", (mms_args.METRICS[0], 0))[0]
 
 
@@ -81,7 +82,7 @@ def read(file: Path) -> MmsConf:
     """Return the parsed file.
 
     Raises:
-        ConfError: it is missing, unreadable, too large, not UTF-8, or wrong.
+        ConfError: the file is missing, unreadable, too large, not UTF-8, or has an error.
         SilentFileSystemError: its file system does not answer.
     """
     try:
@@ -101,10 +102,10 @@ def read(file: Path) -> MmsConf:
 
 
 def parse(text: str, file: Path) -> MmsConf:
-    """Return what ``text``, the content of ``file``, says.
+    """Return the parsed ``text``; ``file`` is its path, for messages.
 
     Raises:
-        ConfError: with the line at fault; nothing else is raised, whatever the text.
+        ConfError: names the line with the error; no text raises another error.
     """
     sections = _split(text, file)
     mms = mms_args.read_section(_significant(sections["mms"]), file)
@@ -134,16 +135,16 @@ def _split(text: str, file: Path) -> dict[str, list[_Line]]:
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip()
         if "\0" in raw:
-            raise ConfError(file, number, "has a NUL byte in it.", fix="save it as plain text.")
+            raise ConfError(file, number, "has a NUL byte.", fix="save it as plain text.")
         if re.match(r"\[[A-Za-z\s]", line):
             current = _section(line, number, file)
             if current == "nginx":
-                # The original emptied its file at the header: the last section counts.
+                # MXNet Model Server 0.4 emptied its file at each header: the last section counts.
                 sections["nginx"].clear()
         elif current:
             sections[current].append((number, raw.rstrip()))
         elif not _is_ignored(line):
-            cause = f"{line!r} stands before the first section header."
+            cause = f"{line!r} is before the first section header."
             raise ConfError(file, number, cause, fix=f"begin with one of {_HEADERS}.")
     return sections
 

@@ -1,4 +1,4 @@
-"""Where an archive is, as ``mms.conf`` or a command line says it (contract, section 8.5)."""
+"""The location of an archive in ``mms.conf`` or on a command line (contract, section 8.5)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_IN_A_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
 
 @dataclass(frozen=True)
 class Location:
-    """One location: ``text`` is it without its pin, ``scheme`` is empty for a path.
+    """One location: ``text`` is the location without its pin, ``scheme`` is empty for a path.
 
     ``pin`` is the SHA-256 (64 lower-case hexadecimal digits) that the archive must have, or empty.
     """
@@ -41,7 +41,7 @@ class Location:
 
     @property
     def shown(self) -> str:
-        """The location for messages: without what may be secret, so no user and no query."""
+        """The location for messages, without user and query, which may be secret."""
         if not self.remote:
             return self.text
         parts = urlsplit(self.text)
@@ -49,7 +49,7 @@ class Location:
 
 
 def parse(text: str) -> Location:
-    """Return the location that ``text`` means; a pin may follow as ``#sha256=<64 hex digits>``.
+    """Return the location in ``text``; a pin may follow as ``#sha256=<64 hex digits>``.
 
     Raises:
         ArchiveError: the pin or the URL is malformed.
@@ -71,7 +71,7 @@ def parse(text: str) -> Location:
 
 
 def _unsigned(text: str) -> str:
-    """Return a text that need not be a sound URL without what may be secret in it."""
+    """Return a text without user and query, which may be secret; it may be a malformed URL."""
     return re.sub(r"://[^/@]*@", "://", text.partition("?")[0])
 
 

@@ -1,8 +1,8 @@
-"""How a release is confined: its limits, and the protections that its operator has lifted.
+"""Confinement of a release: its limits, and the protections that the operator has lifted.
 
-What protects every release is in
-``host/sandbox_protections.conf`` and the unit template. What one model has
-otherwise is said in ``[Model Settings]`` and is part of its release.
+The protections of all releases are in ``host/sandbox_protections.conf`` and the unit template.
+``[Model Settings]`` sets the limits of one model and lifts protections; both are part of its
+release.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ LIFTS: Final[Mapping[str, tuple[str, ...]]] = {
         "PrivateNetwork=no",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK",
         "IPAddressDeny=",
-        # The cloud's metadata service gives out the credentials of the whole host.
+        # The metadata service of a cloud gives out the credentials of the host.
         "IPAddressDeny=169.254.169.254 169.254.170.2 fd00:ec2::254",
         "BindReadOnlyPaths=-/etc/resolv.conf -/etc/hosts -/etc/host.conf -/etc/gai.conf",
         "BindReadOnlyPaths=-/etc/ssl -/etc/ca-certificates -/run/systemd/resolve",
     ),
     "files": (
         "RootDirectory=",
-        # To ProtectSystem=strict, /run is one of the API file systems, which it leaves writable.
+        # ProtectSystem=strict leaves API file systems writable, and /run is one of them.
         "ReadOnlyPaths=/run",
         "ProtectHome=read-only",
         "InaccessiblePaths=-/run/dbus -/run/systemd/private",
@@ -33,10 +33,10 @@ LIFTS: Final[Mapping[str, tuple[str, ...]]] = {
     "processes": ("ProtectProc=default", "ProcSubset=all"),
     "system_calls": ("SystemCallFilter=", "SystemCallFilter=@known", "RestrictRealtime=no"),
 }
-"""A protection that can be lifted -> what its release's unit has instead of the template's."""
+"""Protection -> the unit's settings that replace those of the template when it is lifted."""
 
 LEAST_TASKS: Final = 16
-"""A master, a worker and their threads need so many."""
+"""A master, one worker and their threads need so many."""
 
 MOST_TASKS: Final = 65_536
 MOST_WEIGHT: Final = 10_000
@@ -50,10 +50,10 @@ _UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclass(frozen=True)
 class Confinement:
-    """What one release has otherwise than all; an empty limit stands for the role's.
+    """The confinement of one release; an empty or zero limit stands for the role's limit.
 
-    ``memory_high`` and ``memory_max`` are in systemd's words, ``lifted`` names protections, and
-    ``reason`` says why they are lifted.
+    ``memory_high`` and ``memory_max`` are in the format of systemd. ``lifted`` names the lifted
+    protections, and ``reason`` says why they are lifted.
     """
 
     memory_high: str = ""
@@ -65,11 +65,11 @@ class Confinement:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Confinement:
-        """Return the confinement that ``asdict`` took apart."""
+        """Return the confinement of a mapping that ``asdict`` made."""
         return cls(**{**fields, "lifted": tuple(fields.get("lifted", ()))})
 
     def limits(self) -> dict[str, str]:
-        """Return the unit's settings that differ from the template's."""
+        """Return the unit's settings that replace those of the template."""
         found = {
             "MemoryHigh": self.memory_high,
             "MemoryMax": self.memory_max,
@@ -79,12 +79,12 @@ class Confinement:
         return {name: value for name, value in found.items() if value}
 
     def as_text(self) -> str:
-        """Return it for a plan: empty if there is nothing to say."""
+        """Return the confinement as a line of a plan, empty if it is that of all releases."""
         words = [f"{name}={value}" for name, value in self.limits().items()]
         return ", ".join([*words, self.lifted_text()] if self.lifted else words)
 
     def lifted_text(self) -> str:
-        """Return what the release runs without, and why: empty if it has all protections."""
+        """Return the lifted protections and the reason as text, empty if none is lifted."""
         if not self.lifted:
             return ""
         return f"without protection of {', '.join(self.lifted)} ({self.reason})"
@@ -99,15 +99,15 @@ class Lifted:
 
 
 def read_lifted(text: str) -> Lifted:
-    """Return what ``<words>: <reason>`` says.
+    """Return the value of a text ``<words>: <reason>``.
 
     Raises:
-        ValueError: a word is no protection, or the reason is missing, too long or not printable.
+        ValueError: a word names no protection, or the reason is missing, too long or not printable.
     """
     left, _colon, reason = text.partition(":")
     words = {word.strip() for word in left.split(",")}
     reason = reason.strip()
-    # It becomes a line of a unit file, in which a backslash at the end joins the next one.
+    # The reason becomes a line of a unit file, where a backslash at the end joins the next line.
     sound = reason.isprintable() and "\\" not in reason and 0 < len(reason) <= MOST_REASON
     if not words <= LIFTS.keys() or not sound:
         raise ValueError(text)
@@ -115,10 +115,10 @@ def read_lifted(text: str) -> Lifted:
 
 
 def read_memory(text: str) -> str:
-    """Return an amount of memory in systemd's words.
+    """Return an amount of memory in the format of systemd.
 
     Raises:
-        ValueError: it is none, or less than 32 MiB.
+        ValueError: the text is no amount of memory, or less than 32 MiB.
     """
     if not _MEMORY.fullmatch(text):
         raise ValueError(text)

@@ -1,8 +1,9 @@
-"""Which addresses archives may be fetched from.
+"""The URLs and addresses that archives may be fetched from.
 
-An archive is code that will run here, and a URL may point into the operator's own network, so every
-URL, the first and each that a server redirects to, passes :meth:`UrlPolicy.admit`. It answers with the
-very addresses that were checked: who connects to them cannot be led elsewhere by a second lookup.
+An archive is code that will run on this host, and a URL may point into the operator's network. So
+:meth:`UrlPolicy.admit` checks each URL, also those that a server redirects to. It returns the
+addresses that it checked: the client connects to them, so that a second DNS lookup cannot lead it
+to another address.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LAST_PORT: Final = 65535
-# Clouds answer for a machine's credentials here; no archive is there, whatever a rule says.
+# Metadata services of clouds, which give out a machine's credentials. No rule allows them.
 _METADATA: Final = (
     ipaddress.ip_address("fd00:ec2::254"),
     ipaddress.ip_address("100.100.100.200"),
@@ -35,7 +36,7 @@ Resolve = Callable[..., list[tuple[Any, ...]]]
 
 
 class RefusedError(ValueError):
-    """An address is not allowed; the text says why, and never holds credentials."""
+    """An address is not allowed; the text says why, and contains no credentials."""
 
 
 class UnresolvedError(OSError):
@@ -44,7 +45,7 @@ class UnresolvedError(OSError):
 
 @dataclass(frozen=True)
 class _Rule:
-    """One word: a host (``*.`` for any below it), with or without a scheme and a path."""
+    """One word: a host (``*.`` for all hosts below it), with or without a scheme and a path."""
 
     host: str
     port: int | None = None
@@ -65,13 +66,13 @@ class _Rule:
 
 
 class UrlPolicy:
-    """The words of ``fetch_allow``: ``public``, hosts, ``*.domain``, and beginnings of URLs."""
+    """The rules of ``fetch_allow``: ``public``, hosts, ``*.domain``, and beginnings of URLs."""
 
     def __init__(self, words: Iterable[str], resolve: Resolve = socket.getaddrinfo) -> None:
-        """Read the words; ``resolve`` is :func:`socket.getaddrinfo` or stands for it.
+        """Read the words; ``resolve`` is :func:`socket.getaddrinfo` or a replacement of it.
 
         Raises:
-            ValueError: a word is none of these.
+            ValueError: a word is no rule.
         """
         self._resolve = resolve
         self._public = False
@@ -95,7 +96,7 @@ class UrlPolicy:
         """Return the addresses, as text, that an ``http`` or ``https`` URL may be fetched from.
 
         Raises:
-            RefusedError: the rules do not allow it.
+            RefusedError: the rules do not allow the URL.
             UnresolvedError: its host has no address now.
         """
         scheme = url.scheme.lower()
@@ -111,10 +112,10 @@ class UrlPolicy:
         return [str(address) for address in found]
 
     def admit_object(self, bucket: str, key: str) -> None:
-        """Return if an S3 object may be fetched.
+        """Check that an S3 object may be fetched.
 
         Raises:
-            RefusedError: the rules do not allow it.
+            RefusedError: the rules do not allow the object.
         """
         if not _BUCKET.fullmatch(bucket):
             raise RefusedError(f"{bucket!r} is not a bucket's name")
@@ -137,7 +138,7 @@ class UrlPolicy:
 
 
 def parse_words(text: str) -> UrlPolicy:
-    """Return the rules that a text of words means; an empty one allows nothing.
+    """Return the rules of a text; an empty text allows nothing.
 
     Raises:
         ValueError: as for :class:`UrlPolicy`.
@@ -146,10 +147,10 @@ def parse_words(text: str) -> UrlPolicy:
 
 
 def host_of(url: SplitResult) -> str:
-    """Return a URL's host in the one form that is compared: lower case, IDNA, no final dot.
+    """Return a URL's host in the form that rules are compared with: lower case, IDNA, no final dot.
 
     Raises:
-        RefusedError: it has none.
+        RefusedError: the URL has no host.
     """
     try:
         host = (url.hostname or "").rstrip(".")
@@ -164,10 +165,10 @@ def host_of(url: SplitResult) -> str:
 
 
 def port_of(url: SplitResult) -> int:
-    """Return a URL's port, its scheme's if it names none.
+    """Return a URL's port, by default that of its scheme.
 
     Raises:
-        RefusedError: it is no number from 1 to 65535.
+        RefusedError: the port is not a number from 1 to 65535.
     """
     try:
         port = url.port
@@ -194,10 +195,10 @@ def _rule(word: str) -> _Rule:
 
 
 def _is_below(path: str, prefix: str) -> bool:
-    """Return whether a URL's path is ``prefix`` or below it, however its server decodes it."""
+    """Return whether a URL's path is ``prefix`` or below it, however the server decodes it."""
     if prefix == "/":
         return True
-    # What a server makes of these is not known, so they are below nothing.
+    # Servers decode such paths in different ways, so no rule with a path allows them.
     if _AMBIGUOUS.search(path) or {".", ".."} & set(path.split("/")):
         return False
     decoded, wanted = unquote(path), unquote(prefix)
@@ -221,7 +222,7 @@ def _check_address(host: str, address: Address, *, named: bool) -> None:
 
 
 def _unwrapped(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one carries, or the address itself."""
+    """Return the IPv4 address inside an IPv6 address, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped:

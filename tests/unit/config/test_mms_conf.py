@@ -186,7 +186,7 @@ _MODELS = "[MMS Arguments]\n--models\n"
     ("text", "line", "cause"),
     [
         ("", 0, "no models are given"),
-        ("\n--models\nm=/a\n", 2, "stands before the first section header"),
+        ("\n--models\nm=/a\n", 2, "is before the first section header"),
         ("[MMS Arguments]\n", 0, "no models are given"),
         (_MODELS + "optional\n", 0, "no models are given"),
         (_MODELS + "m=/a\n[Modles]\n", 4, "unknown section header [Modles]"),

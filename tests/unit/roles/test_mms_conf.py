@@ -100,11 +100,11 @@ def test_an_mms_conf_is_made_of_variables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("models", "rest", "cause"),
     [
-        ({"a": 1}, "", "model a: its location is no text"),
-        ({"a": "x y"}, "", "model a: its location is no text"),
-        ({"a": {"path": "x"}}, "", "model a: path is not understood"),
-        ({"a": {"location": "x", "settings": 1}}, "", "model a: its settings are no mapping"),
-        ({"a": "x"}, "[MMS Arguments]\n--models\nb=y", "--models stands in mms_service_rest"),
+        ({"a": 1}, "", "model a: its location is missing, not a string, or has a blank"),
+        ({"a": "x y"}, "", "model a: its location is missing, not a string, or has a blank"),
+        ({"a": {"path": "x"}}, "", "model a: path is not a key of a model"),
+        ({"a": {"location": "x", "settings": 1}}, "", "model a: its settings are not a mapping"),
+        ({"a": "x"}, "[MMS Arguments]\n--models\nb=y", "--models is in mms_service_rest"),
         ({"a=b": "x"}, "", "mms_service_models"),
         ({"a": {"location": "x", "settings": {"n": 1}}}, "", "n is not a setting of a model"),
     ],
