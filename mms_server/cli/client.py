@@ -26,9 +26,9 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as TimedOut
 
+from mms_server.archives.signature import IMAGE
 from mms_server.core.errors import MMSError
 
-PICTURE: Final = "image/jpeg"
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
 _OK: Final = 200
@@ -192,7 +192,7 @@ class Client:
     def _field(self, model: str, name: str, value: Any) -> Any:
         if isinstance(value, bytes | Path):
             file_name = value.name if isinstance(value, Path) else f"{name}.jpg"
-            return file_name, self._bytes(model, value), PICTURE
+            return file_name, self._bytes(model, value), IMAGE
         try:
             return json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mms_server.archives.signature import Signature
-
-_IMAGE = "image/jpeg"
+from mms_server.archives.signature import IMAGE, Signature
 
 
 def describe(host: str, port: int, signatures: Mapping[str, Signature | None]) -> dict[str, Any]:
@@ -40,7 +37,7 @@ def _fixed_route(operation: str, key: str) -> dict[str, Any]:
 def _predict_route(name: str, signature: Signature | None) -> dict[str, Any]:
     if signature is None:
         return _handler_route(name)
-    is_file = signature.output_type == _IMAGE
+    is_file = signature.output_type == IMAGE
     return {
         "operationId": f"{name}_predict",
         "consumes": ["multipart/form-data"],
@@ -67,7 +64,7 @@ def _handler_route(name: str) -> dict[str, Any]:
 def _parameter(field: str, shape: list[int], input_type: str) -> dict[str, Any]:
     # "true" is text, not a boolean: the contract keeps what generated clients were made from.
     common = {"in": "formData", "name": field, "required": "true"}
-    if input_type == _IMAGE:
+    if input_type == IMAGE:
         text = f"{field} should be image which will be resized to: {shape[1:]}"
         return {**common, "description": text, "type": "file"}
     text = f"{field} should tensor with shape: {shape[1:]}"

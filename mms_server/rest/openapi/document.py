@@ -8,6 +8,7 @@ from typing import Any, Final
 import mms_server
 from mms_server.archives.signature import IMAGE, Signature
 from mms_server.core.refusals import Routes, descriptions
+from mms_server.inference.picture_formats import PICTURE_FORMATS
 from mms_server.rest.openapi.schema import SCHEMAS, ref
 
 _JSON: Final = "application/json"
@@ -241,9 +242,8 @@ def _bodies(signature: Signature) -> dict[str, Any]:
     json_schema = {"anyOf": [value, fields]} if single else fields
     content = {**_forms(signature), _JSON: {"schema": json_schema}}
     if signature.input_type == IMAGE and single:
-        content[IMAGE] = {"schema": _file()}
-        content["image/png"] = {"schema": _file()}
-        content[_BINARY] = {"schema": _file()}
+        types = [row.media_type for row in PICTURE_FORMATS if row.media_type]
+        content |= {each: {"schema": _file()} for each in (*types, _BINARY)}
     return content
 
 

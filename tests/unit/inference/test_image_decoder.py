@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from mms_server.core.errors import BodyTooLargeError
+from mms_server.inference import picture_formats
 from mms_server.inference.image_decoder import decode, require_complete, require_small
 from mms_server.inference.services import image
+from tests.fixtures.servers import ROOT
 
 
 def picture(kind: str, side: int = 40, **options: object) -> bytes:
@@ -43,14 +45,17 @@ def png_header(width: int, height: int) -> bytes:
         picture("JPEG", comment=b"\xff\xd9" * 50),
         picture("JPEG", quality=100, subsampling=0),
         picture("JPEG") + b"trailing bytes",
-        picture("PNG"),
-        picture("BMP"),
-        picture("TIFF"),
+        *(picture(name) for name in picture_formats.NAMES),
     ],
 )
 def test_complete_pictures_pass(data: bytes) -> None:
     require_complete(data)
     require_small(data, 1600)
+
+
+def test_the_documents_name_the_formats() -> None:
+    text = (ROOT / "docs/http_api.md").read_text(encoding="utf-8")
+    assert f"* A picture is a {picture_formats.as_text()} file" in text
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
