@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
-from typing import Any
+from typing import Any, Final
 
-from mms_server.config.backend_names import MXNET
 from mms_server.core.errors import MMSError
-from mms_server.core.formatting import duration, size, table
+from mms_server.core.formatting import Column, column_table, duration, size, table
 from mms_server.deploy.change_report import Outcome
 from mms_server.deploy.operate import ModelStatus
 from mms_server.deploy.prune import PruneList
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release, model_of
+from mms_server.host.status_columns import COLUMNS, NOTES
 from mms_server.tuning.tune import Tuned, describe_measurement
 
 _WORDS = {"keep": "keeps", "load": "loads", "replace": "replaces", "unload": "unloads"}
@@ -123,30 +123,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
         "by": generation.by if generation else None,
         "conf": generation.conf if generation else None,
         "restores": generation.restores if generation else None,
-        "models": [
-            {
-                "model": row.model,
-                "release": row.release,
-                "state": row.units.service,
-                "socket_state": row.units.socket,
-                "enabled": row.units.enabled,
-                "master": row.health.master,
-                "workers": row.health.workers,
-                "linked": row.health.linked,
-                "serving": row.health.serving,
-                "ready": row.health.ready,
-                "reason": row.health.reason,
-                "socket": row.socket,
-                "memory_bytes": row.memory_bytes,
-                "up_s": row.up_s,
-                "restarts": row.restarts,
-                "warm": dict(row.warm),
-                "unconfined": row.unconfined,
-                "engine": row.engine,
-                "group": row.group,
-            }
-            for row in rows
-        ],
+        "models": [row.as_json() for row in rows],
     }
 
 
@@ -175,26 +152,9 @@ def status_text(generation: Generation | None, rows: list[ModelStatus]) -> str:
     if generation is None:
         return "This host has never served a model. `mms apply --conf FILE` starts."
     head = f"Generation {generation.number}, made {generation.made_at} by {generation.by}"
-    cells = [("MODEL", "RELEASE", "STATE", "READY", "WORKERS", "MEMORY", "UP", "RESTARTS", "WARM")]
-    for row in rows:
-        warm = ", ".join(f"{name} ({duration(left)})" for name, left in row.warm.items())
-        cells.append(
-            (
-                row.model,
-                row.release,
-                row.units.service,
-                "yes" if row.health.ready else "no",
-                str(row.health.workers),
-                "-" if row.memory_bytes is None else size(row.memory_bytes),
-                "-" if row.up_s is None else duration(row.up_s),
-                str(row.restarts),
-                warm or "-",
-            )
-        )
-    lines = [f"{head}{_origin(generation)}", table(cells)]
-    lines += [f"{row.model}: {row.health.reason}" for row in rows if not row.health.ready]
-    lines += [f"{row.model} runs {row.unconfined}" for row in rows if row.unconfined]
-    lines += [f"{row.model} is computed by {row.engine}" for row in rows if row.engine != MXNET]
+    models = [row.as_json() for row in rows]
+    lines = [f"{head}{_origin(generation)}", column_table(COLUMNS, models)]
+    lines += filter(None, (note(model) for note in NOTES for model in models))
     groups = Counter(row.group for row in rows if row.group)
     lines += [
         f"group {name}: its {count} models share processes and memory"
@@ -236,22 +196,43 @@ def releases_text(answer: dict[str, Any]) -> str:
     """Return the result of releases as two tables."""
     if not answer["releases"]:
         return "There are no releases on this host."
-    rows = [("GENERATION", "MADE", "BY", "FROM", "RELEASES")]
-    for made in answer["generations"]:
-        back = made["restores"]
-        origin = made["conf"] if back is None else f"generation {back}"
-        names = ", ".join(made["models"].values())
-        rows.append((str(made["number"]), made["made_at"], made["by"], origin, names))
-    cells = [("RELEASE", "STATE", "GENERATIONS", "ARCHIVE")]
-    for row in answer["releases"]:
-        numbers = ", ".join(str(number) for number in row["generations"])
-        warm = row["warm_s"]
-        state = (
-            "live" if row["live"] else "kept" if warm is None else f"warm, {duration(warm)} left"
-        )
-        archives = ", ".join(digest[:12] for digest in dict.fromkeys(row["archives"].values()))
-        cells.append((row["release"], state, numbers, archives or "unknown"))
-    return f"{table(rows)}\n\n{table(cells)}"
+    made = column_table(_GENERATIONS, answer["generations"])
+    return f"{made}\n\n{column_table(_RELEASES, answer['releases'])}"
+
+
+def _made_from(generation: Mapping[str, Any]) -> str:
+    back = generation["restores"]
+    return str(generation["conf"]) if back is None else f"generation {back}"
+
+
+def _state(release: Mapping[str, Any]) -> str:
+    if release["live"]:
+        return "live"
+    warm_s = release["warm_s"]
+    return "kept" if warm_s is None else f"warm, {duration(warm_s)} left"
+
+
+def _archives(release: Mapping[str, Any]) -> str:
+    digests = dict.fromkeys(release["archives"].values())
+    return ", ".join(digest[:12] for digest in digests) or "unknown"
+
+
+_GENERATIONS: Final = (
+    Column("GENERATION", lambda row: str(row["number"])),
+    Column("MADE", lambda row: str(row["made_at"])),
+    Column("BY", lambda row: str(row["by"])),
+    Column("FROM", _made_from),
+    Column("RELEASES", lambda row: ", ".join(row["models"].values())),
+)
+"""The columns of the generations in `mms releases`; a row is an object of its JSON."""
+
+_RELEASES: Final = (
+    Column("RELEASE", lambda row: str(row["release"])),
+    Column("STATE", _state),
+    Column("GENERATIONS", lambda row: ", ".join(map(str, row["generations"]))),
+    Column("ARCHIVE", _archives),
+)
+"""The columns of the releases in `mms releases`; a row is an object of its JSON."""
 
 
 def gc_text(ended: Sequence[str], found: PruneList, *, done: bool) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
@@ -28,6 +29,20 @@ def duration(seconds: float) -> str:
     if whole >= _MINUTE_S:
         return f"{whole // _MINUTE_S}m {whole % _MINUTE_S}s"
     return f"{whole}s"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading, and the function that makes its cell from a JSON object."""
+
+    heading: str
+    cell: Callable[[Mapping[str, Any]], str]
+
+
+def column_table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return JSON objects as a table, one line each below a line of headings."""
+    head = tuple(each.heading for each in columns)
+    return table([head, *(tuple(each.cell(row) for each in columns) for row in rows)])
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from mms_server.config.backend_names import MXNET
 from mms_server.core.errors import MMSError, ProbeError, ReleaseFailedError, SupervisorError
@@ -23,13 +23,13 @@ _LOCK_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model of the newest generation, and the ``engine`` that computes it.
+    """The status of one model of the newest generation.
 
-    ``unconfined`` is what it runs without, and why.
-
-    ``memory_bytes``, ``up_s`` (seconds since it got ready) and ``restarts`` (by systemd) are its
-    service's. ``warm`` are the releases of the model that are still loaded after their replacement,
-    with the seconds that they have left. ``group`` is the name of those that share its release.
+    ``socket`` is the path of its socket, ``engine`` the engine that computes the model.
+    ``unconfined`` names the lifted protections and the reason. ``memory_bytes``, ``up_s`` (seconds
+    since it got ready) and ``restarts`` (by systemd) are those of the model's service. ``warm``
+    maps releases that are still loaded after their replacement to the seconds that they have left.
+    ``group`` is the name of the model's group, or empty.
     """
 
     model: str
@@ -44,6 +44,14 @@ class ModelStatus:
     unconfined: str = ""
     engine: str = MXNET
     group: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the model's object in ``mms status --json``: its fields, units and health."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        units, found = own.pop("units"), own.pop("health")
+        about = {"state": units.service, "socket_state": units.socket, "enabled": units.enabled}
+        names = ("master", "workers", "linked", "serving", "ready", "reason")
+        return {**own, **about, **{name: getattr(found, name) for name in names}}
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
@@ -65,22 +73,22 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
         since = used.active_since_s if units.service == "active" else None
         rows.append(
             ModelStatus(
-                model,
-                name,
-                str(host.layout.socket(name)),
-                units,
-                found[model],
-                used.memory_bytes,
-                None if since is None else max(0.0, observed.uptime_s - since),
-                used.restarts,
-                {
+                model=model,
+                release=name,
+                socket=str(host.layout.socket(name)),
+                units=units,
+                health=found[model],
+                memory_bytes=used.memory_bytes,
+                up_s=None if since is None else max(0.0, observed.uptime_s - since),
+                restarts=used.restarts,
+                warm={
                     each: seconds
                     for each, seconds in left.items()
                     if model_of(each) in (model, model_of(name))
                 },
-                release.confinement.lifted_text() if release else "",
-                release.engine if release else MXNET,
-                release.model if release and release.group else "",
+                unconfined=release.confinement.lifted_text() if release else "",
+                engine=release.engine if release else MXNET,
+                group=release.model if release and release.group else "",
             )
         )
     return generation, rows

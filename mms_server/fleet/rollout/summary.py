@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mms_server.core.formatting import duration, size, table
+from mms_server.core.formatting import table
+from mms_server.host.status_columns import FLEET_COLUMNS
 
 _LONG: Final = 3
-_DIGITS: Final = 8
 
 
 def fleet_table(hosts: Sequence[str], states: Mapping[str, Any]) -> list[str]:
@@ -18,7 +18,7 @@ def fleet_table(hosts: Sequence[str], states: Mapping[str, Any]) -> list[str]:
     ``states`` maps hosts to what ``mms status --json`` printed, with `drift` (a text) added where
     it is known; a host that is missing did not answer.
     """
-    head = ("HOST", "HEALTH", "GEN", "MODEL", "RELEASE", "READY", "WORKERS", "MEMORY", "UP")
+    head = ("HOST", "HEALTH", "GEN", *(each.heading for each in FLEET_COLUMNS))
     drift = any("drift" in state for state in states.values())
     cells: list[tuple[str, ...]] = [(*head, "DRIFT") if drift else head]
     for host in hosts:
@@ -28,7 +28,8 @@ def fleet_table(hosts: Sequence[str], states: Mapping[str, Any]) -> list[str]:
             continue
         health = "healthy" if state["healthy"] else "NOT HEALTHY"
         first = (host, health, str(state["generation"] or "-"))
-        rows = [_model(row) for row in state["models"]] or [("serves nothing",)]
+        models = [tuple(each.cell(row) for each in FLEET_COLUMNS) for row in state["models"]]
+        rows = models or [("serves nothing",)]
         for place, row in enumerate(rows):
             left = first if place == 0 else ("", "", "")
             line = _padded((*left, *row), len(head))
@@ -116,18 +117,6 @@ def after_update(
     lines.append("Next: correct the cause and run the playbook again.")
     result = "failed, not all put back" if stuck else "failed, put back"
     return {"result": result, "summary": cause, "lines": lines, "changed": changed}
-
-
-def _model(row: Mapping[str, Any]) -> tuple[str, ...]:
-    memory, up = row.get("memory_bytes"), row.get("up_s")
-    return (
-        row["model"],
-        str(row["release"]).rpartition(".")[2][:_DIGITS],
-        "yes" if row["ready"] else "NO",
-        str(row["workers"]),
-        "-" if memory is None else size(memory),
-        "-" if up is None else duration(up),
-    )
 
 
 def _padded(cells: tuple[str, ...], count: int) -> tuple[str, ...]:
