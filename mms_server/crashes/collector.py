@@ -1,8 +1,9 @@
-"""Root's part: take what masters have left, certify the ends of masters, keep both within bounds.
+"""Collect death certificates as root, write those of masters, and bound how many are kept.
 
-What it reads lies where a model's code can write. So a record is opened without following links,
-must be a small regular file and a whole certificate of this very release; anything else is removed.
-The directory is empty afterwards in any case: else the unit that watches it would run for ever.
+The collected records lie where a model's code can write. So a record is opened without following
+links, and must be a small regular file and a complete certificate of the same release. Anything
+else is removed. The directory is always empty afterwards: otherwise the unit that watches it would
+run for ever.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from mms_server.host.instance_files import MAX_BODY_BYTES, InstanceFiles
 from mms_server.host.release import model_of
 
 MAX_OF_RELEASE: Final = 100
-"""Certificates that are kept of one release: one that always dies leaves the others theirs."""
+"""Certificates that are kept of one release: a crash loop must not displace those of others."""
 
 MAX_FILES: Final = 1000
 MAX_BODIES: Final = 32
@@ -55,12 +56,12 @@ _CAUSES: Final = {
 }
 
 Journal = Callable[[str], tuple[str, ...]]
-"""Returns the last lines that a release has logged."""
+"""Returns the last log lines of a release."""
 
 
 @dataclass(frozen=True)
 class CrashCollector:
-    """Collects for one host; ``report`` is told what was refused, and why."""
+    """Collects the certificates of one host; ``report`` gets refused records with the reason."""
 
     layout: Layout
     journal: Journal
@@ -68,10 +69,10 @@ class CrashCollector:
     clock: Callable[[], float]
 
     def collect(self, release_id: str) -> list[Certificate]:
-        """Keep the certificates that a release's masters have left; return them.
+        """Keep the certificates that a release's masters have written; return them.
 
         Raises:
-            OSError: what was collected cannot be kept.
+            OSError: a certificate cannot be written.
         """
         kept = []
         instance_files = InstanceFiles(self.layout.instance(release_id))
@@ -87,16 +88,16 @@ class CrashCollector:
         return kept
 
     def ended(self, release_id: str, environ: Mapping[str, str], cgroup: Cgroup) -> None:
-        """Take note of the end of a release's master, which systemd describes in ``environ``.
+        """Certify the end of a release's master, which systemd describes in ``environ``.
 
         Raises:
-            OSError: the certificate cannot be kept.
+            OSError: the certificate cannot be written.
         """
         instance_files = InstanceFiles(self.layout.instance(release_id))
         self.collect(release_id)
         result = environ.get("SERVICE_RESULT", "success")
         if result == "success":
-            # It was told to: the next start has nothing to wait for.
+            # It was stopped on purpose: the next start does not wait.
             instance_files.starts.unlink(missing_ok=True)
             return
         self._keep(self._of_master(release_id, instance_files, environ, cgroup), instance_files)
@@ -151,7 +152,7 @@ class CrashCollector:
         return whole
 
     def _keep_body(self, digest: str, instance_files: InstanceFiles) -> str:
-        """Move the body of a refused request out of the release's reach; return where it is."""
+        """Move the body of a refused request to where only root writes; return its path."""
         with _directory(instance_files.suspects) as place:
             if place is None:
                 return ""
@@ -169,7 +170,7 @@ class CrashCollector:
 
 @contextmanager
 def _directory(path: Path) -> Iterator[int | None]:
-    """Open a directory, which is not a link; None if there is none."""
+    """Open a directory that is not a link; None if there is none."""
     try:
         descriptor = open_directory(path)
     except OSError:
@@ -182,7 +183,7 @@ def _directory(path: Path) -> Iterator[int | None]:
 
 
 def _entries(place: int | None) -> list[str]:
-    # A path could lead elsewhere by now; the descriptor cannot.
+    # The path may lead elsewhere by now; the descriptor does not.
     return [] if place is None else sorted(os.listdir(place))  # noqa: PTH208
 
 
@@ -219,7 +220,7 @@ def _remove(place: int | None, name: str) -> None:
 
 
 def _how(environ: Mapping[str, str]) -> tuple[str, int | None]:
-    """Return signal and exit code, as systemd tells them."""
+    """Return signal and exit code from the variables of systemd."""
     text = environ.get("EXIT_STATUS", "")
     if environ.get("EXIT_CODE") == "exited":
         return "", int(text) if text.isascii() and text.isdigit() else None
@@ -246,13 +247,13 @@ def _write(target: Path, data: bytes, mode: int, *, group: bool = True) -> None:
 
 
 def _give(path: Path) -> None:
-    """Let the group of the server read it; where there is no such group, root alone does."""
+    """Give a file to the server's group to read; without that group only root can read it."""
     with contextlib.suppress(KeyError, PermissionError):
         os.chown(path, -1, grp.getgrnam(_GROUP).gr_gid)
 
 
 def _bound(directory: Path, most: int, counts: Callable[[Path], bool]) -> None:
-    """Remove the oldest files beyond ``most``, by when they were written here."""
+    """Remove the oldest files beyond ``most``, by their time of change."""
     files = [file for file in directory.iterdir() if not file.name.startswith(".")]
     if len(files) <= most:
         return

@@ -1,9 +1,10 @@
-"""The last deaths of a release, and the requests that it refuses because of them.
+"""The last crashes of a release, and the inputs that it refuses because of them.
 
-One small file in the release's directory, written by its master: workers read it when its epoch
-changes, the control application when a client's request has failed. A digest that was in flight at
-one death is *suspect*, at two it is *refused*, unless it was answered in between. The file outlives
-a restart of the release, not the release.
+It is one small file in the release's directory, written by its master. Workers read it when its
+epoch changes, the control application when a client's request has failed. An input that was in
+flight at one crash is a *suspect*. After a second crash it is *refused*, unless it was answered in
+between. Inputs are known by their digests. The file outlives a restart of the release, but not the
+release.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from mms_server.core.untrusted_files import read_bounded, replace_group_file
 from mms_server.crashes.report import ID, Cause, Certificate
 
 KEPT: Final = 16
-"""Deaths that stay in the file: a client is told of its own within a second or so."""
+"""Crashes that stay in the file: a client asks for its own within about a second."""
 
 MAX_DIGESTS: Final = 256
-"""Digests that are remembered; the oldest go first."""
+"""Digests that are remembered; the oldest are dropped first."""
 
 MAX_BYTES: Final = 256 * 1024
 _SIGNAL: Final = re.compile(r"SIG[A-Z0-9]{1,12}|signal [0-9]{1,3}|")
 _REFUSED_FROM: Final = 2
-# A worker that was ended from outside, or whose request was only slow, says nothing of the request.
+# Causes that the request may have. A worker may also be killed by a user, or be only too slow.
 _BLAMES: Final = frozenset({Cause.MEMORY, Cause.HANG, Cause.SIGNAL, Cause.EXIT})
 
 
 @dataclass(frozen=True)
 class Death:
-    """What the file keeps of a certificate; ``at`` is in ISO 8601."""
+    """The part of a certificate that the file keeps; ``at`` is in ISO 8601."""
 
     id: str
     at: str
@@ -44,10 +45,10 @@ class Death:
 
 @dataclass(frozen=True)
 class CrashHistory:
-    """The file's content; ``digests`` maps each to the certificates of its deaths.
+    """The file's content; ``digests`` maps an input's digest to the certificates of its crashes.
 
-    ``paused_until`` is when workers are started again, in seconds since the epoch, 0 if they are.
-    ``ooms`` is how many ends for want of memory the kernel had counted, all of which are certified.
+    ``paused_until`` is when workers are started again, in seconds since the epoch, 0 if they are
+    started now. ``ooms`` is how many out-of-memory kills of the kernel have a certificate.
     """
 
     deaths: tuple[Death, ...] = ()
@@ -56,11 +57,11 @@ class CrashHistory:
     ooms: int = 0
 
     def suspects(self, digest: str) -> bool:
-        """Return whether a process has died on it."""
+        """Return whether a process has crashed while it computed this input."""
         return bool(self.digests.get(digest))
 
     def refuses(self, digest: str) -> str:
-        """Return the certificate for whose sake it is refused, an empty text if it is not."""
+        """Return the certificate because of which an input is refused, an empty text if none."""
         found = self.digests.get(digest, ())
         return found[-1] if len(found) >= _REFUSED_FROM else ""
 
@@ -72,19 +73,19 @@ class CrashHistory:
         return ""
 
     def without(self, digests: Collection[str]) -> CrashHistory:
-        """Return what is known when these digests are no suspects any more."""
+        """Return the history in which these digests are no longer suspects."""
         kept = {key: ids for key, ids in self.digests.items() if key not in digests}
         return replace(self, digests=kept)
 
     def after(self, certificate: Certificate) -> CrashHistory:
-        """Return what is known after one more death."""
+        """Return the history after one more crash."""
         ids = tuple(row.id for row in certificate.requests)
         death = Death(certificate.id, certificate.at, certificate.cause, certificate.signal, ids)
         digests = dict(self.digests)
         if certificate.cause in _BLAMES:
-            # Once, also if several in flight had the same input: it is one death.
+            # Each digest once: several requests in flight may have the same input.
             for digest in dict.fromkeys(row.digest for row in certificate.requests if row.digest):
-                # The newest last: of an ordered mapping, the first go first.
+                # Insert it again, as the newest: the first digests are dropped first.
                 known = digests.pop(digest, ())
                 digests[digest] = (*known, certificate.id)[-_REFUSED_FROM:]
         kept = dict(list(digests.items())[-MAX_DIGESTS:])
@@ -107,7 +108,7 @@ def write(path: Path, recent: CrashHistory) -> None:
 
 
 def read(path: Path) -> CrashHistory:
-    """Return the file's content; an empty one if there is none, or it is not one of ours."""
+    """Return the file's content; an empty history if the file is missing or damaged."""
     data = read_bounded(path, MAX_BYTES)
     try:
         return _parse(json.loads(data)) if data else CrashHistory()
@@ -122,7 +123,7 @@ def _parse(found: Any) -> CrashHistory:
 
 
 def _death(row: Any) -> Death:
-    """Return a death; its words are shown to clients, and a model's code may have written them."""
+    """Return a crash, checked: clients are shown its texts, and a model's code can write them."""
     ids = tuple(str(one) for one in row["request_ids"])
     death = Death(
         _matching(row["id"], ID), str(row["at"]), Cause(row["cause"]), str(row["signal"]), ids

@@ -1,4 +1,4 @@
-"""``mms why``: the certificates about a model, a release, a request or of an id, in words."""
+"""``mms why``: death certificates of a model, a release, a request or an id, as text."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _SHOWN: Final = 5
 _INDENT: Final = "\n            "
 _MIB: Final = 1024 * 1024
 _WORDS: Final = {
-    Cause.MEMORY: "the kernel ended it: the release's memory was out",
-    Cause.HANG: "it showed no life for the time limit of the watchdog, and was ended",
-    Cause.TIMEOUT: "what it did took longer than its time limit, and it was replaced",
+    Cause.MEMORY: "the kernel ended it: the release was out of memory",
+    Cause.HANG: "its heartbeat stopped for longer than the watchdog's limit, and it was ended",
+    Cause.TIMEOUT: "a prediction took longer than its time limit, and the process was replaced",
     Cause.SIGNAL: "a signal ended it",
     Cause.EXIT: "its code ended it",
-    Cause.STOP: "it was told to stop and did not, and was ended",
+    Cause.STOP: "it did not stop when it was told to, and was ended",
 }
 
 
 def find(layout: Layout, name: str) -> list[Certificate]:
-    """Return the certificates about ``name``, the newest first; of a model also those of its group.
+    """Return the certificates about ``name``, the newest first; for a model also its group's.
 
     Raises:
-        OSError: they may not be read.
+        OSError: the user may not read them.
     """
     found = [row for file in _files(layout.deaths) if (row := _read(file)) is not None]
-    # A death of a group's process is one of each of its models.
+    # A crash of a group's process concerns each of its models.
     meant = {name, _release_name(layout, name)} - {""}
     about = [row for row in found if meant & _names(row)]
     return sorted(about, key=lambda row: (row.at, row.id), reverse=True)
@@ -43,19 +43,19 @@ def _release_name(layout: Layout, model: str) -> str:
     try:
         generation = generations.newest(layout)
     except MMSError:
-        # Why something died is asked when much else is broken.
+        # `mms why` has to work when other things are broken.
         return ""
     served = generation.models if generation else {}
     return model_of(served.get(model, ""))
 
 
 def text(name: str, found: Sequence[Certificate]) -> str:
-    """Return the certificates in words; of many, the newest few."""
+    """Return the certificates as text; only the newest ones if there are many."""
     if not found:
         return f"No process died under the name {name}, as far as this host remembers."
     parts = [_one(row) for row in found[:_SHOWN]]
     if len(found) > _SHOWN:
-        parts.append(f"{len(found) - _SHOWN} older ones: `mms why {name} --json` has them all.")
+        parts.append(f"{len(found) - _SHOWN} older ones: `mms why {name} --json` shows all.")
     return "\n\n".join(parts)
 
 
@@ -99,6 +99,6 @@ def _one(row: Certificate) -> str:
 
 
 def _block(title: str, rows: Sequence[str]) -> list[str]:
-    # A terminal must not obey what a model has printed.
+    # A model may have printed control characters: the terminal must not act on them.
     clean = ["".join(char if char.isprintable() else "?" for char in row) for row in rows]
     return [f"  {title:10}{_INDENT.join(clean)}"] if clean else []

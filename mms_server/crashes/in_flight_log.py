@@ -1,11 +1,12 @@
-"""Which requests each worker of a release computes, in memory that outlives the worker.
+"""A log of the requests that each worker of a release computes, in memory that outlives workers.
 
-One file, mapped by the master and inherited by its workers: a record per worker's slot, and more
-of them for a batch. A worker writes its records before the engine sees the requests and clears them
-after; when it dies in between, the master finds them as they were. To write costs no system call.
+It is one file, mapped by the master and inherited by its workers. Each worker's slot has a record,
+and further ones for a batch. A worker writes its records before the engine computes the requests
+and clears them afterwards. If it crashes in between, the master reads the records. A write needs no
+system call.
 
-A slot holds the inputs themselves, as far as they have room: to copy 110 kB takes 2 microseconds,
-their digest more than a hundred, and nobody needs it unless the worker dies.
+A slot also holds the inputs themselves, if they fit: copying 110 kB takes 2 microseconds, a digest
+more than 100, and a digest is only needed if the worker crashes.
 """
 
 from __future__ import annotations
@@ -23,28 +24,28 @@ from mms_server.core.untrusted_files import open_group_file, read_bounded
 from mms_server.crashes.input_digest import Input
 
 MAX_SLOTS: Final = 1024
-"""Workers beyond this number leave no trace of their requests."""
+"""Slots from this number on are not logged."""
 
 ID_BYTES: Final = 128
 DIGEST_BYTES: Final = 32
 INPUT_BYTES: Final = 1024 * 1024
-"""Room for the inputs of a slot; of one that does not fit the record has the digest alone."""
+"""Size of a slot's memory for inputs; of an input that does not fit, only the digest is logged."""
 
 _HEAD: Final = 64
 _EPOCH: Final = struct.Struct("=Q")
-# Request id and its length, digest, start (seconds since the epoch), resident memory (bytes), where
-# the input begins, and the lengths of its parts, all 0 where the digest counts.
-_FLIGHT: Final = struct.Struct(f"=B{ID_BYTES}s{DIGEST_BYTES}sdQ4I")
+# Length of the request id, the id, digest, start (seconds since the epoch), resident memory
+# (bytes), offset of the input, and the lengths of its three parts, all 0 if the digest is given.
+_RECORD: Final = struct.Struct(f"=B{ID_BYTES}s{DIGEST_BYTES}sdQ4I")
 _STRIDE: Final = 256
-# How many requests are in flight; those but the first have their records elsewhere.
-_FLIES_AT: Final = _FLIGHT.size
-_MARK_AT: Final = _FLIGHT.size + 1
+# Number of requests in flight; the records of all but the first are at _BATCH_AT.
+_COUNT_AT: Final = _RECORD.size
+_MARK_AT: Final = _RECORD.size + 1
 _RECORDS_END: Final = _HEAD + MAX_SLOTS * _STRIDE
-# Whole pages, of which a slot that nobody has takes none.
+# Aligned to pages, so that unused slots need no memory.
 _INPUTS_AT: Final = -(-_RECORDS_END // mmap.PAGESIZE) * mmap.PAGESIZE
-_MATES_AT: Final = _INPUTS_AT + MAX_SLOTS * INPUT_BYTES
-_MATES_BYTES: Final = (MAX_BATCH - 1) * _STRIDE
-_SIZE: Final = _MATES_AT + MAX_SLOTS * _MATES_BYTES
+_BATCH_AT: Final = _INPUTS_AT + MAX_SLOTS * INPUT_BYTES
+_BATCH_BYTES: Final = (MAX_BATCH - 1) * _STRIDE
+_SIZE: Final = _BATCH_AT + MAX_SLOTS * _BATCH_BYTES
 
 _GOING: Final = 0
 _ENDED: Final = 1
@@ -55,9 +56,9 @@ _Piece = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class InFlightRequest:
-    """A request that the engine computes: ``started`` is in seconds since the epoch.
+    """A request that the engine computes; ``started`` is in seconds since the epoch.
 
-    ``digest`` is of its input; ``resident_bytes`` is the worker's memory when it began.
+    ``digest`` is that of its input, ``resident_bytes`` the worker's memory when it started.
     """
 
     request_id: str
@@ -68,7 +69,7 @@ class InFlightRequest:
 
 @dataclass(frozen=True)
 class WorkerTrace:
-    """What a worker has left: the requests it computed, and what it said of its end."""
+    """The log of a worker that has ended: its requests, and whether it announced its end."""
 
     in_flight: tuple[InFlightRequest, ...] = ()
     ended: bool = False
@@ -90,61 +91,61 @@ class InFlightLog:
             os.close(descriptor)
 
     def clear(self) -> None:
-        """Forget the workers of a master that has ended."""
+        """Clear the records of an earlier master's workers."""
         self._map[_HEAD:_RECORDS_END] = bytes(_RECORDS_END - _HEAD)
 
     def reserve(self, slot: int) -> None:
-        """Take the memory for this slot's inputs; without it, one record has a digest.
+        """Allocate the memory for this slot's inputs; without it, only one digest is logged.
 
-        To touch a page that the file system has no room for would end the process.
+        Writing to a page that the file system cannot allocate would end the process.
 
         Raises:
-            OSError: there is none.
+            OSError: there is not enough memory.
         """
         if not 0 <= slot < MAX_SLOTS or slot in self._reserved:
             return
         descriptor = open_group_file(self._path, os.O_RDWR)
         try:
             os.posix_fallocate(descriptor, _input_at(slot), INPUT_BYTES)
-            os.posix_fallocate(descriptor, _mate_at(slot, 1), _MATES_BYTES)
+            os.posix_fallocate(descriptor, _batch_record_at(slot, 1), _BATCH_BYTES)
         finally:
             os.close(descriptor)
         self._reserved.add(slot)
 
     @property
     def epoch(self) -> int:
-        """A number that changes when the file of recent deaths does."""
+        """A number that changes when the crash history changes."""
         return int(_EPOCH.unpack_from(self._map, 0)[0])
 
     def next_epoch(self) -> None:
-        """Tell all processes that the file of recent deaths has changed."""
+        """Tell all processes that the crash history has changed."""
         _EPOCH.pack_into(self._map, 0, (self.epoch + 1) % 2**64)
 
     def begin(self, slot: int, *computed: tuple[InFlightRequest, Input | None]) -> None:
-        """Note what the worker of this slot computes now: flights, and what is to be digested."""
+        """Log the requests that the worker of this slot computes now, with their inputs."""
         if not 0 <= slot < MAX_SLOTS:
             return
         kept = computed[: MAX_BATCH if slot in self._reserved else 1]
         filled = 0
-        for number, (flight, given) in enumerate(kept):
-            digest, start, lengths = flight.digest, filled, (0, 0, 0)
+        for number, (request, given) in enumerate(kept):
+            digest, start, lengths = request.digest, filled, (0, 0, 0)
             if given:
                 lengths = self._put(slot, filled, given)
                 filled += sum(lengths)
                 digest = "" if any(lengths) else given.digest
-            text = flight.request_id.encode("ascii", "replace")[:ID_BYTES]
-            row = (len(text), text, bytes.fromhex(digest), flight.started, flight.resident_bytes)
-            _FLIGHT.pack_into(self._map, _record_at(slot, number), *row, start, *lengths)
-        # Last: a record that is not whole does not count.
-        self._map[_at(slot) + _FLIES_AT] = len(kept)
+            text = request.request_id.encode("ascii", "replace")[:ID_BYTES]
+            row = (len(text), text, bytes.fromhex(digest), request.started, request.resident_bytes)
+            _RECORD.pack_into(self._map, _record_at(slot, number), *row, start, *lengths)
+        # Written last: a record that is not complete does not count.
+        self._map[_at(slot) + _COUNT_AT] = len(kept)
 
     def end(self, slot: int) -> None:
-        """Note that the worker of this slot has computed it."""
+        """Note that the worker of this slot has computed its requests."""
         if 0 <= slot < MAX_SLOTS:
-            self._map[_at(slot) + _FLIES_AT] = 0
+            self._map[_at(slot) + _COUNT_AT] = 0
 
     def mark_ended(self, slot: int) -> None:
-        """Note that the worker ends by its own will."""
+        """Note that the worker ends on purpose."""
         self._mark(slot, _ENDED)
 
     def mark_stuck(self, slot: int) -> None:
@@ -152,17 +153,17 @@ class InFlightLog:
         self._mark(slot, _STUCK)
 
     def take(self, slot: int) -> WorkerTrace:
-        """Return what the last worker of this slot has left, and clear it for the next."""
+        """Return the log of the last worker of this slot, and clear it for the next worker."""
         if not 0 <= slot < MAX_SLOTS:
             return WorkerTrace()
         at = _at(slot)
         mark = self._map[at + _MARK_AT]
-        found = tuple(_flights(slot, self._map[at : at + _STRIDE], self._piece))
-        self._map[at + _FLIES_AT] = self._map[at + _MARK_AT] = _GOING
+        found = tuple(_requests(slot, self._map[at : at + _STRIDE], self._piece))
+        self._map[at + _COUNT_AT] = self._map[at + _MARK_AT] = _GOING
         return WorkerTrace(found, ended=mark == _ENDED, stuck=mark == _STUCK)
 
     def _put(self, slot: int, filled: int, given: Input) -> tuple[int, int, int]:
-        """Copy an input to its slot's place; return the lengths of its parts, 0 for no room."""
+        """Copy an input to its slot; return the lengths of its parts, all 0 if it does not fit."""
         parts = (given.head, given.boundary, given.body)
         lengths = (len(parts[0]), len(parts[1]), len(parts[2]))
         if slot not in self._reserved or filled + sum(lengths) > INPUT_BYTES:
@@ -177,13 +178,13 @@ class InFlightLog:
         return self._map[start : start + length]
 
     def _mark(self, slot: int, mark: int) -> None:
-        # Who is stuck also ends by its own will: the first word counts.
+        # A stuck worker also ends on purpose: the first mark counts.
         if 0 <= slot < MAX_SLOTS and self._map[_at(slot) + _MARK_AT] == _GOING:
             self._map[_at(slot) + _MARK_AT] = mark
 
 
 def read_in_flight(path: Path) -> list[InFlightRequest]:
-    """Return the requests in such a file, whoever has written it; none if it cannot be read."""
+    """Return the requests in such a file, which is untrusted; none if it cannot be read."""
     data = read_bounded(path, _RECORDS_END)
     slots = range(max(min((len(data) - _HEAD) // _STRIDE, MAX_SLOTS), 0))
 
@@ -191,7 +192,7 @@ def read_in_flight(path: Path) -> list[InFlightRequest]:
         return read_bounded(path, length, start)
 
     heads = ((slot, data[_at(slot) : _at(slot) + _STRIDE]) for slot in slots)
-    return [row for slot, head in heads for row in _flights(slot, head, piece)]
+    return [row for slot, head in heads for row in _requests(slot, head, piece)]
 
 
 def _at(slot: int) -> int:
@@ -202,33 +203,35 @@ def _input_at(slot: int) -> int:
     return _INPUTS_AT + slot * INPUT_BYTES
 
 
-def _mate_at(slot: int, number: int) -> int:
-    return _MATES_AT + slot * _MATES_BYTES + (number - 1) * _STRIDE
+def _batch_record_at(slot: int, number: int) -> int:
+    return _BATCH_AT + slot * _BATCH_BYTES + (number - 1) * _STRIDE
 
 
 def _record_at(slot: int, number: int) -> int:
-    return _mate_at(slot, number) if number else _at(slot)
+    return _batch_record_at(slot, number) if number else _at(slot)
 
 
-def _flights(slot: int, head: bytes, piece: _Piece) -> Iterator[InFlightRequest]:
-    """Yield the flights of a slot, whose own record is ``head``."""
-    # The model's code can write here too: no number is believed.
-    for number in range(min(head[_FLIES_AT], MAX_BATCH)):
-        record = piece(_mate_at(slot, number), _FLIGHT.size) if number else head[: _FLIGHT.size]
-        if len(record) < _FLIGHT.size:
+def _requests(slot: int, head: bytes, piece: _Piece) -> Iterator[InFlightRequest]:
+    """Yield the requests of a slot, whose first record is ``head``."""
+    # The model's code can write here too: every number is checked.
+    for number in range(min(head[_COUNT_AT], MAX_BATCH)):
+        record = (
+            piece(_batch_record_at(slot, number), _RECORD.size) if number else head[: _RECORD.size]
+        )
+        if len(record) < _RECORD.size:
             return
         yield _read(record, slot, piece)
 
 
 def _read(record: bytes, slot: int, piece: _Piece) -> InFlightRequest:
-    """Return a record's flight; ``piece`` reads bytes of the file, from a start, so many."""
-    length, text, digest, started, resident, start, *lengths = _FLIGHT.unpack(record)
-    flight = InFlightRequest(
+    """Return the request of a record; ``piece(start, length)`` reads bytes of the file."""
+    length, text, digest, started, resident, start, *lengths = _RECORD.unpack(record)
+    request = InFlightRequest(
         text[:length].decode("ascii", "replace"), digest.hex(), started, resident
     )
     if not (sum(lengths) and start + sum(lengths) <= INPUT_BYTES):
-        return flight
+        return request
     data = piece(_input_at(slot) + start, sum(lengths))
     head, boundary = lengths[0], lengths[0] + lengths[1]
     given = Input(data[:head], data[head:boundary], data[boundary:])
-    return replace(flight, digest=given.digest)
+    return replace(request, digest=given.digest)

@@ -1,4 +1,4 @@
-"""What tells one input of a model from another, whichever client, route or worker it came by."""
+"""Identify the input of a request, independent of client, route and worker."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _BOUNDARY: Final = re.compile(r'boundary="?([^";]{1,70})')
 
 @dataclass(frozen=True)
 class Input:
-    """A request's body and how to read it: ``head`` has its type and query.
+    """A request's body and how to parse it: ``head`` has its type and query.
 
-    ``boundary`` is what parts a form, b"" where it is none. It is left out of the digest: a client
-    that sends the form again makes a new one.
+    ``boundary`` separates the parts of a form, b"" if the body is no form. It does not count in the
+    digest: a client that sends the form again makes a new boundary.
     """
 
     head: bytes
@@ -27,7 +27,7 @@ class Input:
 
     @classmethod
     def of(cls, environ: dict[str, Any]) -> Input:
-        """Return the input of a request whose body was read."""
+        """Return the input of a request whose body has been read."""
         kind, boundary = str(environ.get("CONTENT_TYPE", "")), b""
         if kind.lower().startswith("multipart/"):
             found = _BOUNDARY.search(kind)
@@ -38,7 +38,7 @@ class Input:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of it. Slow beside the rest of a request: ask for it only where it counts."""
+        """The SHA-256 of the input. It is slow compared with the rest of a request."""
         parts = self.body.split(b"--" + self.boundary) if self.boundary else [self.body]
         made = hashlib.sha256(self.head)
         for part in parts:

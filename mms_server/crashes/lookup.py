@@ -1,7 +1,7 @@
-"""Which death a client's request met, and how the releases of a host are: read by others.
+"""Read the crash files of releases: the crash of a client's request, and crash loops.
 
-These files are written where a model's code can write too, so nothing but small facts is taken from
-them, and none is worth a wait of more than a second.
+A model's code can write these files too. So only small facts are taken from them, and a caller
+waits for at most a second.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from mms_server.crashes.report import ID
 from mms_server.host.instance_files import InstanceFiles
 
 WAIT_S: Final = 1.0
-"""Longest wait for a certificate: the master hears of a death a moment after nginx does."""
+"""Longest wait for a certificate: nginx notices a crash a moment before the master does."""
 
 _STEP_S: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """Finds certificates of requests; ``sleep`` and ``clock`` come in for tests."""
+    """Finds certificates of requests; ``sleep`` and ``clock`` are for tests."""
 
     layout: Layout
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
     def certificate(self, request_id: str) -> str:
-        """Return the id of the certificate that names a request; empty if none does in time."""
+        """Return the id of the certificate that names a request, empty if none appears in time."""
         if not request_id:
             return ""
         deadline = self.clock() + WAIT_S
@@ -53,7 +53,7 @@ class Lookup:
 
 
 def trouble(layout: Layout, release_id: str, now: float) -> str:
-    """Return why a release does not serve, in words; ``now`` is in seconds since the epoch."""
+    """Return why a release does not serve, as text; ``now`` is in seconds since the epoch."""
     instance_files = InstanceFiles(layout.instance(release_id))
     begun = start_history.read(instance_files.starts)
     known = crash_history.read(instance_files.recent)

@@ -1,4 +1,4 @@
-"""A worker's part: say which request the engine computes, and refuse those that killed before."""
+"""Quarantine in a worker: log the requests in flight, and refuse inputs that crashed it twice."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from typing import Any, Final, Protocol
 from mms_server.core.errors import QuarantinedError
 from mms_server.core.request_body import BODY_KEY
 from mms_server.core.untrusted_files import open_group_file
-from mms_server.crashes import crash_history as recent_file
-from mms_server.crashes import stack_dumps
+from mms_server.crashes import crash_history, stack_dumps
 from mms_server.crashes.crash_history import CrashHistory
 from mms_server.crashes.in_flight_log import InFlightLog, InFlightRequest
 from mms_server.crashes.input_digest import Input
 from mms_server.host.instance_files import MAX_BODY_BYTES, InstanceFiles
 
 MAX_BODIES: Final = 8
-"""Bodies that a release keeps at a time."""
+"""Largest number of bodies that a release keeps."""
 
 _AGAIN_KEY: Final = "HTTP_X_MMS_AGAIN"
 
@@ -30,24 +29,24 @@ _log = logging.getLogger(__name__)
 
 
 class Quarantine(Protocol):
-    """Who sees each request before the engine does."""
+    """Checks each request before the engine computes it."""
 
     def admit(self, environ: dict[str, Any]) -> Input:
         """Return a request's input.
 
         Raises:
-            QuarantinedError: the release has died on it twice.
+            QuarantinedError: the release has crashed on this input twice.
         """
 
     def must_run_alone(self, environ: dict[str, Any], given: Input) -> bool:
-        """Return whether a request must be computed by itself: it may end the process."""
+        """Return whether a request must be computed alone, because it may crash the process."""
 
     def computing(self, *requests: tuple[str, Input]) -> Any:
-        """Return a context that lasts as long as the engine computes these ids and inputs."""
+        """Return a context for the time in which the engine computes these ids and inputs."""
 
 
 class NoQuarantine:
-    """Lets every request in, and notes none."""
+    """Admits every request, and logs none."""
 
     def admit(self, environ: dict[str, Any]) -> Input:
         """Return the input."""
@@ -65,7 +64,7 @@ class NoQuarantine:
 
 
 class ReleaseQuarantine:
-    """The guard of a release's workers: made before the fork, it watches after :meth:`begin`."""
+    """The quarantine of a release's workers: made before the fork, active after :meth:`begin`."""
 
     def __init__(
         self,
@@ -84,26 +83,26 @@ class ReleaseQuarantine:
         self._answered: set[str] = set()
 
     def begin(self, slot: int) -> None:
-        """Note requests under this slot from now on."""
+        """Log requests under this slot from now on."""
         self._slot = slot
         try:
             self._in_flight.reserve(slot)
         except OSError as error:
-            _log.warning("no room for inputs, each is digested: %s", error)
+            _log.warning("no memory for the inputs of requests: %s", error)
 
     def admit(self, environ: dict[str, Any]) -> Input:
         """Return a request's input.
 
-        A request that a process died on already, by what the master knows or because nginx sends
-        it again, is kept before it may kill once more.
+        The body of a suspect is kept before it may crash a process again. An input is a suspect if
+        a process has crashed on it (the master notes that), or if nginx sends the request again.
 
         Raises:
-            QuarantinedError: the release has died on it twice.
+            QuarantinedError: the release has crashed on this input twice.
         """
         given = Input.of(environ)
         if self._in_flight.epoch != self._epoch:
             self._epoch = self._in_flight.epoch
-            self._recent = recent_file.read(self._instance_files.recent)
+            self._recent = crash_history.read(self._instance_files.recent)
             self._answered.clear()
         if self._recent.digests:
             certificate = self._recent.refuses(given.digest)
@@ -114,7 +113,7 @@ class ReleaseQuarantine:
         return given
 
     def must_run_alone(self, environ: dict[str, Any], given: Input) -> bool:
-        """Return whether a process died on it already: it must not take others with it."""
+        """Return whether a process has crashed on it: a crash would end other requests too."""
         return bool(environ.get(_AGAIN_KEY)) or self._suspects(given)
 
     def _suspects(self, given: Input) -> bool:
@@ -124,10 +123,10 @@ class ReleaseQuarantine:
 
     @contextmanager
     def computing(self, *requests: tuple[str, Input]) -> Iterator[None]:
-        """Note the requests, ids and inputs, for as long as the engine computes them.
+        """Log the requests, ids and inputs, for the time in which the engine computes them.
 
-        A suspect that is computed after all is none any more: many clients may send the same input,
-        and then it is in flight whenever a process dies of something else.
+        A suspect that is computed without a crash is acquitted: many clients may send the same
+        input, which is then often in flight when a process crashes for another reason.
         """
         now, resident = self._clock(), self._resident()
         in_flight = ((InFlightRequest(one, "", now, resident), given) for one, given in requests)
@@ -141,11 +140,11 @@ class ReleaseQuarantine:
                 self._acquit(given.digest)
 
     def leave(self) -> None:
-        """Say that the worker ends by its own will."""
+        """Note that the worker ends on purpose."""
         self._in_flight.mark_ended(self._slot)
 
     def stuck(self) -> None:
-        """Say that the worker ends because its engine is stuck, and where it is stuck."""
+        """Note that the worker ends because its engine is stuck, and write the stack."""
         self._in_flight.mark_stuck(self._slot)
         descriptor = stack_dumps.opened(self._instance_files, str(self._slot))
         if descriptor is not None:
@@ -157,7 +156,7 @@ class ReleaseQuarantine:
         try:
             os.close(open_group_file(self._instance_files.answered / digest, os.O_WRONLY))
         except OSError as error:
-            _log.warning("a suspect that was answered cannot be told: %s", error)
+            _log.warning("the acquittal of a suspect cannot be written: %s", error)
 
     def _keep(self, environ: dict[str, Any], digest: str) -> None:
         data: bytes = environ.get(BODY_KEY, b"")
@@ -176,7 +175,7 @@ class ReleaseQuarantine:
 
 
 def _about(environ: dict[str, Any]) -> dict[str, str]:
-    """Return what a replay needs beside the body."""
+    """Return the facts that a replay needs besides the body."""
     rows = {
         "path": "PATH_INFO",
         "query": "QUERY_STRING",
@@ -187,7 +186,7 @@ def _about(environ: dict[str, Any]) -> dict[str, str]:
 
 
 def _make_room(directory: Path) -> None:
-    """Remove the oldest bodies: nobody has died on them a second time."""
+    """Remove the oldest bodies: no process has crashed on them a second time."""
     kept = sorted(directory.iterdir(), key=lambda path: path.lstat().st_mtime)
     for path in kept[: max(len(kept) - MAX_BODIES + 1, 0)]:
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A death certificate: why one process ended unexpectedly, and what it did at that time.
+"""A death certificate: the report of one unexpected end of a process.
 
-The master of a release writes those of its workers, root those of masters. What a master wrote
-comes from where a model's code can write too: it is read as what it is, text from a stranger.
+The master of a release writes the certificates of its workers, root those of masters. A model's
+code can write where a master writes, so a certificate is parsed as untrusted input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}|")
 
 
 class Cause(StrEnum):
-    """Why a process ended; the words are labels of metrics too."""
+    """Why a process ended; the values are also labels of metrics."""
 
     MEMORY = "out-of-memory"
     HANG = "hang"
@@ -45,7 +45,7 @@ class Cause(StrEnum):
 
 
 class Role(StrEnum):
-    """What the process was."""
+    """The kind of process."""
 
     WORKER = "worker"
     MASTER = "master"
@@ -57,7 +57,7 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """A request in flight: its id, the digest of its input, and for how long it was computed."""
+    """A request in flight: its id, its input's digest, and how long it had been computed."""
 
     id: str
     digest: str
@@ -70,7 +70,7 @@ class Certificate:
 
     ``signal`` is a name like SIGSEGV or empty, ``exit_code`` None if a signal ended it.
     ``resident_bytes`` is the memory when the request in flight began, 0 if there was none.
-    ``refused`` is the digest that is refused from now on, ``replay`` where its body is kept.
+    ``refused`` is the digest that is refused from now on, ``replay`` the path of its body.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Certificate:
     replay: str = ""
 
     def to_json(self) -> str:
-        """Return the certificate as text; it is shortened to what may be read again."""
+        """Return the certificate as JSON, shortened to what :meth:`from_json` accepts."""
         kept = replace(
             self,
             stack=self.stack[:MAX_STACK],
@@ -106,7 +106,7 @@ class Certificate:
         """Return the certificate that ``to_json`` wrote.
 
         Raises:
-            RecordError: it is none, or holds what no certificate can.
+            RecordError: the data is no certificate, or has a value that no certificate has.
         """
         if len(data) > MAX_BYTES:
             raise RecordError(f"it is longer than {MAX_BYTES} bytes")
@@ -120,19 +120,19 @@ class Certificate:
 
 
 def new_id(now: float) -> str:
-    """Return the id of a death at ``now``, in seconds since the epoch: ids sort by time."""
+    """Return the id of a crash at ``now``, in seconds since the epoch; ids sort by time."""
     moment = datetime.fromtimestamp(now, UTC)
     milliseconds = f"{moment.microsecond // 1000:03d}"
     return f"death-{moment:%Y%m%d-%H%M%S}{milliseconds}-{secrets.token_hex(4)}"
 
 
 def moment(now: float) -> str:
-    """Return ``now``, in seconds since the epoch, as a certificate has it."""
+    """Return ``now``, in seconds since the epoch, in the format of a certificate."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
 
 
 def _checked(found: Mapping[str, Any]) -> Certificate:
-    """Return the certificate after looking at every value: it may be of a stranger's making."""
+    """Return the certificate after checking every value: the input is untrusted."""
     certificate = Certificate(
         id=_matching(found, "id", ID),
         at=_time(found["at"]),
@@ -202,7 +202,7 @@ def _one_of(found: Mapping[str, Any], name: str, words: type[StrEnum]) -> str:
 
 
 def _number(value: Any, name: str) -> float:
-    # A NaN is in no range.
+    # A NaN fails the comparison.
     sound = isinstance(value, int | float) and not isinstance(value, bool)
     if not (sound and 0 <= value <= _MAX_NUMBER):
         raise RecordError(f"{name} is no number of its range")

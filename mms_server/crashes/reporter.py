@@ -1,4 +1,4 @@
-"""The master's part: certify each unexpected end of a worker, and judge its request."""
+"""Certify each unexpected end of a worker in the master, and find the inputs to refuse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mms_server.core.untrusted_files import read_bounded, replace_group_file
-from mms_server.crashes import crash_history as recent_file
+from mms_server.crashes import crash_history
 from mms_server.crashes.in_flight_log import InFlightLog, WorkerTrace
 from mms_server.crashes.report import MAX_STACK, Cause, Certificate, Request, Role, moment, new_id
 from mms_server.host.cgroup import Cgroup
@@ -23,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """How a process ended: ``status`` as ``wait`` gives it, ``slot`` of the worker.
+    """How a process ended: ``status`` is that of ``wait``, ``slot`` that of the worker.
 
-    ``aborted``: the master ended it because its heartbeat had stopped. ``stopping``: it was told to
-    end, and had to be killed in the end.
+    ``aborted``: the master ended it because its heartbeat had stopped. ``stopping``: the master
+    was stopping its workers.
     """
 
     pid: int
@@ -39,7 +39,7 @@ class ProcessEnd:
 
 
 class CrashReporter:
-    """Writes the certificates of one release's workers; lives in the master."""
+    """Writes the certificates of one release's workers, in the master."""
 
     def __init__(
         self,
@@ -54,22 +54,22 @@ class CrashReporter:
         self._in_flight = in_flight
         self._cgroup = cgroup
         self._clock = clock
-        known = recent_file.read(instance_files.recent)
+        known = crash_history.read(instance_files.recent)
         self._recent = replace(known, paused_until=0.0, ooms=cgroup.oom_kills())
         self._publish()
 
     def died(self, end: ProcessEnd) -> Certificate | None:
-        """Return the certificate of a worker that has ended, None if it ended as it should."""
+        """Return the certificate of a worker that has ended, None if the end was expected."""
         trace = self._in_flight.take(end.slot)
         cause = self._cause(end, trace)
         if cause is None:
             return None
         certificate = self._certificate(end, trace, cause)
         self._recent = self._recent.without(self._acquitted()).after(certificate)
-        digests = [flight.digest for flight in trace.in_flight if flight.digest]
+        digests = [request.digest for request in trace.in_flight if request.digest]
         refused = [one for one in digests if self._recent.refuses(one) == certificate.id]
         if refused:
-            # Which is one: what a process has died on before is computed by itself.
+            # There is only one: an input on which a process crashed before is computed alone.
             certificate = replace(certificate, refused=refused[0])
         self._publish()
         self._hand_over(certificate)
@@ -77,18 +77,18 @@ class CrashReporter:
         return certificate
 
     def _acquitted(self) -> set[str]:
-        """Take the suspects that workers have answered since the last death."""
+        """Return the suspects that workers have answered since the last crash; forget the list."""
         found: set[str] = set()
         try:
             for path in self._instance_files.answered.iterdir():
                 found.add(path.name)
                 path.unlink()
         except OSError as error:
-            _log.warning("who was answered cannot be read: %s", error)
+            _log.warning("the acquitted suspects cannot be read: %s", error)
         return found
 
     def pause_until(self, time: float) -> None:
-        """Let all know until when no worker is started, in seconds since the epoch; 0 for now."""
+        """Publish when the next worker is started, in seconds since the epoch; 0 for now."""
         if self._recent.paused_until != time:
             self._recent = replace(self._recent, paused_until=time)
             self._publish()
@@ -109,7 +109,7 @@ class CrashReporter:
         elif trace.ended and (code == 0 or killed == signal.SIGTERM):
             cause = None
         elif killed == signal.SIGTERM and end.lived_s < 1:
-            # It was told to end before it could know how to.
+            # It was told to end before it had set its signal handlers.
             cause = None
         return cause
 
@@ -117,8 +117,8 @@ class CrashReporter:
         now = self._clock()
         killed = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
         requests = tuple(
-            Request(flight.request_id, flight.digest, round(max(now - flight.started, 0), 3))
-            for flight in trace.in_flight
+            Request(request.request_id, request.digest, round(max(now - request.started, 0), 3))
+            for request in trace.in_flight
         )
         return Certificate(
             id=new_id(now),
@@ -131,7 +131,7 @@ class CrashReporter:
             signal=signal_name(killed),
             exit_code=os.WEXITSTATUS(end.status) if os.WIFEXITED(end.status) else None,
             peak_bytes=end.peak_bytes,
-            resident_bytes=max((flight.resident_bytes for flight in trace.in_flight), default=0),
+            resident_bytes=max((request.resident_bytes for request in trace.in_flight), default=0),
             lived_s=round(end.lived_s, 3),
             requests=requests,
             stack=stack_of(self._instance_files, str(end.slot)),
@@ -139,13 +139,13 @@ class CrashReporter:
 
     def _publish(self) -> None:
         try:
-            recent_file.write(self._instance_files.recent, self._recent)
+            crash_history.write(self._instance_files.recent, self._recent)
         except OSError as error:
-            _log.error("the release's last deaths cannot be written: %s", error)
+            _log.error("the crash history cannot be written: %s", error)
         self._in_flight.next_epoch()
 
     def _hand_over(self, certificate: Certificate) -> None:
-        """Leave the record for root; without one who collects, not for ever more of them."""
+        """Write the record for root to collect; if nobody collects, bound their number."""
         try:
             waiting = sum(1 for _ in self._instance_files.deaths.iterdir())
             if waiting < _MAX_WAITING:
@@ -167,7 +167,7 @@ def signal_name(number: int) -> str:
 
 
 def stack_of(instance_files: InstanceFiles, name: str) -> str:
-    """Return what faulthandler wrote of a process, an empty text if nothing."""
+    """Return the stack that faulthandler wrote for a process, an empty text if there is none."""
     return read_bounded(instance_files.stack(name), MAX_STACK).decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Python's stacks of a process that crashes, hangs or is aborted, in a file that survives it."""
+"""Write Python's stacks of a process that crashes, hangs or is aborted to a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def opened(instance_files: InstanceFiles, name: str) -> int | None:
-    """Return a descriptor of the emptied file of a process; None, with a log line, if it fails."""
+    """Return a descriptor of a process's emptied file; log a failure and return None."""
     try:
         return open_group_file(instance_files.stack(name), os.O_WRONLY | os.O_TRUNC)
     except OSError as error:
@@ -33,7 +33,7 @@ def start(descriptor: int) -> None:
 
 
 def stop() -> None:
-    """Leave those signals to whoever handled them before."""
+    """Restore the handlers that these signals had before."""
     faulthandler.disable()
 
 
@@ -46,7 +46,7 @@ def now(descriptor: int) -> None:
 
 
 def _waiting() -> Iterator[list[str]]:
-    """Yield the stack of each greenlet that does not run: no thread's stack shows it."""
+    """Yield the stack of each greenlet that waits: the stacks of threads do not show it."""
     for one in gc.get_objects():
         if isinstance(one, greenlet) and one.gr_frame is not None:
             yield traceback.format_stack(one.gr_frame)

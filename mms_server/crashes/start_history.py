@@ -1,7 +1,7 @@
-"""How the starts of a release's master ended, and how long the next one waits for that.
+"""The failed starts of a release's master, and the wait before the next start.
 
-systemd 252 starts a service that fails again after the same time for ever. So who becomes the
-master counts here how often those before it failed, and waits first.
+systemd 252 restarts a failing service after a constant time, for ever. So a process that is to
+become the master reads here how many starts failed, and waits first.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from mms_server.core.untrusted_files import read_bounded, replace_group_file
 from mms_server.crashes.backoff import wait_s
 
 FORGET_S: Final = 600.0
-"""Failures older than this are forgotten: their cause may be gone."""
+"""Older failures are forgotten: their cause may be gone."""
 
 STEADY_S: Final = 60.0
-"""A master that was ready for so long was a good one, however it ended."""
+"""A master that was ready for this long did not fail to start, however it ended."""
 
 _MAX_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
 class StartHistory:
-    """What the file says; times are in seconds since the epoch, 0 for never.
+    """The file's content; times are in seconds since the epoch, 0 for never.
 
-    ``failures`` counts starts in a row that ended early and unasked; ``begun`` is the last start,
-    ``ready`` when it was ready, ``ended`` when it ended as it was told to; ``next`` is when one
-    that waits goes on.
+    ``failures`` counts successive starts that ended early without being told to. ``begun`` is the
+    time of the last start, ``ready`` when its master was ready, ``ended`` when it ended as it was
+    told to. ``next`` is when a waiting start goes on.
     """
 
     failures: int = 0
@@ -40,25 +40,25 @@ class StartHistory:
     next: float = 0.0
 
     def again(self, now: float) -> StartHistory:
-        """Return the file for a start at ``now``; ``next`` says how long it has to wait."""
+        """Return the history for a start at ``now``, which waits until ``next``."""
         failures = self._failures(now)
         wait = wait_s(failures - 1, 1.0) if failures else 0.0
         return StartHistory(failures, now, next=now + wait)
 
     def unasked(self) -> bool:
-        """Return whether the last start ended without having been told to."""
+        """Return whether the last start ended without being told to."""
         return bool(self.begun) and not self.ended
 
     def _failures(self, now: float) -> int:
         if not self.unasked() or not 0 <= now - self.begun <= FORGET_S:
             return 0
-        # How long it lived is not known if it was killed; when it was started again is.
+        # If it was killed, its end is not known: count until this start.
         steady = self.ready and now - self.ready >= STEADY_S
         return 1 if steady else self.failures + 1
 
 
 def read(path: Path) -> StartHistory:
-    """Return the file's content; an empty one if there is none, or it is not one of ours."""
+    """Return the file's content; an empty history if the file is missing or damaged."""
     try:
         found = json.loads(read_bounded(path, _MAX_BYTES) or b"{}")
         failures = int(found.pop("failures", 0))
