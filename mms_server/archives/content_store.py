@@ -298,7 +298,7 @@ def _explained(source: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = f"it cannot be put into the store: {error.strerror or error} ({error.filename})."
+        cause = f"it cannot be read or stored: {error.strerror or error} ({error.filename})."
         fix = "check the file, its permissions and the free space."
         raise ArchiveError(source, cause, fix=fix) from error
 
