@@ -1,4 +1,4 @@
-"""What a host should serve: ``mms.conf``, its archives and the settings, made into releases."""
+"""The desired state of a host: releases made from ``mms.conf``, its archives and the settings."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _LOG_FILE: Final = "mms_app.log"
 
 @dataclass(frozen=True)
 class DesiredState:
-    """Endpoint name -> release; ``host`` and ``port`` are what the API description shows.
+    """The releases of a host.
 
-    Models of a group have one release. ``metrics_write_to`` is where 0.4's metrics go. By endpoint
-    name: ``contents`` is what is known of the archives, ``keep_warm_s`` (by group, too) how long
-    the release that is replaced stays loaded.
-    ``restores`` is the generation that is gone back to.
+    ``releases`` maps endpoint names to releases; the models of a group have the same release.
+    ``host`` and ``port`` are the address in the API description. ``metrics_write_to`` is the
+    destination of 0.4's metrics. ``contents`` maps endpoint names to the facts about archives.
+    ``keep_warm_s`` maps names of models and groups to the seconds that a replaced release stays
+    loaded. ``restores`` is the number of the generation that a rollback restores, None otherwise.
     """
 
     conf: Path
@@ -54,7 +55,7 @@ class DesiredState:
 
     @property
     def named(self) -> dict[str, Release]:
-        """Return each release once, by its own name: that of its model, or of its group."""
+        """Return each release once, by the name of its model, or of its group."""
         return {release.model: release for release in self.releases.values()}
 
     def archive_bytes(self, release: Release) -> int:
@@ -72,12 +73,12 @@ def resolve(
     take: bool,
     count_gpus: devices.Count = devices.count_gpus,
 ) -> DesiredState:
-    """Return what ``conf`` asks for; with ``take``, its archives are in the store afterwards.
+    """Return the desired state of ``conf``; ``take`` puts its archives into the store.
 
     Raises:
         ConfError: an archive is missing or bad, or there are too few GPUs; names the line.
         FetchError: a remote archive could not be fetched; names the line.
-        MMSError: the runtime is not there.
+        MMSError: the runtime does not exist.
     """
     log, warnings = log_of(conf, settings, log_root)
     service = _service(conf, archives.store, take=take)
@@ -139,13 +140,13 @@ def _groups(conf: MmsConf, device: devices.Devices) -> dict[str, str]:
     """Return model -> group.
 
     Raises:
-        ConfError: a model of a group would compute on a GPU; names its line.
+        ConfError: a model of a group would compute on a GPU; names the model's line.
     """
     found: dict[str, str] = {}
     for spec in conf.models:
         group = conf.model_settings.get(spec.name, ModelSettings()).group
         if group and (device.gpu is not None or device.num_gpu):
-            cause = f"model {spec.name}: models of a group ({group}) compute on the processor."
+            cause = f"model {spec.name}: models of a group ({group}) compute on the CPU."
             fix = f"remove {spec.name}.group, or --gpu and --num-gpu."
             raise ConfError(conf.file, spec.line, cause, fix=fix)
         if group:
@@ -154,14 +155,14 @@ def _groups(conf: MmsConf, device: devices.Devices) -> dict[str, str]:
 
 
 def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Content) -> None:
-    """Refuse an engine that could not compute here, or could not be calibrated.
+    """Check that a model's engine can compute on its device, and can be calibrated.
 
     Raises:
-        ConfError: so it is; names the model's line.
+        ConfError: the engine cannot; names the model's line.
     """
     what = f"model {spec.name}: engine={release.engine}"
     if release.engine != backend_names.MXNET and release.on_gpu:
-        cause = f"{what} computes on the processor, but the model gets a GPU (--gpu, --num-gpu)."
+        cause = f"{what} computes on the CPU, but the model gets a GPU (--gpu, --num-gpu)."
         fix = f"remove {spec.name}.engine, or --gpu and --num-gpu."
         raise ConfError(conf.file, spec.line, cause, fix=fix)
     if release.engine == backend_names.INT8 and not (release.golden or content.golden):
@@ -171,7 +172,7 @@ def _check_engine(conf: MmsConf, spec: ModelSpec, release: Release, content: Con
 
 
 def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
-    """Return by model, and by group, how many seconds a release that it replaces stays loaded."""
+    """Return the seconds that a replaced release stays loaded, by model and by group."""
     host = vars(settings)
     found = dict.fromkeys((spec.name for spec in conf.models), settings.keep_warm_s)
     for model, own in conf.model_settings.items():
@@ -181,10 +182,10 @@ def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
 
 
 def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:
-    """Return where the releases log to, and warnings (contract, section 12).
+    """Return the log of the releases, and warnings (contract, section 12).
 
-    A file's path counts from ``root``. One that is elsewhere is moved there, since units can write
-    nowhere else: a release's code comes from elsewhere.
+    The path of a file is relative to ``root``. A file outside ``root`` is moved into it, because
+    the units may write nowhere else: the code of a release is not trusted.
     """
     level = conf.arguments.get("--log-level", (log_setup.DEFAULT_LEVEL, 0))[0].upper()
     if "--log-file" not in conf.arguments:
@@ -201,9 +202,9 @@ def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str
 def check(
     conf: MmsConf, archives: ArchiveResolver, beside: Path | None
 ) -> Iterator[tuple[str, ResolvedArchive, str]]:
-    """Yield model, place and digest of each archive after checking it; nothing is stored.
+    """Check each archive and yield its model, place and digest; nothing is stored.
 
-    ``beside`` is a directory that is looked in first.
+    An archive in the directory ``beside`` is used first.
 
     Raises:
         ConfError: an archive or the service file is missing or bad; names the line.
@@ -230,9 +231,9 @@ def _samples(
 
 
 def _service(conf: MmsConf, store: Store, *, take: bool) -> str:
-    """Return the path of the overriding service file in the store, or an empty string.
+    """Return the path, in the store, of the file of ``--service``, or an empty string.
 
-    The store has a copy because serving must not read the shared file system.
+    The store has a copy of it, so that a release does not read the shared file system.
     """
     source = locate_service(conf)
     if source is None:
@@ -254,7 +255,10 @@ def _at_line(conf: MmsConf, line: int, what: str) -> Iterator[None]:
 
 
 def _runtime(settings: Settings) -> Path:
-    """Follow the link: a release keeps the runtime it was checked with when the link moves."""
+    """Return the path of the runtime without links.
+
+    A release keeps the runtime that it was checked with, also when the link is changed.
+    """
     try:
         return Path(settings.runtime).resolve(strict=True)
     except (OSError, RuntimeError) as error:

@@ -1,8 +1,8 @@
 """A release: one archive, by content, with one set of settings, under one endpoint name.
 
-Its id is ``<model>.<8 hex>``, the hex taken from the SHA-256 of everything that could change an
-answer, so equal ids mean equal releases, on every host. A group is a release of several archives,
-whose models share its processes; its id has the name of the group.
+The id of a release is ``<model>.<8 hex>``. The hex digits are from the SHA-256 of all that could
+change an answer, so releases with the same id are the same on all hosts. A group is a release of
+several archives, whose models share its processes; its id has the name of the group.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from mms_server.core.log_setup import Log
 
 @dataclass(frozen=True)
 class Part:
-    """One model of a release: its archive, and golden samples that lay beside it, by content.
+    """One model of a release, and what it has of its own in a group.
 
-    ``request_timeout_ms`` is how long a client waits that does not say, 0 for ever.
+    ``archive_sha256`` and ``golden`` are the store's entries of its archive and of the golden
+    samples that were beside the archive. The other fields are settings of the model
+    (:mod:`mms_server.config.model_settings`). Each field is one of :class:`Release`, too.
     """
 
     archive_sha256: str
@@ -34,29 +36,26 @@ class Part:
 
 
 NO_PART: Final = Part("")
-"""What a group's release says in its own fields of what its parts say."""
+"""The values of a group's release for the fields that are in its parts."""
 
 
 @dataclass(frozen=True)
 class Release:
     """What one systemd instance of a model, or of a group of models, serves.
 
-    ``environment`` comes from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
-    ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``), ``runtime`` is the virtual
-    environment that the release was checked with (an absolute path), and ``service`` overrides the
-    archive's service file (an absolute path, or empty). ``golden`` is the store's entry of samples
-    that lay beside the archive, and count instead of its own, or empty. ``gpu`` is one GPU for all
-    workers, ``num_gpu`` how many GPUs they take in turn. ``log`` is where its processes log to,
-    ``confinement`` what they are allowed otherwise than all. ``request_timeout_ms`` is how long a
-    client waits that does not say, 0 for ever. ``max_batch_size`` is the most requests that are
-    computed together, where that helps, ``max_batch_delay_ms`` how long one that is not full waits
-    for more, ``max_queue`` the most that wait for a worker. ``engine``
-    computes the network (:mod:`mms_server.config.backend_names`), no further from MXNet's
-    outputs than ``engine_tolerance``, a share of their largest number. The others are the settings
-    of their names (:mod:`mms_server.config.settings`).
+    ``environment`` is from ``[MXNet Environment Variables]``, ``gunicorn_args`` from
+    ``[Gunicorn Arguments]`` (without ``--bind`` and ``--workers``). ``runtime`` is the virtual
+    environment that the release was checked with (an absolute path). ``service`` is the file that
+    overrides the archive's service file (an absolute path, or empty). ``golden`` is the store's
+    entry of golden samples that were beside the archive, or empty; they replace the archive's own.
+    ``gpu`` is one GPU for all workers, ``num_gpu`` the number of GPUs that they take in turn.
+    ``log`` is the log of its processes, ``confinement`` its limits and lifted protections.
 
-    ``group`` are the models that share the processes, by endpoint name. Then ``model`` is the
-    group's name, and what a :class:`Part` says is said there.
+    All other fields are settings, by their names: those of a model
+    (:mod:`mms_server.config.model_settings`) and of the host (:mod:`mms_server.config.settings`).
+
+    ``group`` maps the endpoint names of a group's models to their parts. Then ``model`` is the name
+    of the group, and the fields of :data:`NO_PART` are empty.
     """
 
     model: str
@@ -91,7 +90,7 @@ class Release:
 
     @property
     def version(self) -> str:
-        """Return the 8 hex."""
+        """Return the 8 hex digits of the id."""
         return self._digest()[:8]
 
     @property
@@ -101,13 +100,13 @@ class Release:
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """Return what is served by endpoint name: one model, or those of the group."""
+        """Return endpoint name -> part: of the one model, or of the models of the group."""
         own = {row.name: getattr(self, row.name) for row in fields(Part)}
         return self.group or {self.model: Part(**own)}
 
     @property
     def queue_timeout_ms(self) -> int:
-        """Return how long a request may wait in the queue, 0 for ever: it holds those of all."""
+        """Return how long a request may wait in the queue, which all models share; 0: no limit."""
         limits = [part.request_timeout_ms for part in self.parts.values()]
         return max(limits) if all(limits) else 0
 
@@ -117,14 +116,15 @@ class Release:
         service = Path(self.service).parent.name if self.service else ""
         parts = self.parts.values()
         archives = [name for part in parts for name in (part.archive_sha256, part.golden)]
-        # Two models of a group may be of one archive.
+        # Two models of a group may have the same archive.
         return tuple(dict.fromkeys(filter(None, (*archives, service))))
 
     @property
     def conversion(self) -> str:
-        """Return the store's entry of the converted network, by all it is made of; empty for none.
+        """Return the store's entry of the converted network, empty for the engine mxnet.
 
-        Unlike the others it may be missing: then the network is converted.
+        The name is a digest of all inputs of the conversion. The entry may be missing, unlike
+        others: then the network is converted when the release loads.
         """
         if self.engine == MXNET:
             return ""
@@ -141,7 +141,7 @@ class Release:
 
     @classmethod
     def from_json(cls, text: str) -> Release:
-        """Return the release that ``to_json`` wrote.
+        """Return the release of a text that ``to_json`` wrote.
 
         Raises:
             MMSError: the text is not a release of this version.

@@ -67,7 +67,7 @@ def test_too_few_gpus_name_the_line(fake: FakeHost, capsys: pytest.CaptureFixtur
     fake.check_settled({"squeezenet": "1"})
 
 
-def test_an_engine_for_the_processor_is_refused_on_gpus(
+def test_an_engine_for_the_cpu_is_refused_on_gpus(
     fake: FakeHost, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start(fake, "mms_app_gpu.conf", 1)
@@ -75,5 +75,5 @@ def test_an_engine_for_the_processor_is_refused_on_gpus(
     conf.write_text(f"{conf.read_text()}\n[Model Settings]\nsqueezenet.engine=onnxruntime\n")
     assert server_cmds.control("restart", conf, make_host=lambda: fake.host, environ={}) == 1
     said = capsys.readouterr().err
-    assert "engine=onnxruntime computes on the processor, but the model gets a GPU" in said
+    assert "engine=onnxruntime computes on the CPU, but the model gets a GPU" in said
     fake.check_settled({"squeezenet": "1"})

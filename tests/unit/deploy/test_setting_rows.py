@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,21 @@ def _default_of(each: Field[Any]) -> Any:
 @pytest.mark.parametrize("row", ROWS, ids=IDS)
 def test_a_default_of_the_host_is_a_setting_of_the_host(row: Row) -> None:
     assert row.default is not FROM_HOST or row.name in {each.name for each in settings.rows()}
+
+
+IN_RELEASES = [
+    row for row in settings.rows() if row.name in {each.name for each in fields(Release)}
+]
+
+
+@pytest.mark.parametrize("row", IN_RELEASES, ids=[row.name for row in IN_RELEASES])
+def test_a_setting_of_the_host_is_in_all_releases(fake: FakeHost, row: Field[Any]) -> None:
+    other = str(fake.root) if isinstance(row.default, str) else row.metadata["highest"]
+    fake.settings = replace(fake.settings, **{row.name: other})
+    state = resolved(fake, [])
+    assert {getattr(release, row.name) for release in state.releases.values()} == {other}
+    default = {each.name: each.default for each in fields(Release)}[row.name]
+    assert default in {MISSING, row.default}
 
 
 def test_what_a_group_has_otherwise_are_fields_of_a_release() -> None:
