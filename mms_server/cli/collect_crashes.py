@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     collector = CrashCollector(Layout.under(options.layout_root), journal, _report, time.time)
     try:
         if options.ended:
-            collector.ended(options.release, os.environ, Cgroup.own())
+            collector.ended(options.release, os.environ, Cgroup.current())
         else:
             collector.collect(options.release)
     except OSError as error:

@@ -12,7 +12,13 @@ from mms_server.deploy.desired_state import DesiredState
 from mms_server.deploy.host_context import Host
 from mms_server.deploy.plan import ModelAction, ObservedState, Plan, as_text
 from mms_server.host.release import Release, model_of
-from mms_server.host.resource_profile import ProfileCache, ResourceNeed, ResourceProfile, need, read
+from mms_server.host.resource_profile import (
+    MeasuredRelease,
+    ResourceNeed,
+    ResourceProfile,
+    estimate_need,
+    read,
+)
 from mms_server.host.systemd import Usage
 
 _SHORT: dict[str, int] = {"archive_sha256": 12, "golden": 12}
@@ -89,10 +95,10 @@ def expected(
     ``usage`` is that of the loaded releases, of which ``replaces`` is one if it is given.
     """
     seen = read(host.layout.measured_file(release.id))
-    return need(release, archive_bytes, seen, _known(host, replaces, usage))
+    return estimate_need(release, archive_bytes, seen, _known(host, replaces, usage))
 
 
-def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> ProfileCache | None:
+def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> MeasuredRelease | None:
     """Return what is known of the release that serves a model now; it may have grown since."""
     release = host.release(name) if name else None
     if name is None or release is None:
@@ -106,7 +112,7 @@ def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> ProfileC
     memory = max(seen.memory_bytes, now.memory_bytes or 0)
     peak = max(seen.peak_bytes, now.peak_bytes or 0, memory)
     size_bytes = sum(host.store.content(each).size_bytes for each in archives)
-    return ProfileCache(release, size_bytes, ResourceProfile(memory, peak, seen.ready_s))
+    return MeasuredRelease(release, size_bytes, ResourceProfile(memory, peak, seen.ready_s))
 
 
 def outcome_of(

@@ -147,7 +147,7 @@ def check(
         candidate = layout.nginx / ".nginx.conf.candidate"
         try:
             write_atomically(candidate, edge.text)
-            complaint = proxy.complaint(candidate)
+            complaint = proxy.check_config(candidate)
         finally:
             candidate.unlink(missing_ok=True)
         if complaint:

@@ -131,7 +131,7 @@ def relink(host: Host) -> list[str]:
             if not observed.state(release).up:
                 host.supervisor.start_soon(release)
                 done.append(f"model {model}: {release} is asked to start")
-        live_links.follow_only(host.layout)
+        live_links.update_only_link(host.layout)
         for release in observed.unwanted(models.values()):
             host.supervisor.disable(release)
             host.supervisor.stop(release, host.settings.stop_timeout_s)
@@ -168,7 +168,7 @@ def _restart(host: Host, release: str, model: str) -> None:
     try:
         described = host.release(release)
         if described:
-            host.supervisor.configure({release: unit_dropin.text(host.layout, described)})
+            host.supervisor.configure({release: unit_dropin.render(host.layout, described)})
         host.supervisor.open_socket(release)
         host.supervisor.restart(release, settings.start_timeout_s + settings.stop_timeout_s)
         on_gpu = described is not None and described.on_gpu

@@ -46,7 +46,7 @@ def keep(host: Host, release: str, seconds: int) -> None:
     host.report(f"model {model_of(release)}: keep release {release} warm for {seconds} s")
     until_s = host.uptime() + seconds
     # In this order: what is noted as warm, and that no timer ends, would stay for ever.
-    host.supervisor.collect_later(release, seconds + _MARGIN_S)
+    host.supervisor.schedule_gc(release, seconds + _MARGIN_S)
     warm_standby.keep(host.layout, release, until_s)
 
 

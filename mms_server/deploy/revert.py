@@ -89,7 +89,7 @@ def explained(host: Host, error: MMSError | OSError, at: Progress) -> ReleaseFai
     if isinstance(error, MMSError):
         fix, cause = error.fix or fix, f"{error.where()}: {error.cause}".removeprefix(": ")
     journal = _journal(host, error, at)
-    said = start_failure.last_in(journal)
+    said = start_failure.find_last(journal)
     if said:
         step, cause, fix = said.step, said.cause, said.fix or fix
     cause += " The host serves what it served before."

@@ -107,7 +107,7 @@ class Transaction:
         if wanted:
             self._enter(", ".join(row.model for row in wanted), "write what its unit needs")
             layout = self._host.layout
-            contents = {row.id: unit_dropin.text(layout, row) for row in wanted}
+            contents = {row.id: unit_dropin.render(layout, row) for row in wanted}
             self._host.supervisor.configure(contents)
 
     def _prepare(self, name: str, release: str) -> None:
@@ -229,7 +229,7 @@ class Transaction:
                 self._enter(model, "remove the link")
                 self._at.switched = True
                 live_links.remove(layout, model)
-        live_links.follow_only(layout)
+        live_links.update_only_link(layout)
 
     def _commit(self) -> int | None:
         current = self._observed.generation

@@ -1,1 +1,1 @@
-"""What is on one host: releases, generations, units, links, locks, control groups."""
+"""One host: its releases, generations, systemd units, live links, locks and control groups."""

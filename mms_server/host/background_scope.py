@@ -1,4 +1,7 @@
-"""Let a process that changes a host take the processor only where what serves leaves it."""
+"""A systemd scope of low CPU weight for a command that changes a host.
+
+Serving processes get CPU time before the processes in this scope.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from typing import Final
 from mms_server.core import process
 
 _TIMEOUT_S: Final = 10.0
-WEIGHT: Final = 10
-"""Of the processor, beside 100 of a unit that says nothing; a release that loads has it too."""
+CPU_WEIGHT: Final = 10
+"""The CPU weight of a change and of a loading release; a unit without a setting has 100."""
 
-_CALL: Final = (
+_COMMAND: Final = (
     "busctl",
     "--quiet",
     "call",
@@ -31,22 +34,22 @@ def enter_background_scope(
     pid: int | None = None,
     booted: Path = Path("/run/systemd/system"),
 ) -> str:
-    """Move this process into a scope of little weight; return why it could not be, "" if it was.
+    """Move this process into a scope of low CPU weight; return the cause of a failure, else "".
 
-    Without one, a command of a login session has as much of the processor as all services of the
-    host together: the slices of both weigh the same. What systemd runs has its weight from its
-    unit, and where no systemd runs, or for want of rights, nothing is done.
+    Outside of such a scope, a command of a login session gets as much CPU time as all services of
+    the host together: the slices of both have the same weight. Nothing is done in a process that
+    systemd has started (its unit sets the weight), without systemd, or without root's rights.
     """
     if os.geteuid() or "INVOCATION_ID" in environ or not booted.is_dir():
         return ""
     pid = os.getpid() if pid is None else pid
     properties = ["PIDs", "au", "1", str(pid), "Slice", "s", "system.slice"]
-    properties += ["CPUWeight", "t", str(WEIGHT), "CollectMode", "s", "inactive-or-failed"]
-    words = [f"mms-change-{pid}.scope", "fail", "4", *properties, "0"]
+    properties += ["CPUWeight", "t", str(CPU_WEIGHT), "CollectMode", "s", "inactive-or-failed"]
+    arguments = [f"mms-change-{pid}.scope", "fail", "4", *properties, "0"]
     try:
-        done = process.run([*_CALL, *words], _TIMEOUT_S)
+        done = process.run([*_COMMAND, *arguments], _TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"it keeps its share of the processor: {error}"
+        return f"this command runs with normal CPU weight: {error}"
     if done.returncode:
-        return f"it keeps its share of the processor: {' '.join(done.stderr.split())}"
+        return f"this command runs with normal CPU weight: {' '.join(done.stderr.split())}"
     return ""

@@ -1,8 +1,8 @@
-"""How much of the processor a release has: what is left while it loads, then what its unit names.
+"""The CPU weight of a release: idle while it loads, then the weight that its unit files set.
 
-systemd reads all units of a host again when one that it has loaded changes on disk, which takes
-it a second or more in which whatever it runs may wait. So what ``set-property`` has written of a
-release stays where it is, also when the release has ended, until the release is forgotten.
+When a unit that systemd has loaded changes on disk, systemd reads all units of the host again. That
+takes a second or more, in which all that systemd runs may wait. So the files that ``set-property``
+has written for a release stay, also after its end, until the release is removed from the host.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from mms_server.core.errors import SupervisorError
-from mms_server.host.background_scope import WEIGHT
+from mms_server.host.background_scope import CPU_WEIGHT
 
 _FILE: Final = re.compile(r"# (?P<path>/\S+)")
 _WEIGHT: Final = re.compile(r"CPUWeight=(?P<weight>\d+|idle)?\s*")
 _DEFAULT: Final = "100"
-_PATIENCE_S: Final = 10.0
+_MAX_IDLE_S: Final = 10.0
 
 
 class Systemctl(Protocol):
-    """Runs ``systemctl`` about a unit."""
+    """Runs ``systemctl`` for a unit."""
 
-    def __call__(self, unit: str, *words: str) -> str:
-        """Return what it printed."""
+    def __call__(self, unit: str, *arguments: str) -> str:
+        """Return the output."""
 
 
 def weight_in_files(text: str, properties: Path) -> str:
-    """Return the weight that a unit's files name, from what ``systemctl cat`` printed of them.
+    """Return the CPU weight in a unit's files, from the output of ``systemctl cat``.
 
-    Files below ``properties`` do not count: they are what was set, by one who was killed perhaps.
+    Files below ``properties`` are ignored: ``set-property`` wrote them, for a process that may have
+    been killed before it could restore the weight.
     """
-    weight, counts = _DEFAULT, True
+    weight, ignored = _DEFAULT, False
     for line in text.splitlines():
         if heading := _FILE.fullmatch(line):
-            counts = not Path(heading["path"]).is_relative_to(properties)
-        elif counts and (found := _WEIGHT.fullmatch(line)):
+            ignored = Path(heading["path"]).is_relative_to(properties)
+        elif not ignored and (found := _WEIGHT.fullmatch(line)):
             weight = found["weight"] or _DEFAULT
     return weight
 
 
 class CpuWeights:
-    """Sets the shares of units; ``properties`` is where ``set-property --runtime`` writes."""
+    """Sets the CPU weights of units; ``set-property --runtime`` writes below ``properties``."""
 
     def __init__(self, systemctl: Systemctl, properties: Path) -> None:
         self._systemctl = systemctl
@@ -55,32 +56,33 @@ class CpuWeights:
 
     @contextmanager
     def lowered(self, unit: str, timeout_s: float) -> Iterator[None]:
-        """Let a unit load meanwhile with what others leave of the processor.
+        """Let a unit use only idle CPU time within the context, while it loads.
 
-        A group of processes of any weight holds the processor until the kernel's next tick, which
-        is longer than many a prediction takes; an idle one is put aside at once. But it may get
-        nothing on a host that is never idle, so it has a small weight if it is not ready soon.
+        A control group of any weight keeps the CPU until the kernel's next tick. That is longer
+        than many predictions take. The kernel preempts an idle group at once. But on a host that
+        is never idle, such a group may get no CPU time. So the unit gets a weight of 10 after 10 s,
+        or after a quarter of ``timeout_s`` if that is shorter.
 
         Raises:
             SupervisorError: systemd does not answer.
         """
         self._set(unit, "idle")
-        later = threading.Timer(min(_PATIENCE_S, timeout_s / 4), self._raise, [unit])
-        later.daemon = True
-        later.start()
+        timer = threading.Timer(min(_MAX_IDLE_S, timeout_s / 4), self._set_background, [unit])
+        timer.daemon = True
+        timer.start()
         try:
             yield
         finally:
-            later.cancel()
-            later.join()
+            timer.cancel()
+            timer.join()
 
-    def _raise(self, unit: str) -> None:
-        # The start itself tells of a systemd that does not answer.
+    def _set_background(self, unit: str) -> None:
+        # If systemd does not answer, the start of the unit reports it.
         with contextlib.suppress(SupervisorError):
-            self._set(unit, str(WEIGHT))
+            self._set(unit, str(CPU_WEIGHT))
 
     def restore(self, unit: str) -> None:
-        """Give a unit what its files name, whatever was set.
+        """Give a unit the weight in its files again.
 
         Raises:
             SupervisorError: systemd does not answer.
@@ -89,10 +91,10 @@ class CpuWeights:
             self._set(unit, weight_in_files(self._systemctl(unit, "cat", unit), self._properties))
 
     def forget(self, unit: str) -> None:
-        """Remove what was set of a unit that is gone.
+        """Remove the files that ``set-property`` wrote for a unit, when its release is removed.
 
         Raises:
-            OSError: it cannot be removed.
+            OSError: a file cannot be removed.
         """
         if self._directory(unit).is_dir():
             shutil.rmtree(self._directory(unit))

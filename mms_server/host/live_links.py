@@ -1,7 +1,7 @@
-"""The live links: nginx sends ``/<model>/predict`` to whatever ``live/<model>.sock`` points at.
+"""The live links: nginx sends ``/<model>/predict`` to the target of ``live/<model>.sock``.
 
-While exactly one model is served, ``@only.sock`` leads to it, for ``/invocations`` without a
-name. (No model's name begins with "@".)
+While the host serves exactly one model, ``@only.sock`` points at it, for ``/invocations`` without a
+model name. (No model's name begins with "@".)
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from mms_server.core.paths import Layout
 
 _SUFFIX = ".sock"
 ONLY = "@only"
-"""The name of the one model that is served, where a request names none."""
+"""The link's name for the only model of the host."""
 
 
 def read(layout: Layout) -> dict[str, str]:
-    """Return endpoint name -> release id."""
+    """Return the id of the live release of each endpoint name."""
     if not layout.live.is_dir():
         return {}
     links = [path for path in layout.live.iterdir() if path.is_symlink()]
@@ -27,20 +27,20 @@ def read(layout: Layout) -> dict[str, str]:
 
 
 def point(layout: Layout, model: str, release: str) -> None:
-    """Let a model's link point at a release: one rename, so that no request finds no link."""
+    """Let a model's link point at a release. It is one rename, so every request finds a link."""
     layout.live.mkdir(parents=True, exist_ok=True)
     replace_link(layout.live_link(model), f"../{layout.socket(release).name}")
-    follow_only(layout)
+    update_only_link(layout)
 
 
 def remove(layout: Layout, model: str) -> None:
-    """Remove a model's link: nginx answers 404 for it from now on."""
+    """Remove a model's link: nginx answers 404 for the model from now on."""
     layout.live_link(model).unlink(missing_ok=True)
-    follow_only(layout)
+    update_only_link(layout)
 
 
-def follow_only(layout: Layout) -> None:
-    """Let ``@only.sock`` lead to the only model, or remove it."""
+def update_only_link(layout: Layout) -> None:
+    """Let ``@only.sock`` point at the only model; remove it if there is not exactly one."""
     names = list(read(layout))
     link = layout.live_link(ONLY)
     if len(names) != 1:

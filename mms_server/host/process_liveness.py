@@ -1,12 +1,13 @@
-"""Which processes of a release are alive, told by the kernel.
+"""The live processes of a release, from record locks of the kernel.
 
-Each process locks one byte, its slot, of the release's file. The kernel drops a process's locks
-when the process ends, however it ends, so what is locked is alive: no pid file can lie.
+Each process locks one byte, its slot, of the release's file. The kernel drops the locks of a
+process when it ends, however it ends. So a locked slot means a live process; a PID file could be
+out of date.
 
 Two rules of POSIX record locks shape the code. A lock belongs to the process, so a fork inherits
 the descriptor but not the lock. And a process loses its locks on a file as soon as it closes *any*
-descriptor of that file: descriptors made here are never closed, and a process that holds a slot
-must not ask for the holders of its own file.
+descriptor of that file. So the descriptors of locked files are never closed, and a process that has
+locked a slot must not call :func:`live_slots` for the same file.
 """
 
 from __future__ import annotations
@@ -24,73 +25,74 @@ from mms_server.core.untrusted_files import open_for_reading
 MASTER_SLOT: Final = 0
 """The slot of a release's master; workers take the slots above."""
 
-MOST_HOLDERS: Final = 20_000
-"""More are not told of: a model's code can lock as much of its file as it likes."""
+MAX_LIVE_SLOTS: Final = 20_000
+"""The most slots that are listed: a model's code can lock as much of its file as it likes."""
 
 _MAX_SLOT: Final = 2**31
-# Whoever runs a release and whoever looks at it share a group, and are different users.
+# The user of a release and the user of the control application are different, with one group.
 _MODE: Final = 0o660
 
 # struct flock of 64-bit Linux: type, whence, start, length, pid.
 _FLOCK: Final = struct.Struct("@hhqqi0q")
 
-_held: dict[Path, int] = {}
+_descriptors: dict[Path, int] = {}
 
 
-def hold(path: Path, slot: int) -> None:
+def lock_slot(path: Path, slot: int) -> None:
     """Lock ``slot`` of ``path`` until this process ends.
 
     Raises:
-        MMSError: the slot is out of range, or a living process has it.
+        MMSError: the slot is out of range, or another live process has locked it.
     """
     if not 0 <= slot < _MAX_SLOT:
         raise MMSError(f"slot {slot} of {path} is out of range.", fix="use 0 to 2**31 - 1.")
-    if path not in _held:
-        _held[path] = open_nofollow(path, os.O_RDWR | os.O_CREAT, _MODE)
+    if path not in _descriptors:
+        _descriptors[path] = open_nofollow(path, os.O_RDWR | os.O_CREAT, _MODE)
     try:
-        fcntl.lockf(_held[path], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        fcntl.lockf(_descriptors[path], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
     except BlockingIOError as error:
         raise MMSError(
-            f"slot {slot} of {path} is held by another living process.",
+            f"slot {slot} of {path} is locked by another live process.",
             fix="stop the other instance of this release.",
         ) from error
 
 
-def holders(path: Path) -> tuple[int, ...]:
-    """Return the slots that living processes hold, in rising order; none if there is no file.
+def live_slots(path: Path) -> tuple[int, ...]:
+    """Return the slots that live processes have locked, in rising order; none without the file.
 
-    At most :data:`MOST_HOLDERS` are returned.
+    At most :data:`MAX_LIVE_SLOTS` are returned.
 
     Raises:
-        OSError: the file is there but cannot be read.
+        OSError: the file exists but cannot be read.
     """
     try:
         descriptor = open_for_reading(path)
     except FileNotFoundError:
         return ()
     try:
-        return tuple(sorted(_walk(descriptor)))
+        return tuple(sorted(_locked_slots(descriptor)))
     finally:
         os.close(descriptor)
 
 
-def _walk(descriptor: int) -> set[int]:
-    """Ask range by range: the kernel names any one lock in a range, not the first of it."""
+def _locked_slots(descriptor: int) -> set[int]:
+    """Split the range at each lock found: the kernel names any lock in a range, not the first."""
     found: set[int] = set()
     ranges = [(0, _MAX_SLOT)]
-    while ranges and len(found) < MOST_HOLDERS:
+    while ranges and len(found) < MAX_LIVE_SLOTS:
         start, end = ranges.pop()
-        lock = _one_lock(descriptor, start, end)
+        lock = _any_lock(descriptor, start, end)
         if lock is None:
             continue
         first, last = max(lock[0], start), min(lock[1], end)
-        found.update(range(first, min(last, first + MOST_HOLDERS - len(found))))
+        found.update(range(first, min(last, first + MAX_LIVE_SLOTS - len(found))))
         ranges += [(a, b) for a, b in ((start, first), (last, end)) if a < b]
     return found
 
 
-def _one_lock(descriptor: int, start: int, end: int) -> tuple[int, int] | None:
-    question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0)
-    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+def _any_lock(descriptor: int, start: int, end: int) -> tuple[int, int] | None:
+    """Return start and end of a lock between ``start`` and ``end``; None if there is none."""
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0)
+    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, request)
     kind, _whence, first, length, _pid = _FLOCK.unpack(answer)
     return None if kind == fcntl.F_UNLCK else (first, first + length)

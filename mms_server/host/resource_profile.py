@@ -1,12 +1,16 @@
-"""What a release needs: measured when it got ready, else worked out by a rule.
+"""The memory and the start time of a release: measured when it got ready, else estimated by a rule.
 
-The rule's figures are those of the reference engine on a CPU: 136 MB once it is imported, three and
-a half times the archive once a network is loaded and has run (its parameters, the copy that the
-executor holds, and its workspace), 50 MB that each forked worker does not share with the master. A
-worker on a GPU shares nothing. A start takes 5 s for the engine and 1 s for 100 MB of archive.
+The figures of the rule are those of the reference engine on a CPU:
 
-A release that replaces one that was measured is expected to be off the rule by as much as that one:
-the rule then only says what another archive or another number of workers changes.
+* 136 MB once the engine is imported;
+* 3.5 times the archive once a network is loaded and has run: its parameters, the executor's copy of
+  them, and its workspace;
+* 50 MB for each forked worker, which it does not share with the master.
+
+A worker on a GPU shares nothing. A start takes 5 s for the engine and 1 s for 100 MB of archive.
+
+If a release replaces a measured one, its estimate has the same difference from the rule. So the
+rule then gives only the effect of another archive or another number of workers.
 """
 
 from __future__ import annotations
@@ -28,7 +32,11 @@ LOAD_BYTES_PER_S: Final = 100 * 10**6
 
 @dataclass(frozen=True)
 class ResourceProfile:
-    """A release that got ready: bytes of its control group, then and at most, and seconds to it."""
+    """Measurements of a release when it got ready.
+
+    ``memory_bytes`` and ``peak_bytes`` are of its control group: the memory at that time, and the
+    most until then. ``ready_s`` is the duration of the start.
+    """
 
     memory_bytes: int
     peak_bytes: int
@@ -37,7 +45,7 @@ class ResourceProfile:
 
 @dataclass(frozen=True)
 class ResourceNeed:
-    """What a release is expected to need; ``peak_bytes`` while it starts."""
+    """The expected need of a release; ``peak_bytes`` is the memory while it starts."""
 
     memory_bytes: int
     peak_bytes: int
@@ -46,57 +54,61 @@ class ResourceNeed:
 
 
 def read(file: Path) -> ResourceProfile | None:
-    """Return what was measured, None if it is not known."""
+    """Return the measured profile of a release; None if the file is missing or invalid."""
     try:
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        found = ResourceProfile(
+        profile = ResourceProfile(
             int(data["memory_bytes"]), int(data["peak_bytes"]), float(data["ready_s"])
         )
     except (OSError, ValueError, KeyError, TypeError):
-        # It only makes a forecast better: whatever is wrong with it, the rule stands in.
+        # The profile only improves a forecast: without it the rule is used.
         return None
-    sound = found.memory_bytes > 0 and found.peak_bytes >= found.memory_bytes and found.ready_s >= 0
-    return found if sound else None
+    valid = 0 < profile.memory_bytes <= profile.peak_bytes and profile.ready_s >= 0
+    return profile if valid else None
 
 
-def write(file: Path, measured: ResourceProfile) -> None:
-    """Keep what was measured, beside the release that it is of."""
-    write_atomically(file, json.dumps(asdict(measured), sort_keys=True) + "\n")
+def write(file: Path, profile: ResourceProfile) -> None:
+    """Write the measured profile of a release."""
+    write_atomically(file, json.dumps(asdict(profile), sort_keys=True) + "\n")
 
 
 @dataclass(frozen=True)
-class ProfileCache:
-    """A release that was measured, and the bytes of its unpacked archive."""
+class MeasuredRelease:
+    """A release with its measured profile, and the bytes of its unpacked archive."""
 
     release: Release
     archive_bytes: int
-    measured: ResourceProfile
+    profile: ResourceProfile
 
 
-def need(
+def estimate_need(
     release: Release,
     archive_bytes: int,
-    measured: ResourceProfile | None,
-    replaces: ProfileCache | None = None,
+    profile: ResourceProfile | None,
+    replaces: MeasuredRelease | None = None,
 ) -> ResourceNeed:
-    """Return what a release needs whose unpacked archive has so many bytes."""
-    if measured is not None:
+    """Return the expected need of a release whose unpacked archive has ``archive_bytes``.
+
+    ``profile`` is its own measured profile, ``replaces`` the measured release that it replaces.
+    """
+    if profile is not None:
         return ResourceNeed(
-            measured.memory_bytes, measured.peak_bytes, measured.ready_s, measured=True
+            profile.memory_bytes, profile.peak_bytes, profile.ready_s, measured=True
         )
-    memory, ready_s = _by_rule(release, archive_bytes)
+    memory, ready_s = _rule(release, archive_bytes)
     if replaces is None or replaces.release.on_gpu != release.on_gpu:
         return ResourceNeed(memory, memory, ready_s)
-    old, old_s = _by_rule(replaces.release, replaces.archive_bytes)
-    seen = replaces.measured
+    old_memory, old_ready_s = _rule(replaces.release, replaces.archive_bytes)
+    old = replaces.profile
     return ResourceNeed(
-        max(archive_bytes, memory - old + seen.memory_bytes),
-        max(archive_bytes, memory - old + seen.peak_bytes),
-        max(0.0, ready_s - old_s + seen.ready_s),
+        max(archive_bytes, memory - old_memory + old.memory_bytes),
+        max(archive_bytes, memory - old_memory + old.peak_bytes),
+        max(0.0, ready_s - old_ready_s + old.ready_s),
     )
 
 
-def _by_rule(release: Release, archive_bytes: int) -> tuple[int, float]:
+def _rule(release: Release, archive_bytes: int) -> tuple[int, float]:
+    """Return memory in bytes and start time in seconds, by the rule in the module's docstring."""
     model = round(ARCHIVE_FACTOR * archive_bytes)
     if release.on_gpu:
         memory = (1 + release.workers) * ENGINE_BYTES + release.workers * model

@@ -1,7 +1,8 @@
-"""Keep a release's server from loading its model, while its socket already takes requests.
+"""The start barrier: a release's server does not load its model, but its socket takes requests.
 
-Where memory does not allow two releases at a time, the new socket is opened before the old release
-ends, so that requests wait in it. The first of them makes systemd start the service: it waits here.
+If memory does not suffice for two releases, the new socket is opened before the old release ends,
+and requests wait in its backlog. The first request makes systemd start the service. The service
+waits at this barrier until the old release has ended.
 """
 
 from __future__ import annotations
@@ -13,36 +14,36 @@ from typing import Final
 from mms_server.core.files import write_atomically
 from mms_server.core.paths import Layout
 
-_PAUSE_S: Final = 0.2
+_POLL_S: Final = 0.2
 
 
 def place(layout: Layout, release: str, until_s: float) -> None:
-    """Hold a release until it is lifted, or the host's uptime is ``until_s`` seconds."""
+    """Place a release's barrier until :func:`lift`, or until the host's uptime is ``until_s``."""
     write_atomically(layout.hold_file(release), f"{until_s:.1f}\n")
 
 
 def lift(layout: Layout, release: str) -> None:
-    """Hold a release no longer."""
+    """Lift the barrier of a release."""
     layout.hold_file(release).unlink(missing_ok=True)
 
 
 def lift_all(layout: Layout) -> None:
-    """Hold nothing: what a killed process has placed is of no use once a change is over."""
+    """Lift all barriers: those that a killed process has placed have no use after the change."""
     for file in layout.instances.glob("*/hold"):
         file.unlink(missing_ok=True)
 
 
 def wait(file: Path, uptime: Callable[[], float], sleep: Callable[[float], None]) -> None:
-    """Return when nothing holds the release, at the latest at the time that the file says.
+    """Return when the barrier ``file`` is lifted, at the latest at the uptime in the file.
 
-    Whoever placed it may have been killed: then the release loads by itself in the end.
+    The process that placed it may have been killed: then the release loads after that time.
     """
     while True:
         try:
             until_s = float(file.read_text("utf-8"))
         except (OSError, ValueError):
             return
-        # (A NaN is not less than anything.)
+        # Not `>=`: a NaN in the file must end the wait.
         if not uptime() < until_s:
             return
-        sleep(_PAUSE_S)
+        sleep(_POLL_S)

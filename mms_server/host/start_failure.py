@@ -1,7 +1,7 @@
-"""Where a release's start failed: said by its process in one line, read from its journal by apply.
+"""The failed step of a release's start: its process logs one line, and apply reads its journal.
 
-The process is in a sandbox and systemd passes on no more than an exit code: the journal, whose last
-lines an operator is shown anyway, is the way out.
+The process is in a sandbox, and systemd passes on only an exit code. So the journal carries the
+step, the cause and the fix. Operators are shown its last lines anyway.
 """
 
 from __future__ import annotations
@@ -12,35 +12,34 @@ from typing import Final
 
 from mms_server.core.errors import MMSError
 
-_SIGN: Final = "mms-release-server: step "
-# Releases of runtimes of version 0.1 say it so. Remove in 0.3.
-_SIGN_0_1: Final = "mms_server.wsgi: step "
+_PREFIX: Final = "mms-release-server: step "
+# The prefix of runtimes of version 0.1. Remove in 0.3.
+_PREFIX_0_1: Final = "mms_server.wsgi: step "
 _LINE: Final = re.compile(
-    rf"(?:{re.escape(_SIGN)}|{re.escape(_SIGN_0_1)})"
+    rf"(?:{re.escape(_PREFIX)}|{re.escape(_PREFIX_0_1)})"
     r"(?P<step>[a-z -]+): (?P<cause>.*?)(?: Fix: (?P<fix>.*))?"
 )
 
 
 @dataclass(frozen=True)
 class StartFailure:
-    """What a release said of its own failing start."""
+    """The step of a start that failed, its cause and its fix, as the release logged them."""
 
     step: str
     cause: str
     fix: str
 
 
-def line(error: MMSError) -> str:
-    """Return the line that tells of a start that failed."""
-    # An archive's text may have line breaks in it; one error is one line.
+def format_line(error: MMSError) -> str:
+    """Return the line that a release logs when its start fails."""
+    # An archive's text may contain line breaks; one error is one line.
     text = " ".join(str(error).split())
-    return f"{_SIGN}{getattr(error, 'step', 'load')}: {text}"
+    return f"{_PREFIX}{getattr(error, 'step', 'load')}: {text}"
 
 
-def last_in(journal: str) -> StartFailure | None:
-    """Return the last failure that a journal's lines tell of."""
-    matches = [_LINE.fullmatch(each.strip()) for each in journal.splitlines()]
-    found = [match for match in matches if match]
-    if not found:
-        return None
-    return StartFailure(found[-1]["step"], found[-1]["cause"], found[-1]["fix"] or "")
+def find_last(journal: str) -> StartFailure | None:
+    """Return the last failure in the lines of a journal; None if there is none."""
+    for line in reversed(journal.splitlines()):
+        if match := _LINE.fullmatch(line.strip()):
+            return StartFailure(match["step"], match["cause"], match["fix"] or "")
+    return None

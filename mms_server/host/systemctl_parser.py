@@ -1,4 +1,4 @@
-"""What ``systemctl`` and the kernel's control groups answer, read."""
+"""Parsing of the output of ``systemctl``, and of the numbers of control groups."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mms_server.core.errors import SupervisorError
 _NOT_SET: Final = 2**64 - 1
 
 
-def blocks(text: str) -> list[dict[str, str]]:
-    """Return what ``systemctl show`` printed: the properties of each unit, in their order."""
+def parse_show(text: str) -> list[dict[str, str]]:
+    """Return the properties of each unit, from the output of ``systemctl show``."""
     return [_properties(block) for block in text.strip("\n").split("\n\n")]
 
 
@@ -21,27 +21,30 @@ def _properties(text: str) -> dict[str, str]:
     return {name: value for name, equals, value in pairs if equals}
 
 
-def number(text: str) -> int | None:
-    """Return a number of systemd's; what is not set is a word, or the largest number there is."""
+def parse_number(text: str) -> int | None:
+    """Return the number in a property; None if it is not set: a word, or 2**64 - 1."""
     return int(text) if text.isdecimal() and int(text) < _NOT_SET else None
 
 
-def peak(group: Path) -> int | None:
-    """Return the most that a control group has used; systemd shows it from version 255 on only."""
+def read_peak(group: Path) -> int | None:
+    """Return the memory peak of a control group, in bytes; None if it cannot be read.
+
+    systemd itself has this property from version 255 on.
+    """
     try:
-        return number((group / "memory.peak").read_text("ascii").strip())
+        return parse_number((group / "memory.peak").read_text("ascii").strip())
     except OSError:
         return None
 
 
-def rows(text: str) -> list[dict[str, object]]:
-    """Return the units that ``systemctl list-units --output=json`` printed.
+def parse_units(text: str) -> list[dict[str, object]]:
+    """Return the units in the output of ``systemctl list-units --output=json``.
 
     Raises:
-        SupervisorError: it printed something else.
+        SupervisorError: the output is not JSON.
     """
     try:
-        found: list[dict[str, object]] = json.loads(text)
+        units: list[dict[str, object]] = json.loads(text)
     except ValueError as error:
         raise SupervisorError("mms@*", f"list-units gave no JSON: {error}.") from error
-    return found
+    return units

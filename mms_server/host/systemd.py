@@ -1,4 +1,4 @@
-"""What runs the releases: systemd, asked by ``systemctl`` and ``journalctl`` with time limits."""
+"""The supervisor of the releases: systemd, by ``systemctl`` and ``journalctl`` with time limits."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from mms_server.core.paths import Layout
 from mms_server.host import background_scope, systemctl_parser, unit_dropin
 from mms_server.host.cpu_weight import CpuWeights
 
-_ASK_TIMEOUT_S: Final = 60.0
-# systemd ends a unit at its own limit; this is for a systemd that does not answer.
+_TIMEOUT_S: Final = 60.0
+# systemd ends a unit at its own limit; this margin is for a systemd that does not answer.
 _MARGIN_S: Final = 30.0
 _JOURNAL_LINES: Final = 20
-# Each holds some kilobytes of systemd's memory; to forget them keeps it busy for a second or more.
-_ENDED_AND_LOADED: Final = 8
-# Properties that were set leave files behind, which are in force already.
+# Each ended unit takes kilobytes of systemd's memory; unloading them takes a second or more.
+_MAX_ENDED_UNITS: Final = 8
+# `set-property` leaves files behind, which are in force already: a reload is not needed.
 _RELOAD_HINT: Final = "Warning: The unit file"
-_SHOWN: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
+_PROPERTIES: Final = ("MemoryCurrent", "ControlGroup", "NRestarts", "ActiveEnterTimestampMonotonic")
 _MMS: Final = Path("/opt/mms/current/bin/mms")
 _UNIT: Final = re.compile(r"mms@(?P<release>[A-Za-z0-9._-]+)\.(?P<kind>service|socket)")
 
 
 @dataclass(frozen=True)
 class UnitState:
-    """A release's two units, in systemd's words (``active``, ``activating``, ``failed`` ...).
+    """The states of a release's two units, as systemd names them: ``active``, ``failed`` ...
 
-    ``enabled`` is whether both start at boot, ``half_enabled`` whether one of them does.
+    ``enabled``: both units start at boot. ``half_enabled``: at least one of them does.
     """
 
     service: str = "inactive"
@@ -47,22 +47,22 @@ class UnitState:
 
     @property
     def gone(self) -> bool:
-        """Return whether nothing is left of the release."""
-        down = (self.service, self.socket) == ("inactive", "inactive")
-        return down and not self.boots
+        """Return whether both units are inactive and neither starts at boot."""
+        inactive = (self.service, self.socket) == ("inactive", "inactive")
+        return inactive and not self.boots
 
     @property
     def boots(self) -> bool:
-        """Return whether a boot would start anything of it."""
+        """Return whether a unit of the release starts at boot."""
         return self.enabled or self.half_enabled
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a release's control group uses and how it went; None is what is not known.
+    """The memory of a release's control group, and its restarts; None if a value is not known.
 
-    ``active_since_s`` is the host's uptime, in seconds, at which the service got ready, and
-    ``restarts`` how often systemd has started it again by itself.
+    ``active_since_s`` is the host's uptime, in seconds, at which the service got ready.
+    ``restarts`` counts how often systemd has restarted the service by itself.
     """
 
     memory_bytes: int | None = None
@@ -72,46 +72,49 @@ class Usage:
 
 
 class Supervisor(Protocol):
-    """Starts and stops releases. All methods raise :class:`SupervisorError` and end in time."""
+    """Starts and stops releases.
+
+    All methods end within a time limit. They raise :class:`SupervisorError`.
+    """
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
-        """Return the state of these releases and of all others that are loaded."""
+        """Return the states of these releases and of all others that are loaded."""
 
     def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
-        """Return what these releases use."""
+        """Return the memory and the restarts of these releases."""
 
-    def collect_later(self, release: str, after_s: float) -> None:
-        """Run ``mms gc`` in so many seconds, when a release is not to be kept any longer."""
+    def schedule_gc(self, release: str, after_s: float) -> None:
+        """Run ``mms gc`` in ``after_s`` seconds, at the end of a release's time as warm."""
 
     def configure(self, contents: Mapping[str, str]) -> None:
-        """Give releases, by id, the drop-ins of these contents."""
+        """Write the drop-ins of releases; ``contents`` has the text of each release id."""
 
     def configured(self) -> set[str]:
         """Return the releases that have a drop-in."""
 
     def forget(self, release: str) -> None:
-        """Remove the drop-in of a release that is gone."""
+        """Remove the drop-in of a removed release."""
 
     def unload_ended(self) -> None:
-        """Let the supervisor forget the releases that have ended, when they are many."""
+        """Let the supervisor unload the units of ended releases, if they are many."""
 
     def open_socket(self, release: str) -> None:
         """Start the release's socket."""
 
     def start(self, release: str, timeout_s: float) -> None:
-        """Start the release's service, with little of the processor; return when it is ready."""
+        """Start the release's service with low CPU priority; return when it is ready."""
 
     def restore_cpu_weight(self, release: str) -> None:
-        """Give a release that was started its whole share of the processor."""
+        """Give a release that was started its normal CPU weight."""
 
     def start_soon(self, release: str) -> None:
-        """Ask for socket and service to be started, and do not wait."""
+        """Request the start of socket and service, and do not wait for it."""
 
     def restart(self, release: str, timeout_s: float) -> None:
         """Restart the release's service; return when it is ready."""
 
     def stop(self, release: str, timeout_s: float) -> None:
-        """Stop the service, after its last request, then close the socket."""
+        """Stop the service after its last request, then close the socket."""
 
     def enable(self, release: str) -> None:
         """Let the release start at boot."""
@@ -120,21 +123,21 @@ class Supervisor(Protocol):
         """Let the release not start at boot."""
 
     def journal(self, release: str) -> str:
-        """Return the last lines that the release logged; never raises."""
+        """Return the last log lines of the release; it raises nothing."""
 
 
 def service_unit(release: str) -> str:
-    """Return the name of the unit that runs a release."""
+    """Return the name of a release's service unit."""
     return f"mms@{release}.service"
 
 
 def socket_unit(release: str) -> str:
-    """Return the name of the unit that holds a release's socket."""
+    """Return the name of a release's socket unit."""
     return f"mms@{release}.socket"
 
 
 class Systemd:
-    """The supervisor of a real host; ``cgroups`` is where control groups are mounted."""
+    """The supervisor of a real host; ``cgroups`` is the mount point of the control groups."""
 
     def __init__(
         self,
@@ -144,13 +147,13 @@ class Systemd:
     ) -> None:
         self._cgroups = cgroups
         self._layout = layout or Layout()
-        self._share = CpuWeights(self.systemctl, properties)
+        self._cpu_weights = CpuWeights(self.systemctl, properties)
 
     def states(self, releases: Collection[str]) -> Mapping[str, UnitState]:
-        """Return the state of these releases and of all others that systemd has loaded."""
+        """Return the states of these releases and of all others that systemd has loaded."""
         active: dict[str, dict[str, str]] = {release: {} for release in releases}
         command = ("list-units", "--all", "--full", "--output=json", "mms@*")
-        for unit in systemctl_parser.rows(self.systemctl("mms@*", *command)):
+        for unit in systemctl_parser.parse_units(self.systemctl("mms@*", *command)):
             found = _UNIT.fullmatch(str(unit.get("unit")))
             if found:
                 active.setdefault(found["release"], {})[found["kind"]] = str(unit.get("active"))
@@ -166,40 +169,42 @@ class Systemd:
         }
 
     def usage(self, releases: Collection[str]) -> Mapping[str, Usage]:
-        """Return what these releases use: one question for all."""
+        """Return the memory and the restarts of these releases, by one call of systemctl."""
         if not releases:
             return {}
         names = sorted(releases)
         units = [service_unit(release) for release in names]
-        text = self.systemctl("mms@*", "show", f"--property={','.join(_SHOWN)}", *units)
-        blocks = systemctl_parser.blocks(text)
+        text = self.systemctl("mms@*", "show", f"--property={','.join(_PROPERTIES)}", *units)
+        blocks = systemctl_parser.parse_show(text)
         if len(blocks) != len(names):
             raise SupervisorError("mms@*", f"show answered for {len(blocks)} of {len(names)}.")
         return dict(zip(names, map(self._usage, blocks), strict=True))
 
-    def _usage(self, shown: Mapping[str, str]) -> Usage:
-        memory = systemctl_parser.number(shown.get("MemoryCurrent", ""))
-        since = systemctl_parser.number(shown.get("ActiveEnterTimestampMonotonic", ""))
-        group = shown.get("ControlGroup", "")
+    def _usage(self, properties: Mapping[str, str]) -> Usage:
+        memory = systemctl_parser.parse_number(properties.get("MemoryCurrent", ""))
+        since_us = systemctl_parser.parse_number(
+            properties.get("ActiveEnterTimestampMonotonic", "")
+        )
+        group = properties.get("ControlGroup", "")
         return Usage(
             memory,
-            systemctl_parser.peak(self._cgroups / group.lstrip("/")) if group else None,
-            since / 1e6 if since else None,
-            systemctl_parser.number(shown.get("NRestarts", "")) or 0,
+            systemctl_parser.read_peak(self._cgroups / group.lstrip("/")) if group else None,
+            since_us / 1e6 if since_us else None,
+            systemctl_parser.parse_number(properties.get("NRestarts", "")) or 0,
         )
 
-    def collect_later(self, release: str, after_s: float) -> None:
-        """Run ``mms gc`` in so many seconds, by a transient timer."""
+    def schedule_gc(self, release: str, after_s: float) -> None:
+        """Run ``mms gc`` in ``after_s`` seconds, by a transient timer."""
         name = f"mms-retire-{release}"
-        # It may be there from an earlier time; then it is asked for anew.
+        # A timer of this name may exist from an earlier change: replace it.
         self._run("stop", f"{name}.timer")
         command = ["systemd-run", "--quiet", "--no-ask-password", "--collect", f"--unit={name}"]
         command += [f"--on-active={after_s:.0f}s", "--timer-property=AccuracySec=1s"]
-        command += [f"--property=CPUWeight={background_scope.WEIGHT}"]
+        command += [f"--property=CPUWeight={background_scope.CPU_WEIGHT}"]
         command += [f"--description=End release {release}, which is kept loaded for a rollback"]
         command += [str(_MMS), "gc"]
         try:
-            done = process.run(command, _ASK_TIMEOUT_S)
+            done = process.run(command, _TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SupervisorError(name, f"systemd-run cannot be run: {error}.") from error
         if done.returncode:
@@ -207,13 +212,13 @@ class Systemd:
             raise SupervisorError(name, f"systemd-run failed: {detail}")
 
     def configure(self, contents: Mapping[str, str]) -> None:
-        """Give releases, by id, the drop-ins of these contents, and let systemd know them.
+        """Write the drop-ins of releases, and let systemd read them.
 
-        systemd reads all its units again only if it must, and takes a second or more for it: a
-        unit that it does not know yet is read when it is first asked for.
+        systemd takes a second or more to read all its units again, so it does so only if a loaded
+        unit is out of date. A unit that is not loaded is read at its first use.
 
         Raises:
-            OSError: one cannot be written.
+            OSError: a drop-in cannot be written.
         """
         for name, text in contents.items():
             unit_dropin.write(self._layout, name, text)
@@ -221,44 +226,41 @@ class Systemd:
             self.systemctl("mms@*", "daemon-reload")
 
     def _outdated(self, releases: Sequence[str]) -> bool:
-        """Return whether systemd knows a unit as it was before its drop-in was written."""
+        """Return whether systemd has loaded a unit without its drop-in, or with an older one."""
         if not releases:
             return False
         units = [service_unit(release) for release in releases]
         text = self.systemctl("mms@*", "show", "--property=NeedDaemonReload,DropInPaths", *units)
-        known = systemctl_parser.blocks(text)
-        if len(known) != len(units):
+        blocks = systemctl_parser.parse_show(text)
+        if len(blocks) != len(units):
             return True
-        for release, block in zip(releases, known, strict=True):
-            paths = block.get("DropInPaths", "").split()
-            if (
-                block.get("NeedDaemonReload") != "no"
-                or str(self._layout.drop_in(release)) not in paths
-            ):
-                return True
-        return False
+        return any(
+            properties.get("NeedDaemonReload") != "no"
+            or str(self._layout.drop_in(release)) not in properties.get("DropInPaths", "").split()
+            for release, properties in zip(releases, blocks, strict=True)
+        )
 
     def configured(self) -> set[str]:
         """Return the releases that have a drop-in."""
         return unit_dropin.releases(self._layout)
 
     def forget(self, release: str) -> None:
-        """Remove the drop-in of a release that is gone; a unit that is not loaded needs no more.
+        """Remove the drop-in of a removed release; systemd unloads its unit by itself.
 
         Raises:
-            OSError: it cannot be removed.
+            OSError: a file cannot be removed.
         """
-        self._share.forget(service_unit(release))
+        self._cpu_weights.forget(service_unit(release))
         unit_dropin.remove(self._layout, release)
 
     def unload_ended(self) -> None:
-        """Let systemd read its units again when it still knows many releases that have ended.
+        """Let systemd read its units again if more than 8 ended releases are still loaded.
 
-        A unit that was enabled stays loaded after its end, because the target that wanted it does
-        so until then.
+        A unit that was enabled stays loaded after its end: until systemd reads its units again, the
+        target wants it.
         """
         states = self.states([])
-        if sum(state.gone for state in states.values()) > _ENDED_AND_LOADED:
+        if sum(state.gone for state in states.values()) > _MAX_ENDED_UNITS:
             self.systemctl("mms@*", "daemon-reload")
 
     def open_socket(self, release: str) -> None:
@@ -269,19 +271,19 @@ class Systemd:
     def start(self, release: str, timeout_s: float) -> None:
         """Start the release's service; return when it is ready.
 
-        Until :meth:`restore_cpu_weight` it has what others leave of the processor: to load a model
-        keeps one busy for seconds, and what serves must not wait for that.
+        Until :meth:`restore_cpu_weight` it has low CPU priority: loading a model keeps a CPU busy
+        for seconds, and serving processes must not wait for it.
         """
         unit = service_unit(release)
-        with self._share.lowered(unit, timeout_s):
+        with self._cpu_weights.lowered(unit, timeout_s):
             self.systemctl(unit, "start", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def restore_cpu_weight(self, release: str) -> None:
-        """Give a release that was started the share of the processor that its unit names."""
-        self._share.restore(service_unit(release))
+        """Give a release that was started the CPU weight in its unit files."""
+        self._cpu_weights.restore(service_unit(release))
 
     def start_soon(self, release: str) -> None:
-        """Ask for socket and service to be started, and do not wait."""
+        """Request the start of socket and service, and do not wait for it."""
         unit = service_unit(release)
         self.systemctl(unit, "start", "--no-block", socket_unit(release), unit)
 
@@ -291,12 +293,12 @@ class Systemd:
         self.systemctl(unit, "restart", unit, timeout_s=timeout_s + _MARGIN_S)
 
     def stop(self, release: str, timeout_s: float) -> None:
-        """Stop the service, after its last request, then close the socket."""
+        """Stop the service after its last request, then close the socket."""
         service, socket = service_unit(release), socket_unit(release)
-        # One transaction: the service ends first (it is ordered after its socket), and no late
-        # connection can start it again in between.
+        # One transaction of systemd: the service ends first, because it is ordered after its
+        # socket, and no late connection can start it again in between.
         self.systemctl(service, "stop", service, socket, timeout_s=timeout_s + _MARGIN_S)
-        # A failed unit stays loaded until it is forgotten; one that is not loaded cannot be.
+        # A failed unit stays loaded until it is reset. The command fails if no unit is loaded.
         self._run("reset-failed", service, socket)
 
     def enable(self, release: str) -> None:
@@ -310,14 +312,14 @@ class Systemd:
         self.systemctl(unit, "disable", "--quiet", "--no-reload", socket_unit(release), unit)
 
     def journal(self, release: str) -> str:
-        """Return the last lines that the release logged; never raises."""
+        """Return the last log lines of the release; it raises nothing."""
         return self._journal(service_unit(release))
 
     def _journal(self, unit: str) -> str:
         command = ["journalctl", "--no-pager", "--quiet", "--output=cat"]
         command += ["--lines", str(_JOURNAL_LINES), "--unit", unit]
         try:
-            return process.run(command, _ASK_TIMEOUT_S).stdout.strip()
+            return process.run(command, _TIMEOUT_S).stdout.strip()
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"(the journal cannot be read: {error})"
 
@@ -325,37 +327,39 @@ class Systemd:
         if not releases:
             return {}
         units = [unit(release) for release in releases for unit in (service_unit, socket_unit)]
-        # It exits non-zero when a unit is disabled; the answer is one line a unit, in order.
+        # It exits non-zero if a unit is disabled. It prints one line for each unit, in order.
         lines = self._run("is-enabled", *units).stdout.split("\n")
-        found = [line.strip() == "enabled" for line in lines[: len(units)]]
-        if len(found) < len(units):
-            raise SupervisorError("mms@*", f"is-enabled answered for {len(found)} of {len(units)}.")
-        return {release: set(found[2 * i : 2 * i + 2]) for i, release in enumerate(releases)}
+        enabled = [line.strip() == "enabled" for line in lines[: len(units)]]
+        if len(enabled) < len(units):
+            cause = f"is-enabled answered for {len(enabled)} of {len(units)}."
+            raise SupervisorError("mms@*", cause)
+        return {release: set(enabled[2 * i : 2 * i + 2]) for i, release in enumerate(releases)}
 
-    def systemctl(self, unit: str, *words: str, timeout_s: float = _ASK_TIMEOUT_S) -> str:
-        """Run ``systemctl`` and return what it printed; ``unit`` is what it is about.
+    def systemctl(self, unit: str, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str:
+        """Run ``systemctl`` and return its output; errors name ``unit`` and have its journal.
 
         Raises:
-            SupervisorError: it failed, or did not end in time.
+            SupervisorError: the command failed, or did not end within ``timeout_s``.
         """
-        done = self._run(*words, timeout_s=timeout_s)
+        done = self._run(*arguments, timeout_s=timeout_s)
         if done.returncode:
-            said = (line for line in done.stderr.splitlines() if not line.startswith(_RELOAD_HINT))
-            detail = " ".join(" ".join(said).split())
-            cause = f"`systemctl {' '.join(words)}` failed: {detail}"
+            lines = (line for line in done.stderr.splitlines() if not line.startswith(_RELOAD_HINT))
+            detail = " ".join(" ".join(lines).split())
+            cause = f"`systemctl {' '.join(arguments)}` failed: {detail}"
             raise SupervisorError(unit, cause, journal=self._journal(unit))
         return done.stdout
 
     def _run(
-        self, *words: str, timeout_s: float = _ASK_TIMEOUT_S
+        self, *arguments: str, timeout_s: float = _TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
-        command = ["systemctl", "--no-ask-password", "--no-pager", *words]
+        command = ["systemctl", "--no-ask-password", "--no-pager", *arguments]
         try:
             return process.run(command, timeout_s)
         except subprocess.TimeoutExpired as error:
-            unit = words[-1]
-            cause = f"`systemctl {' '.join(words)}` did not end within {timeout_s:.0f} s."
+            unit = arguments[-1]
+            cause = f"`systemctl {' '.join(arguments)}` did not end within {timeout_s:.0f} s."
             raise SupervisorError(unit, cause, journal=self._journal(unit)) from error
         except OSError as error:
             cause = f"systemctl cannot be run: {error.strerror}."
-            raise SupervisorError(words[-1], cause, fix="run it on a host with systemd.") from error
+            fix = "run it on a host with systemd."
+            raise SupervisorError(arguments[-1], cause, fix=fix) from error

@@ -1,7 +1,7 @@
-"""Replaced releases that stay loaded for a while, so that going back to them is instant.
+"""Warm releases: replaced releases that stay loaded for a time, so that a rollback is instant.
 
-A file for each says until when, in seconds of the host's uptime: it is gone after a reboot, as the
-process is, and a clock that jumps changes nothing.
+A file per release has the end of that time, in seconds of the host's uptime. A reboot removes the
+file, as it ends the process. A jump of the clock has no effect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mms_server.core.paths import Layout
 
 
 def read(layout: Layout) -> dict[str, float]:
-    """Return release id -> uptime in seconds at which it ends; a damaged file has none left."""
+    """Return the host's uptime, in seconds, until which each release stays; 0 for a bad file."""
     if not layout.warm.is_dir():
         return {}
     return {
@@ -24,12 +24,12 @@ def read(layout: Layout) -> dict[str, float]:
 
 
 def keep(layout: Layout, release: str, until_s: float) -> None:
-    """Note that a release stays loaded until the host's uptime is ``until_s``."""
+    """Record that a release stays loaded until the host's uptime is ``until_s`` seconds."""
     write_atomically(layout.warm / release, f"{until_s:.1f}\n")
 
 
 def forget(layout: Layout, release: str) -> None:
-    """Note that a release is not kept any more, because it serves again or has ended."""
+    """Remove the record of a release, because it serves again or has ended."""
     (layout.warm / release).unlink(missing_ok=True)
 
 

@@ -1,8 +1,8 @@
-"""A worker's own memory: how much, how fast it grows, and whether the worker has to be replaced.
+"""A worker's private memory: its size, its growth, and whether the worker has to be replaced.
 
-What the master shares with its workers costs once; what a worker has made its own is what a leak
-adds to. The kernel counts that exactly, but not cheaply: so it is asked only now and then, and when
-the cheap count has grown.
+Memory that the master shares with its workers counts once. A leak adds to the private memory of a
+worker. The kernel counts private memory exactly, but not cheaply. So it is read at most every 10 s,
+or when the resident memory, which is cheap to read, has grown by 8 MiB.
 """
 
 from __future__ import annotations
@@ -17,44 +17,45 @@ from mms_server.config.settings import DERIVED
 from mms_server.host.cgroup import Cgroup
 
 _RESERVED: Final = 0.1
-_LEAST_SHARE: Final = 64 * 1024 * 1024
+_MIN_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _MEASURE_EVERY_S: Final = 10.0
-_MEASURE_GROWTH: Final = 8 * 1024 * 1024
-# Below this factor it is what the model needs, and a successor would need it as well.
-_GROWN: Final = 1.25
+_MEASURE_GROWTH_BYTES: Final = 8 * 1024 * 1024
+# Below this factor the memory is what the model needs, and a new worker would need it as well.
+_MIN_GROWTH_FACTOR: Final = 1.25
 
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _STATM: Final = Path("/proc/self/statm")
 _ROLLUP: Final = Path("/proc/self/smaps_rollup")
 
 
 def limit_of(setting: int, workers: int, shared_bytes: int, cgroup: Cgroup) -> int:
-    """Return the most memory of its own that a worker may have, in bytes; 0 for any.
+    """Return the limit of a worker's private memory, in bytes; 0 for no limit.
 
-    ``shared_bytes`` is the memory of the master that it shares with its workers.
+    Without a setting it is an equal share of the control group's limit, less a reserve of 10 % and
+    ``shared_bytes``, the memory that the master shares with its workers; at least 64 MiB.
     """
     if setting != DERIVED:
         return setting
     limit = cgroup.limit_bytes()
     if not limit:
         return 0
-    rest = int(limit * (1 - _RESERVED)) - shared_bytes
-    return max(rest // max(workers, 1), _LEAST_SHARE)
+    available = int(limit * (1 - _RESERVED)) - shared_bytes
+    return max(available // max(workers, 1), _MIN_LIMIT_BYTES)
 
 
 def resident_bytes(file: Path = _STATM) -> int:
-    """Return this process's resident memory, shared pages included; 0 if it is not known."""
+    """Return this process's resident memory with shared pages, in bytes; 0 if it is not known."""
     try:
         with file.open("rb", buffering=0) as stream:
-            return int(stream.read(128).split()[1]) * _PAGE
+            return int(stream.read(128).split()[1]) * _PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return 0
 
 
 def trim_heap() -> None:
-    """Give the memory that was freed back to the system: the C library keeps most of it.
+    """Return freed memory to the kernel: the C library keeps most of it.
 
-    What loading, the first forward and trials of batches leave may be as much as a large model.
+    After loading, the first forward and the batch benchmark, it may be as much as a large model.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -62,29 +63,29 @@ def trim_heap() -> None:
 
 
 def private_bytes(file: Path = _ROLLUP) -> int:
-    """Return the memory that only this process has; 0 if it is not known."""
+    """Return the memory that this process shares with no other, in bytes; 0 if it is not known."""
     try:
         lines = file.read_text("ascii").splitlines()
     except (OSError, ValueError):
         return 0
-    rows = [line.split() for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))]
-    return sum(int(row[1]) * 1024 for row in rows if len(row) > 1 and row[1].isdigit())
+    fields = [line.split() for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))]
+    return sum(int(field[1]) * 1024 for field in fields if len(field) > 1 and field[1].isdigit())
 
 
 class WorkerMemory:
-    """The memory of one worker; ``reported`` gets its own bytes and their growth in bytes a second."""
+    """The memory of one worker; ``report`` gets its private bytes and their growth per second."""
 
     def __init__(
         self,
         limit_bytes: int,
-        reported: Callable[[int, float], None],
+        report: Callable[[int, float], None],
         clock: Callable[[], float],
         *,
         resident: Callable[[], int] = resident_bytes,
         private: Callable[[], int] = private_bytes,
     ) -> None:
         self._limit = limit_bytes
-        self._report = reported
+        self._report = report
         self._clock = clock
         self._resident = resident
         self._private = private
@@ -94,16 +95,17 @@ class WorkerMemory:
     def exceeded(self) -> bool:
         """Return whether the worker has outgrown its limit; call it after each request."""
         now, resident = self._clock(), self._resident()
-        measured_at, measured = self._last
+        last_time, last_resident = self._last
         if self._first and (
-            now - measured_at < _MEASURE_EVERY_S and resident - measured < _MEASURE_GROWTH
+            now - last_time < _MEASURE_EVERY_S and resident - last_resident < _MEASURE_GROWTH_BYTES
         ):
             return False
         self._last = (now, resident)
-        own = self._private()
-        # The first request makes pages its own that every worker needs: growth is what comes after.
-        self._first = self._first or (now, own)
-        since, at_first = self._first
-        seconds = now - since
-        self._report(own, (own - at_first) / seconds if seconds > 0 else 0.0)
-        return bool(self._limit) and own > self._limit and own > at_first * _GROWN
+        private = self._private()
+        # The first request makes pages private in every worker: growth counts from there.
+        self._first = self._first or (now, private)
+        first_time, first_private = self._first
+        seconds = now - first_time
+        self._report(private, (private - first_private) / seconds if seconds > 0 else 0.0)
+        outgrown = private > self._limit and private > first_private * _MIN_GROWTH_FACTOR
+        return bool(self._limit) and outgrown

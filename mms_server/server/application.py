@@ -121,7 +121,7 @@ def _application() -> Any:
 def _memory_limit(release: Release) -> int:
     # What is here before the fork is shared; a worker that loads by itself shares nothing.
     shared = 0 if release.on_gpu else resident_bytes()
-    return limit_of(release.worker_memory_max_bytes, release.workers, shared, Cgroup.own())
+    return limit_of(release.worker_memory_max_bytes, release.workers, shared, Cgroup.current())
 
 
 def _replace_stuck(quarantine: ReleaseQuarantine) -> None:
@@ -133,7 +133,7 @@ try:
     application = _application()
 except MMSError as error:
     # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
-    print(start_failure.line(error), file=sys.stderr, flush=True)  # noqa: T201
+    print(start_failure.format_line(error), file=sys.stderr, flush=True)  # noqa: T201
     # A worker that loads by itself has to end the master as well: it would only be made again.
     in_worker = SLOT_VARIABLE in os.environ
     sys.exit(Arbiter.WORKER_BOOT_ERROR if in_worker else error.exit_code)

@@ -46,7 +46,7 @@ except MMSError as error:
 
 _in_flight.clear()
 _worker_load.clear()
-_crash_reporter = CrashReporter(_instance_files, proc_name, _in_flight, Cgroup.own(), time.time)
+_crash_reporter = CrashReporter(_instance_files, proc_name, _in_flight, Cgroup.current(), time.time)
 # From here on: also a crash while the model is loaded leaves its stack.
 _stack = stack_dumps.opened(_instance_files, "master")
 if _stack is not None:
@@ -69,7 +69,7 @@ _UMASK = 0o007
 def when_ready(_server: Any) -> None:
     """Tell, by a lock that dies with the process, that the master is up."""
     os.umask(_UMASK)
-    process_liveness.hold(_alive_file, process_liveness.MASTER_SLOT)
+    process_liveness.lock_slot(_alive_file, process_liveness.MASTER_SLOT)
     start_history.note_ready(_instance_files.starts)
 
 
@@ -121,6 +121,6 @@ def on_exit(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Tell, by a lock that dies with the process, that this worker is up."""
     os.umask(_UMASK)
-    process_liveness.hold(_alive_file, worker.age)
+    process_liveness.lock_slot(_alive_file, worker.age)
     # Not before one can answer: a restart refuses nobody.
     set_backlog(worker.sockets, _release.max_queue)

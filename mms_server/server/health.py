@@ -19,7 +19,7 @@ from mms_server.core.untrusted_files import open_for_reading
 from mms_server.crashes.lookup import trouble
 from mms_server.host import generations, live_links
 from mms_server.host.generations import Generation
-from mms_server.host.process_liveness import MASTER_SLOT, holders
+from mms_server.host.process_liveness import MASTER_SLOT, live_slots
 from mms_server.host.release import Release, model_of
 
 _Key = tuple[int, int, int]
@@ -112,7 +112,7 @@ def _hidden(layout: Layout, release: str) -> str:
 
 def _holders(layout: Layout, release: str) -> tuple[int, ...]:
     try:
-        return holders(layout.alive_file(release))
+        return live_slots(layout.alive_file(release))
     except OSError:
         # The model's code can have put anything there: it takes nobody but itself out of service.
         return ()

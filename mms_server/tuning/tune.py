@@ -208,7 +208,7 @@ def _run_trial(host: Host, live: Release, candidate: Candidate) -> Iterator[Path
     _require_room(host, live, trial)
     write_atomically(layout.release_file(trial.id), trial.to_json())
     try:
-        host.supervisor.configure({trial.id: unit_dropin.text(layout, trial)})
+        host.supervisor.configure({trial.id: unit_dropin.render(layout, trial)})
         host.supervisor.open_socket(trial.id)
         host.supervisor.start(trial.id, settings.start_timeout_s)
         host.probe(layout.socket(trial.id), trial.model, settings.probe_timeout_s)

@@ -16,7 +16,7 @@ from mms_server.core.paths import Layout
 from mms_server.deploy import converted_networks
 from mms_server.host import start_failure
 from mms_server.host.instance_files import InstanceFiles
-from mms_server.host.process_liveness import holders
+from mms_server.host.process_liveness import live_slots
 from mms_server.host.release import Release
 from mms_server.inference.model_loader import load_model
 from tests.fixtures import models
@@ -74,7 +74,7 @@ def test_all_workers_answer_rightly(archives: dict[str, Path], root: Path, engin
         asked = [*COLORS] * 20
         assert list(clients.map(lambda name: color(server, name), asked)) == asked
         # The master and both workers: nobody has died of it.
-        assert len(holders(Layout.under(root).alive_file(release.id))) == 3
+        assert len(live_slots(Layout.under(root).alive_file(release.id))) == 3
         assert f"colors is computed by {engine}: a forward takes" in server.log.read_text()
         assert KEPT not in server.log.read_text()
     layout = Layout.under(root)
@@ -89,7 +89,7 @@ def test_what_differs_too_much_is_never_ready(archives: dict[str, Path], root: P
     release = release_of(root, archives["colors"], backend_names.INT8, 1e-9)
     with release_server(root, release, wait=False) as server:
         assert server.process.wait(60) != 0
-    found = start_failure.last_in(server.log.read_text())
+    found = start_failure.find_last(server.log.read_text())
     assert found is not None
     assert found.step == "engine"
     assert found.cause.startswith("model colors on int8 differs from MXNet by more than 1e-09: ")

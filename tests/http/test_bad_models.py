@@ -15,7 +15,7 @@ import pytest
 from mms_server.core.paths import Layout
 from mms_server.crashes.report import Certificate
 from mms_server.host.instance_files import InstanceFiles
-from mms_server.host.process_liveness import holders
+from mms_server.host.process_liveness import live_slots
 from tests.fixtures import bad_models
 from tests.fixtures.bad_models import ANIMALS, BAD, GOOD, Outcome, Where
 from tests.fixtures.servers import Answer, Server, release_server, until, write_release
@@ -40,7 +40,7 @@ def keep(name: str, root: Path, **changes: Any) -> Iterator[tuple[Server, Instan
     instance_files = InstanceFiles(Layout.under(root).instance(release.id))
     with release_server(root, release, wait=wait, notify=notify) as server:
         if wait:
-            until(lambda: len(holders(server.alive)) == release.workers + 1)
+            until(lambda: len(live_slots(server.alive)) == release.workers + 1)
         yield server, instance_files
 
 
@@ -125,7 +125,7 @@ def test_odd_behaviour_is_contained(name: str, root: Path) -> None:
         server.process.wait(20)
         assert time.monotonic() - begun < 10, "its end is bounded"
         left = certificates(instance_files)
-    assert holders(server.alive) == ()
+    assert live_slots(server.alive) == ()
     if name == "ignores-sigterm":
         assert [row.cause for row in left] == ["stop"]
     else:
@@ -149,4 +149,4 @@ def test_what_fails_before_it_serves_is_never_ready(where: Where, root: Path) ->
                 told.recv(4096)
         if ANIMALS[name].signal:
             assert "zoo_service.py" in instance_files.stack("master").read_text()
-        assert holders(server.alive) == ()
+        assert live_slots(server.alive) == ()

@@ -20,7 +20,7 @@ import pytest
 from mms_server.core.paths import Layout
 from mms_server.crashes.report import Certificate
 from mms_server.host.instance_files import InstanceFiles
-from mms_server.host.process_liveness import holders
+from mms_server.host.process_liveness import live_slots
 from tests.fixtures import models
 from tests.fixtures.servers import Answer, Server, multipart, release_server, until, write_release
 
@@ -89,7 +89,7 @@ def serve(root: Path, name: str = "batch", **changes: Any) -> Iterator[Batching]
     release = write_release(root, getattr(models, name)(root), **settings)
     instance_files = InstanceFiles(Layout.under(root).instance(release.id))
     with release_server(root, release) as server:
-        until(lambda: len(holders(server.alive)) == release.workers + 1)
+        until(lambda: len(live_slots(server.alive)) == release.workers + 1)
         yield Batching(server, instance_files, name, witness)
 
 
@@ -241,7 +241,7 @@ def test_a_death_is_certified_with_all_and_costs_no_innocent(
         until(batching.certificates)
         (first,) = batching.certificates()
         assert len(first.requests) == MOST
-        until(lambda: len(holders(batching.server.alive)) == 2)
+        until(lambda: len(live_slots(batching.server.alive)) == 2)
         # All of them are sent again.
         with batching.together(0, KILL, 0.01, 0.02, **again) as answers:
             pass
@@ -251,14 +251,14 @@ def test_a_death_is_certified_with_all_and_costs_no_innocent(
         else:
             # Suspects are computed one by one; nginx sends again those behind the one that killed.
             assert statuses(answers)[:2] == [200, 0]
-            until(lambda: len(holders(batching.server.alive)) == 2)
+            until(lambda: len(live_slots(batching.server.alive)) == 2)
             with batching.together(KILL, 0.01, 0.02, **{"X-Mms-Again": "1"}) as answers:
                 pass
             assert statuses(answers) == [422, 200, 200]
         last = batching.certificates()[-1]
         assert len(last.requests) == 1
         assert last.refused == last.requests[0].digest
-        until(lambda: len(holders(batching.server.alive)) == 2)
+        until(lambda: len(live_slots(batching.server.alive)) == 2)
         with batching.together(0, KILL, 0.01, 0.02) as answers:
             pass
         assert statuses(answers) == [200, 422, 200, 200]
@@ -284,7 +284,7 @@ def test_a_request_that_hangs_takes_its_own_time_limit_only(root: Path) -> None:
         until(batching.certificates)
         (found,) = batching.certificates()
         assert found.cause == "timeout"
-        until(lambda: len(holders(batching.server.alive)) == 2)
+        until(lambda: len(live_slots(batching.server.alive)) == 2)
         with batching.together(0, 0.01, **{"X-Mms-Again": "1"}) as answers:
             pass
         assert statuses(answers) == [200, 200]

@@ -72,7 +72,7 @@ def failure(root: Path, release: Release) -> StartFailure:
         assert not any(b"READY=1" in message for message in messages(told))
     text = server.log.read_text()
     assert "Traceback" not in text
-    found = start_failure.last_in(text)
+    found = start_failure.find_last(text)
     assert found is not None, text
     return found
 

@@ -85,7 +85,7 @@ def test_a_model_that_does_not_load_is_named(
     try:
         with release_server(releases, lost, wait=False) as server:
             assert server.process.wait(60)
-            said = start_failure.last_in(server.log.read_text())
+            said = start_failure.find_last(server.log.read_text())
     finally:
         hidden.rename(entry)
     assert said is not None

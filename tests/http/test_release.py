@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mms_server.core.log_setup import Log
-from mms_server.host.process_liveness import holders
+from mms_server.host.process_liveness import live_slots
 from tests.fixtures.servers import BIN, Answer, Server, release_server, until, write_release
 
 
@@ -30,7 +30,7 @@ def odd(archives: dict[str, Path], releases: Path) -> Iterator[Server]:
         gunicorn_args=("--limit-request-line", "0"),
     )
     with release_server(releases, release) as server:
-        until(lambda: len(holders(server.alive)) == 3)
+        until(lambda: len(live_slots(server.alive)) == 3)
         yield server
 
 
@@ -66,12 +66,12 @@ def test_slow_requests_go_to_different_workers(odd: Server) -> None:
 
 def test_a_killed_worker_is_replaced(odd: Server) -> None:
     for _ in range(3):
-        before = holders(odd.alive)
+        before = live_slots(odd.alive)
         victim = odd.workers()[0]
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
         assert order(odd, 0).status == 200
-        until(lambda: holders(odd.alive) != before and len(holders(odd.alive)) == 3)  # noqa: B023
+        until(lambda: live_slots(odd.alive) != before and len(live_slots(odd.alive)) == 3)  # noqa: B023
         assert time.monotonic() - killed < 1
         assert victim not in odd.workers()
 
@@ -113,7 +113,7 @@ def test_an_orderly_end_finishes_the_request(
         thread.join(20)
         assert [answer.status for answer in answers] == [200]
         assert server.process.wait(10) == 0
-    assert holders(server.alive) == ()
+    assert live_slots(server.alive) == ()
 
 
 def test_ready_is_told_after_a_forward(
@@ -128,7 +128,7 @@ def test_ready_is_told_after_a_forward(
         with release_server(root, release, wait=False, notify=notify) as server:
             assert b"READY=1" in told.recv(4096).split(b"\n")
             assert witness.read_text() == "forward\n"
-            until(lambda: holders(server.alive) == (0, 1), 2)
+            until(lambda: live_slots(server.alive) == (0, 1), 2)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_broken_model_is_never_ready(
     log = server.log.read_text()
     assert len([line for line in log.splitlines() if "Fix:" in line]) == 1
     assert "Traceback" not in log
-    assert holders(server.alive) == ()
+    assert live_slots(server.alive) == ()
 
 
 def test_it_refuses_to_run_without_its_socket(archives: dict[str, Path], tmp_path: Path) -> None:

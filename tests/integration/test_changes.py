@@ -48,17 +48,17 @@ KILL = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from mms_server.core.paths import Layout
-from mms_server.host.process_liveness import holders
+from mms_server.host.process_liveness import live_slots
 release = sys.argv[1]
 file = Layout().alive_file(release)
 unit = f"mms@{release}.service"
 master = subprocess.check_output(
     ["systemctl", "show", "--property=MainPID", "--value", unit], text=True, timeout=10).strip()
-before = holders(file)
+before = live_slots(file)
 worker = Path(f"/proc/{master}/task/{master}/children").read_text().split()[0]
 os.kill(int(worker), signal.SIGKILL)
 began = time.monotonic()
-while len(holders(file)) < len(before) or holders(file) == before:
+while len(live_slots(file)) < len(before) or live_slots(file) == before:
     if time.monotonic() - began > 20:
         sys.exit("the worker is not back after 20 s")
     time.sleep(0.005)

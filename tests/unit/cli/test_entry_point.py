@@ -28,11 +28,11 @@ def test_a_command_that_changes_the_host_yields_and_goes_on(
 
     def enter_background_scope() -> str:
         asked.append(True)
-        return "it keeps its share of the processor: no bus"
+        return "this command runs with normal CPU weight: no bus"
 
     monkeypatch.setattr(background_scope, "enter_background_scope", enter_background_scope)
     for words, yields in ((["why"], 0), (["rollback"], 1), (["gc"], 2)):
         with pytest.raises(SystemExit):
             entry_point.main([*words, "--help"])
         assert len(asked) == yields, words
-    assert "mms: it keeps its share of the processor: no bus\n" in capsys.readouterr().err
+    assert "mms: this command runs with normal CPU weight: no bus\n" in capsys.readouterr().err

@@ -175,7 +175,7 @@ def test_samples_beside_the_archive_are_part_of_the_release(fake: FakeHost) -> N
 def test_the_step_that_failed_in_the_release_is_named(fake: FakeHost) -> None:
     fake.supervisor.broken = {"a"}
     error = GoldenError(2, "the answer[0] is 1; expected is 2.", fix="check it.")
-    fake.supervisor.words = f"Starting\n{start_failure.line(error)}\nFailed"
+    fake.supervisor.words = f"Starting\n{start_failure.format_line(error)}\nFailed"
     with pytest.raises(ReleaseFailedError) as caught:
         apply(fake.host, fake.write_conf({"a": "1"}))
     assert (caught.value.step, caught.value.fix) == ("golden check", "check it.")

@@ -16,10 +16,10 @@ from mms_server.host.release import Release
 from mms_server.host.resource_profile import (
     ENGINE_BYTES,
     WORKER_BYTES,
-    ProfileCache,
+    MeasuredRelease,
     ResourceNeed,
     ResourceProfile,
-    need,
+    estimate_need,
 )
 from mms_server.host.systemd import UnitState
 
@@ -121,30 +121,32 @@ def test_what_is_loaded_already_needs_no_room() -> None:
 
 
 def test_the_rule_for_what_was_never_measured() -> None:
-    small, large = need(RELEASE, 0, None), need(RELEASE, 10**8, None)
+    small, large = estimate_need(RELEASE, 0, None), estimate_need(RELEASE, 10**8, None)
     assert small.memory_bytes == ENGINE_BYTES + 2 * WORKER_BYTES
     assert large.memory_bytes - small.memory_bytes == 350_000_000
     assert (small.ready_s, large.ready_s) == (5, 6)
-    on_gpu = need(replace(RELEASE, gpu=0), 10**8, None)
+    on_gpu = estimate_need(replace(RELEASE, gpu=0), 10**8, None)
     assert on_gpu.memory_bytes == 3 * ENGINE_BYTES + 700_000_000, "workers share nothing"
 
 
 def test_a_release_is_expected_to_be_off_the_rule_like_the_one_before() -> None:
-    old = ProfileCache(RELEASE, 10**8, ResourceProfile(100_000_000, 120_000_000, 2.0))
-    same = need(RELEASE, 10**8, None, old)
+    old = MeasuredRelease(RELEASE, 10**8, ResourceProfile(100_000_000, 120_000_000, 2.0))
+    same = estimate_need(RELEASE, 10**8, None, old)
     assert same == ResourceNeed(100_000_000, 120_000_000, 2.0)
-    larger = need(replace(RELEASE, workers=3), 2 * 10**8, None, old)
+    larger = estimate_need(replace(RELEASE, workers=3), 2 * 10**8, None, old)
     assert larger.memory_bytes == 100_000_000 + 350_000_000 + WORKER_BYTES
     assert larger.ready_s == 3.0
-    smaller = need(RELEASE, 10**6, None, old)
+    smaller = estimate_need(RELEASE, 10**6, None, old)
     assert (smaller.memory_bytes, smaller.ready_s) == (10**6, pytest.approx(1.01))
     on_gpu = replace(RELEASE, gpu=0)
-    assert need(on_gpu, 10**8, None, old) == need(on_gpu, 10**8, None), "another kind"
+    assert estimate_need(on_gpu, 10**8, None, old) == estimate_need(on_gpu, 10**8, None), (
+        "another kind"
+    )
 
 
 def test_resnet18_as_it_was_measured() -> None:
     """289 MB for one process with the network loaded and run (its archive has 45 MB)."""
-    found = need(replace(RELEASE, workers=0), 45 * 10**6, None)
+    found = estimate_need(replace(RELEASE, workers=0), 45 * 10**6, None)
     assert found.memory_bytes == pytest.approx(289e6, rel=0.05)
 
 
@@ -154,7 +156,7 @@ def test_what_was_measured_counts(tmp_path: Path) -> None:
     seen = ResourceProfile(5, 7, 1.5)
     resource_profile.write(file, seen)
     assert resource_profile.read(file) == seen
-    assert need(RELEASE, 10**9, seen) == ResourceNeed(5, 7, 1.5, measured=True)
+    assert estimate_need(RELEASE, 10**9, seen) == ResourceNeed(5, 7, 1.5, measured=True)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_release_sees_its_own_and_cleaning_up_leaves_it(fake: FakeHost) -> Non
     (name,) = fake.serving()
     release = fake.host.release(name)
     entry = fake.layout.store / release.conversion
-    assert f"BindReadOnlyPaths=-{entry}\n" in unit_dropin.text(fake.layout, release)
+    assert f"BindReadOnlyPaths=-{entry}\n" in unit_dropin.render(fake.layout, release)
     with (fake.root / "network").open("w+b") as stream:
         fake.host.store.put(release.conversion, FILE_NAME, stream, 10)
     prune(fake.host)

@@ -25,7 +25,7 @@ from mms_server.deploy.desired_state import DesiredState
 from mms_server.deploy.plan import ObservedState
 from mms_server.host import live_links, warm_standby
 from mms_server.host.release import Release
-from mms_server.host.resource_profile import need
+from mms_server.host.resource_profile import estimate_need
 from tests.fixtures.fake_host import FakeHost, Killed
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - random names below it
@@ -107,7 +107,7 @@ class RandomHost:
         )
         for name, release in wanted.named.items():
             # What is loaded uses as much as the rule says, or less: always so much of one model.
-            by_rule = need(release, wanted.archive_bytes(release), None).memory_bytes
+            by_rule = estimate_need(release, wanted.archive_bytes(release), None).memory_bytes
             less = 50 * MB if name in "ac" else 0
             self.fake.supervisor.memory[release.id] = by_rule - less
         return wanted

@@ -1,4 +1,4 @@
-"""A change of a host yields to what serves."""
+"""A command that changes a host runs in a scope of low CPU weight."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mms_server.host import background_scope
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was run; the process has root's rights."""
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands that were run; the process has root's rights."""
     found: list[str] = []
 
     def run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
@@ -29,34 +29,34 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_command_of_a_session_moves_to_a_scope_of_little_weight(
-    asked: list[str], tmp_path: Path
+    commands: list[str], tmp_path: Path
 ) -> None:
     assert background_scope.enter_background_scope({}, 5, tmp_path) == ""
-    (command,) = asked
+    (command,) = commands
     assert command.startswith("busctl --quiet call org.freedesktop.systemd1 ")
     assert " mms-change-5.scope fail 4 PIDs au 1 5 Slice s system.slice CPUWeight t 10 " in command
 
 
-def test_what_systemd_runs_has_its_weight_already(asked: list[str], tmp_path: Path) -> None:
+def test_what_systemd_runs_has_its_weight_already(commands: list[str], tmp_path: Path) -> None:
     assert background_scope.enter_background_scope({"INVOCATION_ID": "x"}, 5, tmp_path) == ""
     assert background_scope.enter_background_scope({}, 5, tmp_path / "missing") == ""
-    assert asked == []
+    assert commands == []
 
 
 def test_without_rights_nothing_is_asked(
-    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert background_scope.enter_background_scope({}, 5, tmp_path) == ""
-    assert asked == []
+    assert commands == []
 
 
 def test_a_failure_is_told_and_stops_nothing(
-    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = "it keeps its share of the processor: no such process"
+    expected = "this command runs with normal CPU weight: no such process"
     assert background_scope.enter_background_scope({}, 7, tmp_path) == expected
-    assert asked
+    assert commands
 
     def missing(*_arguments: Any) -> None:
         raise FileNotFoundError(2, "No such file", "busctl")

@@ -1,4 +1,4 @@
-"""How much of the processor a release has while it loads, and afterwards."""
+"""The CPU weight of a release while it loads, and afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPUWeight=70
 
 
 class Systemctl:
-    """Remembers what it is asked; ``files`` are what it shows of the unit."""
+    """Records its calls; ``files`` is the text of the unit's files."""
 
     def __init__(self, properties: Path, files: str = FILES) -> None:
         self.properties = properties
@@ -43,17 +43,17 @@ def systemctl(tmp_path: Path) -> Systemctl:
     return Systemctl(tmp_path)
 
 
-def test_a_release_loads_with_what_is_left_and_serves_with_what_its_unit_names(
+def test_a_release_loads_at_idle_weight_and_serves_with_the_weight_of_its_unit(
     systemctl: Systemctl, tmp_path: Path
 ) -> None:
-    share = CpuWeights(systemctl, tmp_path)
-    with share.lowered(UNIT, 300):
+    weights = CpuWeights(systemctl, tmp_path)
+    with weights.lowered(UNIT, 300):
         assert systemctl.asked == ["set-property CPUWeight=idle"]
-    share.restore(UNIT)
+    weights.restore(UNIT)
     assert systemctl.asked[1:] == [f"cat {UNIT}", "set-property CPUWeight=70"]
 
 
-def test_on_a_host_that_is_never_idle_it_loads_all_the_same(
+def test_on_a_host_that_is_never_idle_the_weight_is_raised(
     systemctl: Systemctl, tmp_path: Path
 ) -> None:
     with CpuWeights(systemctl, tmp_path).lowered(UNIT, 0.2):
@@ -70,7 +70,7 @@ def test_nothing_is_set_after_the_start(systemctl: Systemctl, tmp_path: Path) ->
     assert systemctl.asked == ["set-property CPUWeight=idle"]
 
 
-def test_a_systemd_that_does_not_answer_meanwhile_is_left_to_the_start(
+def test_an_error_of_systemd_during_the_load_is_left_to_the_start(
     systemctl: Systemctl, tmp_path: Path
 ) -> None:
     with CpuWeights(systemctl, tmp_path).lowered(UNIT, 0.2):
@@ -79,13 +79,13 @@ def test_a_systemd_that_does_not_answer_meanwhile_is_left_to_the_start(
     assert len(systemctl.asked) == 2
 
 
-def test_a_share_that_was_not_set_is_not_asked_for(systemctl: Systemctl, tmp_path: Path) -> None:
-    share = CpuWeights(systemctl, tmp_path)
-    share.restore(UNIT)
-    share.forget(UNIT)
+def test_a_weight_that_was_not_set_is_not_restored(systemctl: Systemctl, tmp_path: Path) -> None:
+    weights = CpuWeights(systemctl, tmp_path)
+    weights.restore(UNIT)
+    weights.forget(UNIT)
     assert systemctl.asked == []
     (tmp_path / f"{UNIT}.d").mkdir()
-    share.forget(UNIT)
+    weights.forget(UNIT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,5 +99,5 @@ def test_a_share_that_was_not_set_is_not_asked_for(systemctl: Systemctl, tmp_pat
         ("# {d}/50-CPUWeight.conf\nCPUWeight=5\n\n# /etc/z.conf\nCPUWeight=8\n", "8"),
     ],
 )
-def test_the_weight_that_the_files_of_a_unit_name(more: str, weight: str, tmp_path: Path) -> None:
+def test_the_weight_in_the_files_of_a_unit(more: str, weight: str, tmp_path: Path) -> None:
     assert weight_in_files(FILES + "\n" + more.replace("{d}", str(tmp_path)), tmp_path) == weight

@@ -1,4 +1,4 @@
-"""The live links, and the one that leads to the only model."""
+"""The live links, and the link to the only model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _only(layout: Layout) -> Path | None:
     return link.resolve() if link.is_symlink() else None
 
 
-def test_the_only_model_has_a_second_link_that_no_list_names(tmp_path: Path) -> None:
+def test_the_only_model_has_a_second_link_that_read_leaves_out(tmp_path: Path) -> None:
     layout = Layout.under(tmp_path)
     live_links.point(layout, "a", "a.1")
     assert _only(layout) == layout.socket("a.1").resolve()
@@ -29,9 +29,9 @@ def test_the_only_model_has_a_second_link_that_no_list_names(tmp_path: Path) -> 
     assert list(layout.live.iterdir()) == []
 
 
-def test_a_stale_one_is_corrected(tmp_path: Path) -> None:
+def test_a_stale_link_to_the_only_model_is_removed(tmp_path: Path) -> None:
     layout = Layout.under(tmp_path)
     live_links.point(layout, "a", "a.1")
     layout.live_link("b").symlink_to("../b.1.sock")
-    live_links.follow_only(layout)
+    live_links.update_only_link(layout)
     assert _only(layout) is None

@@ -1,4 +1,4 @@
-"""nginx's unit and its own check: what is asked, and how a reload that fails is found out."""
+"""nginx's unit and ``nginx -t``: the commands, and how a failed reload is detected."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mms_server.host import nginx
 from mms_server.host.systemd import Systemd
 
 
-class Waiting(nginx.Nginx):
-    """Its master is a process of the test."""
+class NginxOfProcess(nginx.Nginx):
+    """An nginx whose master is a process of the test."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(Systemd())
@@ -31,7 +31,7 @@ EMERGENCY = "2026/01/01 00:00:00 [emerg] 7#7: "
 
 
 class FakeSystemd(Systemd):
-    """Its nginx is this process; a reload gives it a child, or writes ``says`` into the log."""
+    """Its nginx is this process; a reload starts a child, or writes ``says`` into the log."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -42,7 +42,7 @@ class FakeSystemd(Systemd):
         self.looks = 0
 
     def look(self, _seconds: float) -> None:
-        """Count a look; in one of them the first worker ends."""
+        """Count the polls; at one of them the first worker ends."""
         self.looks += 1
         if self.looks == self.ends_after_looks:
             self.children[0].kill()
@@ -63,9 +63,9 @@ class FakeSystemd(Systemd):
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[FakeSystemd]:
-    made = FakeSystemd(tmp_path / "error.log")
-    yield made
-    for child in made.children:
+    proxy = FakeSystemd(tmp_path / "error.log")
+    yield proxy
+    for child in proxy.children:
         child.kill()
         child.wait(10)
 
@@ -80,7 +80,7 @@ def make(systemd: FakeSystemd) -> nginx.Nginx:
     )
 
 
-def test_new_workers_tell_that_a_reload_worked(systemd: FakeSystemd) -> None:
+def test_new_workers_show_that_a_reload_worked(systemd: FakeSystemd) -> None:
     systemd.log.write_text(f"{EMERGENCY}still could not bind()\n")
     make(systemd).reload()
     make(systemd).reload()
@@ -94,13 +94,13 @@ def test_a_reload_ends_with_the_old_workers(systemd: FakeSystemd) -> None:
     assert systemd.looks == 5
 
 
-def test_an_old_worker_that_does_not_end_is_left_to_itself(systemd: FakeSystemd) -> None:
+def test_the_wait_for_an_old_worker_is_limited(systemd: FakeSystemd) -> None:
     make(systemd).reload()
     make(systemd).reload()
     assert 30 < systemd.looks < 40
 
 
-def test_a_reload_that_fails_has_nginxs_words(systemd: FakeSystemd) -> None:
+def test_a_failed_reload_has_the_errors_of_nginx(systemd: FakeSystemd) -> None:
     systemd.log.write_text(f"{EMERGENCY}of old\n")
     bind = "bind() to 0.0.0.0:80 failed (98: Address already in use)\n"
     systemd.says = f"{EMERGENCY}{bind}{EMERGENCY}{bind}{EMERGENCY}still could not bind()\n"
@@ -110,7 +110,7 @@ def test_a_reload_that_fails_has_nginxs_words(systemd: FakeSystemd) -> None:
     assert caught.value.cause == f"nginx did not take the new configuration: {words}."
 
 
-def test_a_reload_without_new_workers_is_given_up(systemd: FakeSystemd) -> None:
+def test_a_reload_without_new_workers_times_out(systemd: FakeSystemd) -> None:
     systemd.says = "2026/01/01 00:00:00 [notice] 7#7: nothing happens\n"
     with pytest.raises(SupervisorError, match="no new worker"):
         make(systemd).reload()
@@ -122,7 +122,7 @@ listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 held = [listener.accept()[0] for _ in range(2)]
 print("accepted", flush=True)
-# What is behind a proxy is no client of it.
+# A connection to an upstream is not a client's.
 back = socket.create_connection(held[0].getsockname())
 sys.stdin.readline()
 held[0].close()
@@ -130,7 +130,7 @@ sys.stdin.readline()
 """
 
 
-def test_it_waits_for_the_connections_of_now_and_no_others() -> None:
+def test_it_waits_for_present_connections_of_clients_only() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -139,55 +139,55 @@ def test_it_waits_for_the_connections_of_now_and_no_others() -> None:
         address = ("127.0.0.1", int(server.stdout.readline()))
         with socket.create_connection(address) as first, socket.create_connection(address):
             assert server.stdout.readline() == "accepted\n"
-            made = Waiting(server.pid)
-            assert made.drain_keepalive(0.3) == 2
+            proxy = NginxOfProcess(server.pid)
+            assert proxy.drain_keepalive(0.3) == 2
             server.stdin.write("\n")
             server.stdin.flush()
             assert first.recv(1) == b""
-            assert made.drain_keepalive(0.3) == 1
+            assert proxy.drain_keepalive(0.3) == 1
         server.kill()
-    assert made.drain_keepalive(0.3) == 0
+    assert proxy.drain_keepalive(0.3) == 0
 
 
 def test_start_stop_and_pid(systemd: FakeSystemd) -> None:
-    made = make(systemd)
-    made.start()
-    made.stop()
-    assert made.pid() == os.getpid()
+    proxy = make(systemd)
+    proxy.start()
+    proxy.stop()
+    assert proxy.pid() == os.getpid()
     assert [words[0] for words in systemd.words] == ["start", "stop", "show"]
 
 
 @pytest.mark.parametrize(
-    ("script", "complaint"),
+    ("script", "errors"),
     [
         ("exit 0", ""),
         ("echo 'nginx: [emerg] no' >&2; exit 1", "nginx: [emerg] no"),
         ("exit 1", "nginx -t ended with 1."),
     ],
 )
-def test_its_own_check(
+def test_the_check_of_a_configuration(
     systemd: FakeSystemd,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     script: str,
-    complaint: str,
+    errors: str,
 ) -> None:
     program = tmp_path / "bin" / "nginx"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\n[ "$*" = "-t -q -c /x.conf" ] || exit 9\n{script}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    assert make(systemd).complaint(Path("/x.conf")) == complaint
+    assert make(systemd).check_config(Path("/x.conf")) == errors
 
 
-def test_no_nginx_and_one_that_hangs(
+def test_a_missing_nginx_and_one_that_hangs(
     systemd: FakeSystemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SupervisorError, match="run the role nginx_proxy"):
-        make(systemd).complaint(Path("/x.conf"))
+        make(systemd).check_config(Path("/x.conf"))
     (tmp_path / "nginx").write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     (tmp_path / "nginx").chmod(0o755)
     monkeypatch.setattr(nginx, "_CHECK_TIMEOUT_S", 0.1)
     with pytest.raises(SupervisorError, match="did not end within"):
-        make(systemd).complaint(Path("/x.conf"))
+        make(systemd).check_config(Path("/x.conf"))

@@ -1,4 +1,4 @@
-"""Real processes hold slots, and the kernel forgets them when they die."""
+"""Real processes lock slots; the kernel drops their locks when they end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from mms_server.core.errors import MMSError
-from mms_server.host.process_liveness import MOST_HOLDERS, hold, holders
+from mms_server.host.process_liveness import MAX_LIVE_SLOTS, live_slots, lock_slot
 
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from mms_server.host.process_liveness import hold
+from mms_server.host.process_liveness import lock_slot
 for slot in sys.argv[2:]:
-    hold(Path(sys.argv[1]), int(slot))
+    lock_slot(Path(sys.argv[1]), int(slot))
 print("held", flush=True)
 time.sleep(60)
 """
@@ -37,12 +37,12 @@ time.sleep(60)
 _FORKER = """
 import os, sys, time
 from pathlib import Path
-from mms_server.host.process_liveness import hold
+from mms_server.host.process_liveness import lock_slot
 path = Path(sys.argv[1])
-hold(path, 0)
+lock_slot(path, 0)
 child = os.fork()
 if child == 0:
-    hold(path, 7)
+    lock_slot(path, 7)
     os.write(1, b"held\\n")
     time.sleep(60)
 os.write(1, b"%d\\n" % child)
@@ -64,35 +64,35 @@ def _process(script: str, *arguments: str, lines: int = 1) -> Iterator[tuple[int
         process.stdout.close()
 
 
-def test_no_file_has_no_holders(tmp_path: Path) -> None:
-    assert holders(tmp_path / "none.lock") == ()
+def test_a_missing_file_has_no_live_slots(tmp_path: Path) -> None:
+    assert live_slots(tmp_path / "none.lock") == ()
 
 
 def test_slots_of_living_processes(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with _process(_HOLDER, str(path), "0", "1", "2", "900"), _process(_HOLDER, str(path), "5"):
-        assert holders(path) == (0, 1, 2, 5, 900)
-        assert holders(path) == (0, 1, 2, 5, 900), "asking changes nothing"
-    assert holders(path) == ()
+        assert live_slots(path) == (0, 1, 2, 5, 900)
+        assert live_slots(path) == (0, 1, 2, 5, 900), "asking changes nothing"
+    assert live_slots(path) == ()
 
 
-def test_the_group_may_look_and_hold_and_nobody_else(tmp_path: Path) -> None:
+def test_only_user_and_group_can_read_and_lock(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with _process(f"import os; os.umask(0o007)\n{_HOLDER}", str(path), "0"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
-def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_file_does_not_block(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     os.mkfifo(path)
-    assert holders(path) == ()
+    assert live_slots(path) == ()
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_only_so_many_holders_are_told_of(tmp_path: Path, more: int) -> None:
+def test_the_number_of_listed_slots_is_limited(tmp_path: Path, more: int) -> None:
     path = tmp_path / "a.lock"
-    with _process(_GREEDY, str(path), str(MOST_HOLDERS + more)):
-        assert holders(path) == tuple(range(MOST_HOLDERS))
+    with _process(_GREEDY, str(path), str(MAX_LIVE_SLOTS + more)):
+        assert live_slots(path) == tuple(range(MAX_LIVE_SLOTS))
 
 
 def test_kill_frees_the_slot(tmp_path: Path) -> None:
@@ -100,28 +100,28 @@ def test_kill_frees_the_slot(tmp_path: Path) -> None:
     with _process(_HOLDER, str(path), "0") as (pid, _lines):
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert holders(path) == ()
+        assert live_slots(path) == ()
 
 
 def test_a_forked_worker_has_its_own_slot(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with _process(_FORKER, str(path), lines=2) as (_pid, lines):
         child = int(next(line for line in lines if line != "held"))
-        assert holders(path) == (0, 7)
+        assert live_slots(path) == (0, 7)
         os.kill(child, signal.SIGKILL)
         _until_gone(path, 7)
-        assert holders(path) == (0,)
+        assert live_slots(path) == (0,)
 
 
 def _until_gone(path: Path, slot: int) -> None:
     for _ in range(1000):
-        if slot not in holders(path):
+        if slot not in live_slots(path):
             return
         os.sched_yield()
-    pytest.fail(f"slot {slot} is still held")
+    pytest.fail(f"slot {slot} is still locked")
 
 
-def test_a_held_slot_is_refused(tmp_path: Path) -> None:
+def test_a_locked_slot_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with _process(_HOLDER, str(path), "3"):
         second = subprocess.run(
@@ -132,9 +132,9 @@ def test_a_held_slot_is_refused(tmp_path: Path) -> None:
             check=False,
         )
     assert second.returncode == 1
-    assert "held by another living process" in second.stderr
+    assert "locked by another live process" in second.stderr
 
 
 def test_a_slot_out_of_range_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MMSError, match="out of range"):
-        hold(tmp_path / "a.lock", -1)
+        lock_slot(tmp_path / "a.lock", -1)

@@ -1,4 +1,4 @@
-"""A release that is held does not load, and not for ever."""
+"""A release waits at its start barrier, for a limited time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def time() -> Time:
     return Time()
 
 
-def test_nothing_holds(tmp_path: Path, time: Time) -> None:
+def test_without_a_barrier_there_is_no_wait(tmp_path: Path, time: Time) -> None:
     start_barrier.wait(tmp_path / "hold", time.uptime, time.sleep)
     assert time.slept == 0
 
@@ -46,7 +46,7 @@ def test_it_waits_until_it_is_lifted(tmp_path: Path, time: Time) -> None:
     start_barrier.lift(layout, "m.1")
 
 
-def test_it_waits_no_longer_than_it_is_told(tmp_path: Path, time: Time) -> None:
+def test_it_waits_until_the_uptime_in_the_file(tmp_path: Path, time: Time) -> None:
     layout = Layout.under(tmp_path)
     start_barrier.place(layout, "m.1", 105)
     start_barrier.wait(layout.hold_file("m.1"), time.uptime, time.sleep)
@@ -54,7 +54,7 @@ def test_it_waits_no_longer_than_it_is_told(tmp_path: Path, time: Time) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "nan", "-inf"])
-def test_a_damaged_hold_holds_nothing(tmp_path: Path, time: Time, text: str) -> None:
+def test_a_damaged_file_is_no_barrier(tmp_path: Path, time: Time, text: str) -> None:
     (tmp_path / "hold").write_text(text)
     start_barrier.wait(tmp_path / "hold", time.uptime, time.sleep)
     assert time.slept == 0

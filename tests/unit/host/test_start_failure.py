@@ -1,4 +1,4 @@
-"""Where a start failed, from the release's process to the operator."""
+"""The failed step of a start: the line that the release logs is parsed again."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mms_server.host.start_failure import StartFailure
         ),
     ],
 )
-def test_what_is_said_is_read(error: MMSError, failure: StartFailure) -> None:
-    line = start_failure.line(error)
+def test_a_logged_line_is_parsed(error: MMSError, failure: StartFailure) -> None:
+    line = start_failure.format_line(error)
     assert "\n" not in line
-    journal = f"Starting\n{start_failure.line(MMSError('older'))}\n  {line}\nFailed\n"
-    assert start_failure.last_in(journal) == failure
+    journal = f"Starting\n{start_failure.format_line(MMSError('older'))}\n  {line}\nFailed\n"
+    assert start_failure.find_last(journal) == failure
 
 
-def test_a_journal_that_says_nothing() -> None:
-    assert start_failure.last_in("") is None
-    assert start_failure.last_in("Starting\nmms_server.worker: no socket") is None
+def test_a_journal_without_a_failure() -> None:
+    assert start_failure.find_last("") is None
+    assert start_failure.find_last("Starting\nmms_server.worker: no socket") is None

@@ -1,4 +1,4 @@
-"""What is asked of systemd, and what its answers mean: a script stands for systemctl."""
+"""The commands that are run, and the parsing of their output: a script stands for systemctl."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ esac
 """
 
 
-# Service and socket of a.1, b.3 and old.2.
+# The service and the socket of a.1, b.3 and old.2.
 _ENABLED = r"enabled\nenabled\ndisabled\ndisabled\nenabled\ndisabled\n"
 
 
@@ -74,7 +74,7 @@ def test_the_commands(scripted: Scripted) -> None:
     ]
 
 
-def test_what_a_failed_command_says_is_told_without_a_hint_that_leads_nowhere(
+def test_the_error_of_a_failed_command_leaves_out_the_hint_on_a_reload(
     scripted: Scripted,
 ) -> None:
     hint = "Warning: The unit file, source configuration file or drop-ins changed on disk."
@@ -84,14 +84,14 @@ def test_what_a_failed_command_says_is_told_without_a_hint_that_leads_nowhere(
         Systemd().restart("m.1", 5)
 
 
-def test_systemd_reads_all_its_files_again_only_if_it_must(
+def test_systemd_reloads_its_units_only_if_one_is_out_of_date(
     scripted: Scripted, tmp_path: Path
 ) -> None:
     layout = Layout.under(tmp_path)
     systemd = Systemd(layout=layout)
 
     def known(need: str, *releases: str) -> None:
-        """Let systemd know the drop-ins of these releases, and one of all releases."""
+        """Let systemd have loaded the drop-ins of these releases, and one of all releases."""
         blocks = (
             f"NeedDaemonReload={need}\\nDropInPaths=/etc/all.conf {layout.drop_in(name)}\\n"
             for name in releases
@@ -114,7 +114,7 @@ def test_systemd_reads_all_its_files_again_only_if_it_must(
     assert systemd.configured() == {"b.1"}
 
 
-def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -> None:
+def test_states_of_the_given_releases_and_of_all_that_are_loaded(scripted: Scripted) -> None:
     loaded = [
         {"unit": "mms@a.1.service", "active": "active"},
         {"unit": "mms@a.1.socket", "active": "active"},
@@ -135,7 +135,7 @@ def test_states_of_what_is_asked_for_and_of_what_is_loaded(scripted: Scripted) -
     }
 
 
-def test_releases_that_have_ended_are_forgotten_when_they_are_many(scripted: Scripted) -> None:
+def test_ended_releases_are_unloaded_if_they_are_many(scripted: Scripted) -> None:
     def know(ended: int) -> None:
         units = [{"unit": f"mms@a.{n}.service", "active": "inactive"} for n in range(ended)]
         units += [{"unit": "mms@a.x.service", "active": "active"}]
@@ -169,7 +169,7 @@ ControlGroup=/system.slice/c.1
 """
 
 
-def test_what_releases_use(scripted: Scripted, tmp_path: Path) -> None:
+def test_the_memory_and_restarts_of_releases(scripted: Scripted, tmp_path: Path) -> None:
     groups = tmp_path / "groups"
     (groups / "system.slice/a.1").mkdir(parents=True)
     (groups / "system.slice/a.1/memory.peak").write_text("400\n")
@@ -188,7 +188,7 @@ def test_what_releases_use(scripted: Scripted, tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_warm_release_is_a_transient_timer(scripted: Scripted) -> None:
-    Systemd().collect_later("a.1", 61.0)
+    Systemd().schedule_gc("a.1", 61.0)
     stopped, run = scripted.asked()
     assert stopped == "systemctl stop mms-retire-a.1.timer"
     assert run.startswith("systemd-run --quiet --no-ask-password --collect --unit=mms-retire-a.1")
@@ -196,7 +196,7 @@ def test_the_end_of_a_warm_release_is_a_transient_timer(scripted: Scripted) -> N
     assert run.endswith("/opt/mms/current/bin/mms gc")
     scripted.answer({"*--on-active*": "echo 'no bus' >&2; exit 1"})
     with pytest.raises(SupervisorError, match="systemd-run failed: no bus"):
-        Systemd().collect_later("a.1", 61.0)
+        Systemd().schedule_gc("a.1", 61.0)
 
 
 def test_a_failure_carries_the_journal(scripted: Scripted) -> None:
@@ -207,7 +207,9 @@ def test_a_failure_carries_the_journal(scripted: Scripted) -> None:
     assert caught.value.where() == "mms@m.1.service"
 
 
-def test_no_wait_without_end(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_for_systemctl_is_limited(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_MARGIN_S", 0)
     scripted.answer({"*start*": "exec sleep 60"})
     with pytest.raises(SupervisorError, match="did not end within"):
@@ -243,5 +245,5 @@ def test_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (UnitState(half_enabled=True), False, False),
     ],
 )
-def test_what_a_state_means(state: UnitState, up: bool, gone: bool) -> None:
+def test_up_and_gone(state: UnitState, up: bool, gone: bool) -> None:
     assert (state.up, state.gone) == (up, gone)

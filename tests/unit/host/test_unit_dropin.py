@@ -1,4 +1,4 @@
-"""The drop-ins of releases: what stands in them, and what can never stand in them."""
+"""The drop-ins of releases: their content, and the texts that they refuse."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LAYOUT = Layout()
 RELEASE = Release("digits", "ab" * 32, 1, "/opt/mms/releases/1")
 
 MORE = {"DeviceAllow", "InaccessiblePaths", "ReadOnlyPaths"}
-"""What a lifted protection leaves to be closed by itself."""
+"""The directives that narrow a lifted protection and are not in the template."""
 
 
 def directives(release: Release) -> list[str]:
-    """Return the lines that systemd acts on."""
-    lines = unit_dropin.text(LAYOUT, release).split("\n")
+    """Return the lines that systemd reads, without the section, the user and comments."""
+    lines = unit_dropin.render(LAYOUT, release).split("\n")
     assert lines[1:2] == ["[Service]"]
     assert lines[-1] == ""
     assert lines[2] == f"User=mms-{release.version}"
@@ -56,7 +56,7 @@ def test_limits_and_lifted_protections() -> None:
     found = directives(release)
     assert found[2:6] == ["MemoryHigh=1G", "MemoryMax=50%", "TasksMax=64", "CPUWeight=20"]
     assert found[6:] == list(LIFTS["network"])
-    assert "# Not protected: asks a feature store\n" in unit_dropin.text(LAYOUT, release)
+    assert "# Not protected: asks a feature store\n" in unit_dropin.render(LAYOUT, release)
     assert release.id != RELEASE.id
     assert Release.from_json(release.to_json()) == release
 
@@ -71,7 +71,7 @@ def test_what_is_lifted_is_what_the_template_protects() -> None:
 
 
 @given(st.text(alphabet=[*string.ascii_letters, *"/._-:%\"'\\ \n\r\t\0$;#[]=é"], max_size=30))
-def test_no_path_can_say_more_than_itself(path: str) -> None:
+def test_no_path_can_add_a_directive(path: str) -> None:
     release = replace(RELEASE, runtime=f"/{path}")
     try:
         found = directives(release)
@@ -82,14 +82,14 @@ def test_no_path_can_say_more_than_itself(path: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_no_reason_can_say_anything_to_systemd(reason: str) -> None:
+def test_no_reason_can_add_a_directive(reason: str) -> None:
     release = replace(RELEASE, confinement=Confinement(lifted=("files",), reason=reason))
     try:
         found = directives(release)
     except MMSError:
         return
     assert found[2:] == list(LIFTS["files"])
-    assert not unit_dropin.text(LAYOUT, release).replace("\\\n", "").count("\\")
+    assert not unit_dropin.render(LAYOUT, release).replace("\\\n", "").count("\\")
 
 
 def test_apply_writes_it_first_and_the_plan_shows_it(fake: FakeHost) -> None:
@@ -122,7 +122,7 @@ def test_a_runtime_that_no_unit_can_name_touches_nothing(fake: FakeHost) -> None
     runtime = fake.root / "my runtime"
     runtime.mkdir()
     fake.settings = replace(fake.settings, runtime=str(runtime))
-    with pytest.raises(ReleaseFailedError, match="cannot stand in a unit of systemd"):
+    with pytest.raises(ReleaseFailedError, match="cannot be written in a systemd unit"):
         apply(fake.host, fake.write_conf({"a": "1"}))
     assert fake.supervisor.acts == []
     assert fake.supervisor.configured() == set()

@@ -1,4 +1,4 @@
-"""Releases that stay loaded after their replacement, and the way back to them."""
+"""Warm releases: they stay loaded after their replacement, and a rollback makes them live."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fixtures.fake_host import FakeHost
 
 @pytest.fixture
 def keeping(fake: FakeHost) -> FakeHost:
-    """A host that keeps replaced releases for 300 s."""
+    """A host that keeps replaced releases warm for 300 s."""
     fake.settings = replace(fake.settings, keep_warm_s=300)
     return fake
 
@@ -48,7 +48,7 @@ def test_a_replaced_release_stays_loaded_for_its_time(keeping: FakeHost) -> None
     assert not apply(keeping.host, conf).changed
 
 
-def test_an_apply_ends_what_no_timer_has_ended(keeping: FakeHost) -> None:
+def test_an_apply_ends_an_overdue_warm_release(keeping: FakeHost) -> None:
     apply(keeping.host, keeping.write_conf({"a": "1"}))
     (old,) = keeping.serving()
     conf = keeping.write_conf({"a": "2"})
@@ -122,7 +122,7 @@ def test_back_to_a_release_that_is_no_longer_loaded(fake: FakeHost) -> None:
     assert not rollback(fake.host, 5).changed, "it is what is live"
 
 
-def test_where_there_is_no_way_back(fake: FakeHost) -> None:
+def test_rollbacks_that_are_impossible(fake: FakeHost) -> None:
     with pytest.raises(MMSError, match=r"no earlier generation\. Fix: run `mms apply`"):
         rollback(fake.host, None)
     apply(fake.host, fake.write_conf({"a": "1"}))
@@ -159,7 +159,7 @@ def test_a_rollback_that_fails_leaves_the_warm_one_warm(keeping: FakeHost) -> No
     keeping.check_settled({"a": "2", "b": "2"})
 
 
-def test_a_boot_starts_only_what_is_live(keeping: FakeHost) -> None:
+def test_a_boot_starts_only_live_releases(keeping: FakeHost) -> None:
     apply(keeping.host, keeping.write_conf({"a": "1"}))
     (old,) = keeping.serving()
     apply(keeping.host, keeping.write_conf({"a": "2"}))
@@ -169,10 +169,10 @@ def test_a_boot_starts_only_what_is_live(keeping: FakeHost) -> None:
     keeping.check_settled({"a": "2"})
 
 
-def test_a_stale_note_of_a_live_release_harms_nothing(keeping: FakeHost) -> None:
+def test_a_stale_warm_record_of_a_live_release_has_no_effect(keeping: FakeHost) -> None:
     apply(keeping.host, keeping.write_conf({"a": "1"}))
     (live,) = keeping.serving()
-    # As if killed between the link of a rollback and its end.
+    # As after a rollback that was killed between its switch of the link and its end.
     warm_standby.keep(keeping.layout, live, keeping.uptime_s - 1)
     assert _collect(keeping) == []
     assert keeping.served() == {"a": "1"}
@@ -180,7 +180,7 @@ def test_a_stale_note_of_a_live_release_harms_nothing(keeping: FakeHost) -> None
     assert outcome.keep_warm == {live: 300}
 
 
-def test_what_is_rubbish_is_told_before_it_is_removed(fake: FakeHost) -> None:
+def test_unused_items_are_listed_before_they_are_removed(fake: FakeHost) -> None:
     for weights in "12":
         apply(fake.host, fake.write_conf({"a": weights}))
     assert not find_unused(fake.host)

@@ -1,3 +1,5 @@
+"""The slots of workers: a new worker takes the lowest free slot."""
+
 from __future__ import annotations
 
 from mms_server.host.worker_slots import WorkerSlots
