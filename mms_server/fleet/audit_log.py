@@ -1,4 +1,4 @@
-"""The journal: one line of JSON per change of the fleet, on the share and on each host."""
+"""The journal: a line of JSON for each change of the fleet, on the share and on each host."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mms_server.core.files import open_nofollow
 from mms_server.core.io_timeout import with_io_timeout
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""From this size on a journal goes on in a new file; the old one is kept as `<name>.1`."""
+"""Size at which a journal is rotated: the old file is kept as `<name>.1`."""
 
 
 def append(file: Path, record: Mapping[str, Any], max_bytes: int = MAX_BYTES) -> None:
-    """Add a record, so that a power cut loses at most that one.
+    """Add a record; a power cut loses at most that record.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the journal cannot be written.
         SilentFileSystemError: the file system does not answer.
     """
     line = json.dumps(record, sort_keys=True) + "\n"
@@ -27,10 +27,10 @@ def append(file: Path, record: Mapping[str, Any], max_bytes: int = MAX_BYTES) ->
 
 
 def read(file: Path, most: int) -> list[dict[str, Any]]:
-    """Return the newest ``most`` records, oldest first; a torn line is left out.
+    """Return the newest ``most`` records, oldest first, without incomplete lines.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the journal cannot be read.
         SilentFileSystemError: the file system does not answer.
     """
     try:
@@ -55,7 +55,7 @@ def _append(file: Path, line: bytes, max_bytes: int) -> None:
     descriptor = open_nofollow(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size
-        # The line of a writer that was cut off must not swallow this one.
+        # An interrupted writer may have left a line without an end: begin a new line.
         torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
         os.write(descriptor, b"\n" + line if torn else line)
         os.fsync(descriptor)

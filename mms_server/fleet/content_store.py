@@ -1,4 +1,4 @@
-"""Files and directories by the SHA-256 of their content, and their copies under names."""
+"""Files and directories named by the SHA-256 of their content, and copies under other names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mms_server.core.files import new_file
 from mms_server.core.io_timeout import chunks, with_io_timeout
 
 NOTHING: Final = ""
-"""The digest of what is not there."""
+"""The digest of a file that does not exist."""
 
 _FILE_MODE: Final = 0o644
 _DIRECTORY_MODE: Final = 0o755
@@ -24,7 +24,7 @@ def digest(path: Path) -> str:
     """Return the digest of a file or directory, :data:`NOTHING` if there is none.
 
     Raises:
-        ArchiveError: it cannot be read.
+        ArchiveError: the file cannot be read.
         SilentFileSystemError: the file system does not answer.
     """
     if not with_io_timeout(path.exists, path):
@@ -33,10 +33,10 @@ def digest(path: Path) -> str:
 
 
 def require(contents: Path, wanted: str) -> None:
-    """Check that a content is there, and is what its name says; remove one that is not.
+    """Check that a content exists and matches its digest; remove one that does not match.
 
     Raises:
-        MMSError: it is not.
+        MMSError: the content is missing, or did not match.
     """
     path = contents / wanted
     found = digest(path)
@@ -48,17 +48,17 @@ def require(contents: Path, wanted: str) -> None:
 
 
 def keep(contents: Path, source: Path) -> str:
-    """Copy a file or directory to its place among the contents; return its digest.
+    """Copy a file or directory into the contents; return its digest.
 
     Raises:
-        ArchiveError: it cannot be read, or changed while it was.
+        ArchiveError: the source cannot be read, or changed while it was read.
     """
     wanted = digest(source)
     target = contents / wanted
     if with_io_timeout(target.exists, target):
         return wanted
     contents.mkdir(parents=True, exist_ok=True)
-    # A copy is under its name only when it is whole.
+    # The copy gets its name only when it is complete.
     _place(source, target)
     if digest(target) != wanted:
         with_io_timeout(lambda: _remove(target), target)
@@ -67,12 +67,12 @@ def keep(contents: Path, source: Path) -> str:
 
 
 def put(contents: Path, wanted: str, path: Path) -> bool:
-    """Let ``path`` hold a content, or nothing; return whether it did not yet.
+    """Make ``path`` a copy of a content, or remove it; return whether that changed anything.
 
-    A copy: whoever writes onto the name in place must not change what is kept.
+    It is no hard link: a user who overwrites ``path`` in place must not change the content.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the path cannot be written.
     """
     if digest(path) == wanted:
         return False
@@ -85,8 +85,8 @@ def put(contents: Path, wanted: str, path: Path) -> bool:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Copy to a name of its own, then rename: readers see the old or the new, never a part."""
-    # One process writes at a time, so what bears these names was left by one that was killed.
+    """Copy under a temporary name, then rename: readers see the old content or the new one."""
+    # One process writes at a time: files of these names are leftovers of a killed process.
     temporary, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
     _remove(temporary)
     _remove(old)

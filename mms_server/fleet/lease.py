@@ -1,8 +1,8 @@
-"""One run at a time changes the fleet, and the others are told whose it is.
+"""The lease of the fleet: one run at a time changes the fleet, and others are told which.
 
-A run is many commands on several hosts, so a lock that ends with a process will not do: the run
-has a lease, a file on the share, and renews it with every step. A lease that is over is free. So is
-one whose run is known to be dead; whoever says so names the run that it replaces.
+A run consists of many commands on several hosts, so a lock that ends with a process is not enough.
+The run holds a lease, which is a file on the share, and renews it with each step. An expired lease
+can be taken. A lease whose run is known to be dead can be taken too, by naming that run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GUARD_WAIT_S: Final = 10.0
 
 
 class FleetBusyError(MMSError):
-    """Another run is changing the fleet; nothing was touched."""
+    """Another run is changing the fleet; nothing was changed."""
 
     exit_code = 3
 
@@ -39,7 +39,7 @@ class FleetBusyError(MMSError):
 
 
 class LeaseLostError(MMSError):
-    """A run does not have the lease that it says it has."""
+    """A run does not hold the lease."""
 
     exit_code = 3
 
@@ -55,7 +55,7 @@ class LeaseLostError(MMSError):
 
 @dataclass(frozen=True)
 class Lease:
-    """``run`` names the run, ``process`` its process on ``controller``; times are ISO 8601, UTC."""
+    """A lease: ``run`` has a ``process`` on ``controller``; times are ISO 8601, UTC."""
 
     run: str
     owner: str
@@ -66,14 +66,14 @@ class Lease:
     expires_at: str
 
     def __str__(self) -> str:
-        """Return the holder as messages name it."""
+        """Return the holder for messages."""
         who = f"{self.owner}@{self.controller} ({self.purpose}, process {self.process}"
         return f"{who}, since {self.since})"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Who asks for the lease; the words are those of :class:`Lease`."""
+    """A request for the lease; the fields are those of :class:`Lease`."""
 
     run: str
     owner: str
@@ -83,7 +83,7 @@ class Claim:
 
 
 def read(share: Share) -> Lease | None:
-    """Return the lease that is there, also one that is over; None if there is none.
+    """Return the lease, even an expired one; None if there is none.
 
     Raises:
         MMSError: the file is not a lease.
@@ -93,7 +93,7 @@ def read(share: Share) -> Lease | None:
 
 
 def held(share: Share, now: datetime) -> Lease | None:
-    """Return the lease that counts now, None if the fleet is free.
+    """Return the lease that is valid now, None if the fleet is free.
 
     Raises:
         MMSError: as for :func:`read`.
@@ -103,11 +103,11 @@ def held(share: Share, now: datetime) -> Lease | None:
 
 
 def take(share: Share, claim: Claim, now: datetime, valid_s: float, replaces: str = "") -> Lease:
-    """Take the lease for ``valid_s`` seconds, or renew it if the run has it already.
+    """Take the lease for ``valid_s`` seconds, or renew it if the run already holds it.
 
     Raises:
-        FleetBusyError: a run other than ``replaces`` has it.
-        MMSError: as for :func:`read`, or another process is reading it for too long.
+        FleetBusyError: a run other than ``replaces`` holds the lease.
+        MMSError: as for :func:`read`, or another process has locked the lease for too long.
     """
 
     def act() -> Lease:
@@ -125,12 +125,12 @@ def take(share: Share, claim: Claim, now: datetime, valid_s: float, replaces: st
 
 
 def renew(share: Share, run: str, now: datetime, valid_s: float) -> Lease:
-    """Let the lease of a run end ``valid_s`` seconds from now.
+    """Let the lease of a run expire ``valid_s`` seconds from now.
 
-    A lease that is over, but that nobody has taken, is renewed as well.
+    An expired lease that no other run has taken is renewed too.
 
     Raises:
-        LeaseLostError: another run has it, or nobody.
+        LeaseLostError: another run holds the lease, or none does.
         MMSError: as for :func:`take`.
     """
 
@@ -146,7 +146,7 @@ def renew(share: Share, run: str, now: datetime, valid_s: float) -> Lease:
 
 
 def give_back(share: Share, run: str) -> None:
-    """End the lease of a run, if it has it.
+    """Remove the lease if this run holds it.
 
     Raises:
         MMSError: as for :func:`take`.
@@ -191,7 +191,7 @@ def _write(share: Share, lease: Lease) -> Lease:
 
 @contextmanager
 def _guarded(share: Share) -> Iterator[None]:
-    """Let one process of all hosts read and then write the lease."""
+    """Let only one process of all hosts read and then write the lease."""
     share.guard.parent.mkdir(parents=True, exist_ok=True)
     descriptor = file_lock.open_lock_file(share.guard)
     try:

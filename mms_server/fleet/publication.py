@@ -1,9 +1,10 @@
-"""Publications: what the fleet is to serve, kept by number, so that each can be put back.
+"""Publications: numbered versions of what the fleet is to serve; each can be restored.
 
-A publication says which content lies at which place of the share: archives, golden samples, the
-service file, and ``mms.conf``. To switch is to copy contents to their places, ``mms.conf`` last:
-whoever reads it must find the archives. The link ``current`` moves when all is in place; the
-link ``approved`` when the whole fleet serves it. Only the holder of the lease may call what writes.
+A publication maps places of the share to contents: archives, golden samples, the service file and
+``mms.conf``. A switch copies the contents to their places, ``mms.conf`` last, so that a reader of
+mms.conf finds the archives. Afterwards the link ``current`` is set. The link ``approved`` is set
+when the whole fleet serves the publication. Only the holder of the lease may call functions that
+write.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mms_server.fleet import content_store
 from mms_server.fleet.shared_paths import Share
 
 KEPT: Final = 10
-"""Publications that stay of those that the fleet served."""
+"""Number of publications that are kept of those that the fleet has served."""
 
 _FILE: Final = "publication.json"
 _APPROVED: Final = "approved"
@@ -37,7 +38,7 @@ _APPROVED: Final = "approved"
 
 @dataclass(frozen=True)
 class Publication:
-    """``places`` maps paths relative to the share to digests; empty for what must not be there."""
+    """A publication; ``places`` maps paths in the share to digests, empty for no file."""
 
     number: int
     made_at: str
@@ -47,7 +48,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing did: ``changed`` are the places whose content is another than before."""
+    """The result of publishing; ``changed`` are the places whose content has changed."""
 
     number: int
     changed: tuple[str, ...]
@@ -71,7 +72,7 @@ def load(share: Share, number: int) -> Publication:
     """Return one publication.
 
     Raises:
-        MMSError: there is none of this number, or it cannot be read.
+        MMSError: there is no publication of this number, or it cannot be read.
     """
     file = share.publication(number) / _FILE
     try:
@@ -86,7 +87,7 @@ def load(share: Share, number: int) -> Publication:
 
 
 def linked(link: Path) -> int | None:
-    """Return the number that ``current`` or ``approved`` leads to, None if it leads nowhere."""
+    """Return the number of the publication that a link points to, None if there is no link."""
     try:
         name = with_io_timeout(link.readlink, link).name
     except FileNotFoundError:
@@ -95,16 +96,16 @@ def linked(link: Path) -> int | None:
 
 
 def before(share: Share, number: int) -> int | None:
-    """Return the newest publication older than ``number`` that the fleet ever served, if any.
+    """Return the newest publication before ``number`` that the whole fleet has served, if any.
 
-    One that was put back is none to go back to.
+    A publication that failed and was put back does not count.
     """
     return next(_served(share, (each for each in numbers(share) if each < number)), None)
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """Where a rollback leads to (None: nowhere), and in words why it is not one further back."""
+    """The publication to roll back to, None if there is none, and why it is not an older one."""
 
     number: int | None
     why: str = ""
@@ -113,8 +114,8 @@ class Earlier:
 def earlier(share: Share) -> Earlier:
     """Return the publication that undoes the last change of the fleet.
 
-    Going back twice leads to the same one: who asks again because a run was interrupted, or in
-    haste, must not end two changes back.
+    A second rollback leads to the same publication: a user who repeats it, because a run was
+    interrupted or in haste, must not undo two changes.
     """
     approved, current = linked(share.approved), linked(share.current)
     if approved is None:
@@ -134,7 +135,7 @@ def places_of(text: str, share: Share) -> list[str]:
     """Return the places of the share that an ``mms.conf`` names, relative to it.
 
     Raises:
-        MMSError: the file or a location in it is wrong.
+        MMSError: the file, or a location in it, is wrong.
     """
     parsed = parser.parse(text, share.conf)
     found: list[str] = []
@@ -157,14 +158,14 @@ def plan(share: Share, wanted: Mapping[str, str]) -> list[str]:
 def publish(
     share: Share, conf_digest: str, given: Mapping[str, str], by: str, now: datetime
 ) -> Published:
-    """Publish the contents that were put on the share; what is published already stays.
+    """Publish contents that are on the share, unless the newest publication has the same.
 
-    ``given`` maps places (relative to the share) to digests; places that only ``mms.conf`` names
-    keep what is there. What lay under the names before the first publication becomes one, so that
-    it can be put back.
+    ``given`` maps places (relative to the share) to digests; other places that ``mms.conf`` names
+    keep their files. The files before the first publication become a publication of their own, so
+    that they can be restored.
 
     Raises:
-        MMSError: a content or what mms.conf names is missing, or mms.conf is wrong.
+        MMSError: a content or a file that mms.conf names is missing, or mms.conf is wrong.
     """
     for digest in {conf_digest, *given.values()} - {content_store.NOTHING}:
         content_store.require(share.contents, digest)
@@ -190,10 +191,10 @@ def publish(
 
 
 def switch(share: Share, publication: Publication) -> tuple[str, ...]:
-    """Put a publication in place and let ``current`` lead to it; return what was changed.
+    """Copy a publication to its places and set ``current`` to it; return the changed places.
 
     Raises:
-        MMSError: a content is not there any more; nothing was changed.
+        MMSError: a content is missing; nothing was changed.
     """
     for digest in set(publication.places.values()) - {content_store.NOTHING}:
         content_store.require(share.contents, digest)
@@ -209,18 +210,18 @@ def switch(share: Share, publication: Publication) -> tuple[str, ...]:
 
 
 def differences(share: Share, publication: Publication) -> list[str]:
-    """Return the places that hold something else than a publication says."""
+    """Return the places whose content is not that of a publication."""
     return [place for place, digest in publication.places.items() if _at(share, place) != digest]
 
 
 def approve(share: Share, number: int) -> None:
-    """Say that the fleet serves a publication: hosts that were away come to it by themselves."""
+    """Approve a publication: hosts that were away switch to it by themselves."""
     (share.publication(number) / _APPROVED).touch()
     _point(share.approved, number)
 
 
 def prune(share: Share, keep: int = KEPT) -> list[int]:
-    """Remove all publications but the newest ``keep`` served ones, the newest and the current."""
+    """Keep the newest ``keep`` served publications, the newest and the current; remove others."""
     known = numbers(share)
     served = islice(_served(share, known), keep)
     needed = {*known[:1], *served, linked(share.current), linked(share.approved)}
@@ -240,7 +241,7 @@ def prune(share: Share, keep: int = KEPT) -> list[int]:
 
 
 def _served(share: Share, known: Iterable[int]) -> Iterator[int]:
-    """Yield those of the publications that the whole fleet ever served, in the order given."""
+    """Yield the publications that the whole fleet has served, in the given order."""
     for number in known:
         file = share.publication(number) / _APPROVED
         if with_io_timeout(file.exists, file):
@@ -268,7 +269,7 @@ def _kept(share: Share, place: str) -> str:
 
 
 def _adopt(share: Share, by: str, now: datetime) -> None:
-    """Make a publication of what lies under the names, if that is one at all."""
+    """Make a publication of the files at the places, if they are complete and valid."""
     try:
         text = with_io_timeout(lambda: share.conf.read_text("utf-8-sig"), share.conf)
         places = {place: _kept(share, place) for place in places_of(text, share)}

@@ -1,4 +1,4 @@
-"""A host comes by itself to what the fleet serves, if it was away when the fleet was changed."""
+"""Self-healing: a host that missed a change of the fleet switches to the approved publication."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOLD_BYTES = 1000
 
 
 class MixedShareError(MMSError):
-    """What lies on the share is not what the fleet was approved to serve."""
+    """The files on the share are not those of the approved publication."""
 
     exit_code = 3
 
@@ -31,19 +31,19 @@ class MixedShareError(MMSError):
 
 @dataclass(frozen=True)
 class ReconcileDecision:
-    """``number`` is the publication to come to, None to do nothing; ``why`` says it in words."""
+    """The publication to switch to, None to do nothing, and the reason as text."""
 
     number: int | None
     why: str
 
 
 def judge(share: Share, layout: Layout, now: datetime) -> ReconcileDecision:
-    """Return whether this host has to change; looks at the share, changes nothing.
+    """Decide whether this host has to switch; read the share, change nothing.
 
-    A host changes once per approval: what an operator does to it afterwards stays.
+    A host switches once per approval: later changes of an operator stay.
 
     Raises:
-        MixedShareError: the files of the share are not those that were approved.
+        MixedShareError: the files on the share are not those of the approved publication.
         SilentFileSystemError: the share does not answer.
     """
     approved = publication.linked(share.approved)
@@ -64,11 +64,11 @@ def judge(share: Share, layout: Layout, now: datetime) -> ReconcileDecision:
     differing = publication.differences(share, publication.load(share, approved))
     if differing:
         raise MixedShareError(approved, differing)
-    return ReconcileDecision(approved, f"This host comes to publication {approved}.")
+    return ReconcileDecision(approved, f"This host switches to publication {approved}.")
 
 
 def marked(layout: Layout) -> int | None:
-    """Return the publication that this host was last brought to, None if it is not known."""
+    """Return the publication that this host last switched to, None if it is not known."""
     try:
         text = layout.publication.read_text("utf-8").strip()
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def marked(layout: Layout) -> int | None:
 
 
 def mark(layout: Layout, number: int) -> bool:
-    """Write down that this host was brought to a publication; return whether that is news."""
+    """Record that this host has switched to a publication; return whether that is a change."""
     if marked(layout) == number:
         return False
     write_atomically(layout.publication, f"{number}\n")
@@ -85,7 +85,7 @@ def mark(layout: Layout, number: int) -> bool:
 
 
 def hold_of(share: Share) -> str | None:
-    """Return why the fleet is held, None if it is not."""
+    """Return the reason for which the fleet is held, None if it is not held."""
 
     def act() -> str:
         with share.hold.open("rb") as stream:
@@ -98,12 +98,12 @@ def hold_of(share: Share) -> str | None:
 
 
 def hold(share: Share, reason: str) -> None:
-    """Let no host change by itself until :func:`resume`."""
+    """Keep hosts from changing by themselves until :func:`resume`."""
     write_atomically(share.hold, reason.strip() + "\n")
 
 
 def resume(share: Share) -> bool:
-    """Let hosts change by themselves again; return whether they were held."""
+    """Let hosts change by themselves again; return whether the fleet was held."""
     was = hold_of(share) is not None
     share.hold.unlink(missing_ok=True)
     return was

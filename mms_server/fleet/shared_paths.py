@@ -1,4 +1,4 @@
-"""Where things are in the shared directory. Nothing else in the project spells these paths."""
+"""The paths of the shared directory. No other module spells them."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Share:
-    """The directory of the shared file system that ``mms.conf`` and archives come from."""
+    """The directory of the shared file system with ``mms.conf`` and the archives."""
 
     root: Path
 
     @property
     def conf(self) -> Path:
-        """What the fleet is to serve, under the name that 0.4 reads."""
+        """The configuration of the fleet, under the name that 0.4 reads."""
         return self.root / "mms.conf"
 
     @property
     def published(self) -> Path:
-        """One directory per publication, by its number."""
+        """A directory per publication, named by its number."""
         return self.root / ".published"
 
     @property
     def contents(self) -> Path:
-        """What was ever published and is kept, by its SHA-256."""
+        """The contents of kept publications, named by their SHA-256."""
         return self.published / "contents"
 
     @property
     def current(self) -> Path:
-        """The link to the publication that lies under the names that 0.4 reads."""
+        """The link to the publication whose files are at their places."""
         return self.published / "current"
 
     @property
     def approved(self) -> Path:
-        """The link to the last publication that the whole fleet was brought to."""
+        """The link to the last publication that the whole fleet has served."""
         return self.published / "approved"
 
     @property
     def lease(self) -> Path:
-        """Who changes the fleet now."""
+        """The lease of the run that changes the fleet."""
         return self.root / ".fleet" / "lease.json"
 
     @property
     def guard(self) -> Path:
-        """The file whose lock whoever reads and then writes the lease holds."""
+        """The file that a process locks to read and then write the lease."""
         return self.root / ".fleet" / "guard"
 
     @property
     def hold(self) -> Path:
-        """The file while which is there no host changes by itself; it says why."""
+        """While this file exists, no host changes by itself; its text is the reason."""
         return self.root / ".fleet" / "hold"
 
     @property
     def journal(self) -> Path:
-        """Who changed what, when, from where, with which result."""
+        """The journal: who changed what, when, from where, with which result."""
         return self.root / ".journal"
 
     def publication(self, number: int) -> Path:
