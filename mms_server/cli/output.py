@@ -1,4 +1,4 @@
-"""What the commands print: JSON for programs, short text for people."""
+"""Output of the commands: JSON for programs, short text for people."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _WORDS = {"keep": "keeps", "load": "loads", "replace": "replaces", "unload": "un
 
 
 def error_json(error: MMSError) -> dict[str, Any]:
-    """Return an error as the commands' JSON."""
+    """Return an error as the JSON of a command."""
     about = {"cause": error.cause, "fix": error.fix, "where": error.where(), "text": str(error)}
     return {"error": about}
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Return the result of plan, apply and rollback."""
+    """Return the result of plan, apply or rollback as JSON."""
     costs = outcome.forecast
     return {
         "changed": outcome.changed,
@@ -55,7 +55,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome_text(outcome: Outcome, *, done: bool) -> str:
-    """Return the result of plan (not ``done``), or of apply and rollback, in words."""
+    """Return the result of plan (not ``done``), or of apply or rollback, as text."""
     lines = [table([("ACTION", "MODEL", "RELEASE", "NOTE"), *_actions(outcome, done=done)])]
     lines += [
         f"{model}: {row.name}: {row.before or 'none'} -> {row.after or 'none'}"
@@ -115,7 +115,7 @@ def _costs(outcome: Outcome, *, done: bool) -> list[str]:
 
 
 def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[str, Any]:
-    """Return the result of status."""
+    """Return the result of status as JSON."""
     return {
         "healthy": bool(rows) and all(row.health.ready for row in rows),
         "generation": generation.number if generation else None,
@@ -128,7 +128,7 @@ def status_json(generation: Generation | None, rows: list[ModelStatus]) -> dict[
 
 
 def tuned_text(tuned: Tuned) -> str:
-    """Return what `mms tune` found as a table, and what is best."""
+    """Return the measurements of `mms tune` as a table, and the best settings."""
     head = "WORKERS BATCH DELAY_MS CONNECTIONS REQUESTS/S P50_MS P99_MS FAILED STABLE"
     cells: list[tuple[str, ...]] = [tuple(head.split())]
     for row in tuned.found:
@@ -174,7 +174,7 @@ def releases_json(
     on_disk: list[tuple[str, Release | None]],
     warm: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Return the result of releases; ``on_disk`` holds their ids and what is known of them."""
+    """Return the result of releases as JSON; ``on_disk`` are ids and releases, None if unknown."""
     rows = []
     for name, release in on_disk:
         parts = release.parts if release else {}
@@ -236,7 +236,7 @@ _RELEASES: Final = (
 
 
 def gc_text(ended: Sequence[str], found: PruneList, *, done: bool) -> str:
-    """Return what was removed, or would be, in words."""
+    """Return what was removed, or would be removed, as text."""
     cells = [("end", name) for name in ended]
     cells += [("generation", str(number)) for number in found.generations]
     cells += [("release", name) for name in found.releases]

@@ -1,4 +1,4 @@
-"""What keeps a host serving what it serves: relink after a boot, restart, and its state."""
+"""Operation of a host without a change of its models: status, relink after a boot, restart."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ModelStatus:
 
 
 def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
-    """Return the newest generation and how its models are.
+    """Return the newest generation and the status of its models.
 
     Raises:
         MMSError: the generation cannot be read, or systemd cannot be asked.
@@ -95,7 +95,7 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
 
 
 def warm_releases(observed: ObservedState) -> dict[str, float]:
-    """Return the releases that are kept warm, with the seconds that they have left."""
+    """Return the releases that are kept warm -> the seconds that they have left."""
     live = observed.models.values()
     return {
         name: until - observed.uptime_s
@@ -105,10 +105,10 @@ def warm_releases(observed: ObservedState) -> dict[str, float]:
 
 
 def relink(host: Host) -> list[str]:
-    """Rebuild the live links from the newest generation and let systemd match it; return what.
+    """Make the live links and the units match the newest generation; return what was done.
 
-    For boot: it asks for releases to be started and does not wait. A link may come before its
-    release is ready: the socket keeps requests until it is.
+    This runs at boot: it asks systemd to start releases and does not wait for them. A link may
+    lead to a release that is not ready yet: the socket keeps requests until then.
 
     Raises:
         MMSError: the host is being changed, the generation cannot be read, or systemd refused.
@@ -135,18 +135,19 @@ def relink(host: Host) -> list[str]:
         for release in observed.unwanted(models.values()):
             host.supervisor.disable(release)
             host.supervisor.stop(release, host.settings.stop_timeout_s)
-            done.append(f"release {release}: nobody wants it; stopped")
+            done.append(f"release {release}: neither live nor kept warm; stopped")
     return done
 
 
 def restart(host: Host, models: Sequence[str]) -> list[str]:
-    """Restart the releases of ``models`` (all, if empty), one after the other; return them.
+    """Restart the releases of ``models`` (all, if empty), one after the other; return the models.
 
-    The socket keeps the requests that come meanwhile.
+    The socket of a release keeps the requests that arrive during its restart.
 
     Raises:
         MMSError: a model is not served here, or the host is being changed.
-        ReleaseFailedError: a release did not get ready again; those after it were not touched.
+        ReleaseFailedError: a release did not get ready again; the remaining ones were not
+            restarted.
     """
     with locked(host.layout, "mms restart", host.now()):
         generation = generations.newest(host.layout)
@@ -156,7 +157,7 @@ def restart(host: Host, models: Sequence[str]) -> list[str]:
             fix = f"use {', '.join(served)}." if served else "run `mms apply` first."
             raise MMSError(f"{', '.join(unknown)}: not served by this host.", fix=fix)
         chosen = [model for model in served if model in models or not models]
-        # Those of a group once: what is restarted are its processes.
+        # The models of a group have the same processes, which are restarted once.
         for release in dict.fromkeys(served[model] for model in chosen):
             _restart(host, release, next(each for each in chosen if served[each] == release))
     return chosen

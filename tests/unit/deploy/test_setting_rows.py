@@ -26,6 +26,7 @@ from mms_server.config.setting_rows import (
 from mms_server.core.errors import ConfError
 from mms_server.deploy.desired_state import DesiredState, resolve
 from mms_server.host.release import NO_PART, Part, Release
+from mms_server.tuning.search import Candidate
 from tests.fixtures.fake_host import FakeHost
 
 MODELS = {"a": "1", "b": "1"}
@@ -144,6 +145,11 @@ def test_a_setting_of_the_host_is_in_all_releases(fake: FakeHost, row: Field[Any
     assert {getattr(release, row.name) for release in state.releases.values()} == {other}
     default = {each.name: each.default for each in fields(Release)}[row.name]
     assert default in {MISSING, row.default}
+
+
+def test_what_mms_tune_tries_are_settings_of_a_release() -> None:
+    tried = {each.name for each in fields(Candidate)}
+    assert tried <= {row.name for row in ROWS if row.place is Place.RELEASE}
 
 
 def test_what_a_group_has_otherwise_are_fields_of_a_release() -> None:

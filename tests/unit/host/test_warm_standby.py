@@ -165,7 +165,7 @@ def test_a_boot_starts_only_live_releases(keeping: FakeHost) -> None:
     apply(keeping.host, keeping.write_conf({"a": "2"}))
     assert operate.relink(keeping.host) == [], "a warm release is left alone"
     warm_standby.forget(keeping.layout, old)  # a boot empties /run
-    assert operate.relink(keeping.host) == [f"release {old}: nobody wants it; stopped"]
+    assert operate.relink(keeping.host) == [f"release {old}: neither live nor kept warm; stopped"]
     keeping.check_settled({"a": "2"})
 
 
