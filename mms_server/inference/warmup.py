@@ -110,7 +110,7 @@ def make_ready(
                 raise
             difference = f"model {model.name}: {error.difference}"
             raise GoldenError(error.number, difference, fix=error.fix) from error
-        if chosen and selection.give(model, chosen, expected, kept):
+        if chosen and selection.switch_backend(model, chosen, expected, kept):
             seconds[model.name] = _timed_warm_up(model, finite=False)
         joints[model.name] = _batch_computer(model, batches, expected) if batches else None
     # Objects made so far live as long as the process: keeping the collector off them keeps their

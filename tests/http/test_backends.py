@@ -1,4 +1,4 @@
-"""Releases on other engines than MXNet: real workers that are forked after the conversion."""
+"""Tests of release servers on other backends than MXNet, with workers forked after conversion."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ COLORS = {
     "yellow": (255, 255, 0),
 }
 CLIENTS = 8
-KEPT = "the converted network was kept"
+CACHED = "the converted network was read from the store"
 
 
 @pytest.fixture
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # A socket's path must be short.
+    # The path of a socket must be short.
     return tmp_path_factory.mktemp("e")
 
 
 def release_of(root: Path, archive: Path, engine: str, tolerance: float | None = None) -> Release:
     """Write a release with two workers, and a golden sample of each color."""
-    made = write_release(
+    release = write_release(
         root,
         archive,
         workers=2,
         engine=engine,
         engine_tolerance=backend_names.TOLERANCES[engine] if tolerance is None else tolerance,
     )
-    entry = root / "var/lib/mms/store" / made.archive_sha256
+    entry = root / "var/lib/mms/store" / release.archive_sha256
     service = load_model("colors", entry).service
-    asked = [Sample((models.picture(rgb),)) for rgb in COLORS.values()]
-    kept = [
-        dataclasses.replace(one, expected=golden_samples.answer_of(service, one)) for one in asked
+    inputs = [Sample((models.picture(rgb),)) for rgb in COLORS.values()]
+    samples = [
+        dataclasses.replace(one, expected=golden_samples.answer_of(service, one)) for one in inputs
     ]
-    for name, content in golden_samples.encode(kept).items():
+    for name, content in golden_samples.encode(samples).items():
         (entry / name).write_bytes(content)
-    return made
+    return release
 
 
 def color(server: Server, name: str) -> str:
@@ -68,24 +68,24 @@ def color(server: Server, name: str) -> str:
 
 
 @pytest.mark.parametrize("engine", [backend_names.INT8, backend_names.ONNXRUNTIME])
-def test_all_workers_answer_rightly(archives: dict[str, Path], root: Path, engine: str) -> None:
+def test_all_workers_answer_correctly(archives: dict[str, Path], root: Path, engine: str) -> None:
     release = release_of(root, archives["colors"], engine)
     with release_server(root, release) as server, ThreadPoolExecutor(CLIENTS) as clients:
-        asked = [*COLORS] * 20
-        assert list(clients.map(lambda name: color(server, name), asked)) == asked
-        # The master and both workers: nobody has died of it.
+        names = [*COLORS] * 20
+        assert list(clients.map(lambda name: color(server, name), names)) == names
+        # The master and both workers are alive.
         assert len(live_slots(Layout.under(root).alive_file(release.id))) == 3
         assert f"colors is computed by {engine}: a forward takes" in server.log.read_text()
-        assert KEPT not in server.log.read_text()
+        assert CACHED not in server.log.read_text()
     layout = Layout.under(root)
     assert converted_networks.take(layout, Store(layout.store, 0), release)
     with release_server(root, release) as server:
         assert [color(server, name) for name in COLORS] == [*COLORS]
-        assert KEPT in server.log.read_text()
+        assert CACHED in server.log.read_text()
     assert not InstanceFiles(layout.instance(release.id)).conversion.exists()
 
 
-def test_what_differs_too_much_is_never_ready(archives: dict[str, Path], root: Path) -> None:
+def test_a_release_over_the_tolerance_does_not_start(archives: dict[str, Path], root: Path) -> None:
     release = release_of(root, archives["colors"], backend_names.INT8, 1e-9)
     with release_server(root, release, wait=False) as server:
         assert server.process.wait(60) != 0

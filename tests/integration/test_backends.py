@@ -65,7 +65,7 @@ def test_engines_answer_rightly_and_what_differs_is_not_served(
         lab.on(last, f"systemctl restart {unit}", timeout_s=90)
         assert lab.predict(last, model=model)["class"] == "7"
         journal = lab.on(last, f"journalctl --quiet --output=cat --unit={unit}")
-        assert journal.count("the converted network was kept") == 1
+        assert journal.count("the converted network was read from the store") == 1
 
     strict = f"{SETTINGS}whole.engine_tolerance=0.000001\n"
     done = changes.apply(last, changes.put(last, "strict", models, strict))

@@ -1,1 +1,4 @@
-"""What computes a model's network other than MXNet as the archive has it, chosen per model."""
+"""Backends that compute a model's network in place of plain MXNet: int8 and ONNX Runtime.
+
+The setting ``engine`` selects the backend of a model (docs/internals/backends.md).
+"""

@@ -1,4 +1,4 @@
-"""How far the outputs of an engine are from those of the reference, on the same inputs."""
+"""Compare the outputs of a backend with those of the reference on the same inputs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Outputs = Sequence[Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """What was found on ``inputs`` inputs: the largest share, and in one sentence what is wrong.
+    """Result of a comparison on ``inputs`` inputs.
 
-    ``share`` is the largest difference of a number, divided by the output's largest number.
-    ``fault`` is empty if all are within the tolerance.
+    ``share`` is the largest difference between two numbers, divided by the largest number of the
+    output. ``fault`` describes the first difference over the tolerance; it is empty if there is
+    none.
     """
 
     inputs: int
@@ -28,53 +29,54 @@ class Difference:
 def compare(
     expected: Sequence[Outputs], found: Sequence[Outputs], tolerance: float, what: str
 ) -> Difference:
-    """Compare outputs by input; ``what`` names an input, as `golden sample`.
+    """Compare the outputs for each input; ``what`` names an input, for example `golden sample`.
 
-    A row of scores, which is an output of two dimensions, must also have its largest number in the
-    same place; places whose numbers are within the tolerance of each other count as the same.
+    An output with two dimensions is rows of scores: the most probable class must also be the same.
+    Classes whose expected scores differ by no more than the tolerance count as the same.
     """
     share, fault = 0.0, ""
-    for number, (wanted, given) in enumerate(zip(expected, found, strict=True), 1):
-        if len(wanted) != len(given):
+    for number, (wanted, actual) in enumerate(zip(expected, found, strict=True), 1):
+        if len(wanted) != len(actual):
             return Difference(
-                number, share, f"{what} {number}: {len(given)} outputs, not {len(wanted)}."
+                number, share, f"{what} {number}: {len(actual)} outputs, not {len(wanted)}."
             )
-        for place, (one, two) in enumerate(zip(wanted, given, strict=True)):
-            alone, text = _apart(one, two, tolerance)
-            share = max(share, alone)
-            fault = fault or (f"{what} {number}, output {place}: {text}" if text else "")
+        for index, (one, other) in enumerate(zip(wanted, actual, strict=True)):
+            output_share, text = _compare_output(one, other, tolerance)
+            share = max(share, output_share)
+            fault = fault or (f"{what} {number}, output {index}: {text}" if text else "")
     return Difference(len(expected), share, fault)
 
 
-def _apart(one: Any, two: Any, tolerance: float) -> tuple[float, str]:
-    if one.shape != two.shape:
-        return 0.0, f"its shape is {two.shape}; expected is {one.shape}."
-    if not one.size:
+def _compare_output(expected: Any, actual: Any, tolerance: float) -> tuple[float, str]:
+    """Return the share of one output, and a text if it is over the tolerance."""
+    if expected.shape != actual.shape:
+        return 0.0, f"its shape is {actual.shape}; expected is {expected.shape}."
+    if not expected.size:
         return 0.0, ""
-    wanted, given = one.astype(np.float64), two.astype(np.float64)
-    if not np.isfinite(given).all():
+    expected, actual = expected.astype(np.float64), actual.astype(np.float64)
+    if not np.isfinite(actual).all():
         return 0.0, "it has a NaN or an infinite number."
-    peak = float(np.abs(wanted).max())
-    distance = np.abs(wanted - given)
-    alone = float(distance.max()) / peak if peak else float(distance.max())
-    if alone > tolerance:
-        at = np.unravel_index(int(distance.argmax()), wanted.shape)
-        return alone, (
-            f"a number is {given[at]:.6g}; expected is {wanted[at]:.6g}, which is {alone:.1%} of "
-            f"the largest apart."
+    peak = float(np.abs(expected).max())
+    distance = np.abs(expected - actual)
+    share = float(distance.max()) / peak if peak else float(distance.max())
+    if share > tolerance:
+        at = np.unravel_index(int(distance.argmax()), expected.shape)
+        return share, (
+            f"a number is {actual[at]:.6g}; expected is {expected[at]:.6g}, which is {share:.1%} "
+            f"of the largest apart."
         )
-    return alone, _top(wanted, given, tolerance * peak)
+    return share, _compare_classes(expected, actual, tolerance * peak)
 
 
-def _top(wanted: Any, given: Any, level: float) -> str:
-    """Return in what row the likeliest class is another one."""
-    if wanted.ndim != 2:  # noqa: PLR2004 - rows of scores
+def _compare_classes(expected: Any, actual: Any, margin: float) -> str:
+    """Return a text if the most probable class of a row is another one by more than ``margin``."""
+    if expected.ndim != 2:  # noqa: PLR2004 - rows of scores
         return ""
-    for row, other in zip(wanted, given, strict=True):
-        best, chosen = int(row.argmax()), int(other.argmax())
-        if row[best] - row[chosen] > level:
+    for row, actual_row in zip(expected, actual, strict=True):
+        best, actual_best = int(row.argmax()), int(actual_row.argmax())
+        if row[best] - row[actual_best] > margin:
             return (
-                f"the likeliest class is {chosen}; expected is {best} ({row[best]:.6g} against "
-                f"{row[chosen]:.6g})."
+                f"the likeliest class is {actual_best}; expected is {best} ({row[best]:.6g} "
+                f"against {row[actual_best]:.6g})."
             )
     return ""

@@ -1,8 +1,9 @@
-"""A converted network as bytes: kept in the store by what it is made of, left by who made it.
+"""Cache of converted networks: an entry of the store, and an outbox in the release's directory.
 
-A release's process converts, and may write nowhere but into its own directory; root takes the file
-from there into the store, unread. So a kept network is one that the model's own code may have
-written. Nobody else loads it, and it is compared with the reference like a new one.
+A release converts its network when it loads, but can write only into its own directory. Root moves
+the file from there into the store, without reading it. So the model's own code may have written a
+cached network. Only releases of the same model load it, and they compare it with the reference
+like a new one.
 """
 
 from __future__ import annotations
@@ -18,62 +19,67 @@ from mms_server.core.untrusted_files import read_bounded, replace_group_file
 
 FILE_NAME: Final = "network"
 MAX_BYTES: Final = 1024 * 1024 * 1024
-"""What is larger is converted at each load."""
+"""Larger networks are not cached: they are converted at each load."""
 
-_MAX_HEAD: Final = 16 * 1024 * 1024
+_MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A network: ``about`` says by what it was made and what it takes to read ``data``."""
+    """A converted network; ``header`` has the converter's versions and what reading needs."""
 
-    about: Mapping[str, Any]
+    header: Mapping[str, Any]
     data: bytes
 
     def to_bytes(self) -> bytes:
-        """Return it as one file: a line of JSON, then the data."""
-        return json.dumps(dict(self.about), sort_keys=True).encode() + b"\n" + self.data
+        """Return the content of the file: the header as a line of JSON, then the data."""
+        return json.dumps(dict(self.header), sort_keys=True).encode() + b"\n" + self.data
 
 
 @dataclass(frozen=True)
 class ConversionCache:
-    """Where a release's conversion is kept, and where a new one is left; None for nowhere."""
+    """The store's entry of a release's conversion, and the file for a new one; None: no caching."""
 
     entry: Path | None = None
-    left: Path | None = None
+    outbox: Path | None = None
 
     @property
-    def there(self) -> bool:
-        """Whether something is kept."""
+    def has_entry(self) -> bool:
+        """Whether there is a cached network."""
         return self.entry is not None and (self.entry / FILE_NAME).exists()
 
-    def read(self, made_by: Mapping[str, Any]) -> Conversion | None:
-        """Return the network that is kept, None if there is none that was made by the same."""
+    def read(self, converter: Mapping[str, Any]) -> Conversion | None:
+        """Return the cached network; None if there is none, or its converter is another one.
+
+        ``converter`` is compared with the header: name of the backend, versions and options.
+        """
         if self.entry is None:
             return None
         raw = read_bounded(self.entry / FILE_NAME, MAX_BYTES)
-        head, line_end, data = raw.partition(b"\n")
-        if not line_end or len(head) > _MAX_HEAD:
+        line, line_end, data = raw.partition(b"\n")
+        if not line_end or len(line) > _MAX_HEADER_BYTES:
             return None
         try:
-            about = json.loads(head)
+            header = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(about, dict) or any(about.get(key) != made_by[key] for key in made_by):
+        if not isinstance(header, dict):
             return None
-        _log.info("the converted network was kept")
-        return Conversion(about, data)
+        if any(header.get(key) != value for key, value in converter.items()):
+            return None
+        _log.info("the converted network was read from the store")
+        return Conversion(header, data)
 
-    def leave(self, made: Conversion) -> None:
-        """Leave a new network to be kept; if that fails, it is made again another time."""
-        if self.left is None:
+    def publish(self, conversion: Conversion) -> None:
+        """Write a new network into the outbox; if that fails, the next load converts again."""
+        if self.outbox is None:
             return
-        raw = made.to_bytes()
+        raw = conversion.to_bytes()
         if len(raw) > MAX_BYTES:
             return
         try:
-            replace_group_file(self.left, raw)
+            replace_group_file(self.outbox, raw)
         except OSError as error:
-            _log.warning("the converted network is not kept: %s", error)
+            _log.warning("the converted network cannot be kept for the next start: %s", error)

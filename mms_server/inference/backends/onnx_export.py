@@ -1,7 +1,7 @@
-"""Convert a bound network to ONNX, by MXNet's own exporter, in a process that is forked for it.
+"""Convert a bound network to ONNX with MXNet's own exporter, in a forked child process.
 
-What the conversion needs, copies of all parameters, is gone with the process: the workers are
-forked from the one that asks for it. And whatever the exporter does, it can be ended in time.
+The conversion copies all parameters. That memory ends with the child; workers, which are forked
+from the calling process, do not inherit it. The child can also be killed if it takes too long.
 """
 
 from __future__ import annotations
@@ -19,54 +19,55 @@ import numpy as np
 import onnx
 from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
-LIMIT_S: Final = 300.0
+TIMEOUT_S: Final = 300.0
 """A conversion takes about a second for each 50 MB of parameters."""
 
-_END_S: Final = 10.0
-"""Time for a process that was killed to be gone."""
+_KILL_TIMEOUT_S: Final = 10.0
+"""How long to wait for the end of a killed process."""
 
 
 class ConversionError(Exception):
-    """A network cannot be converted; the text is one sentence that says why."""
+    """A network cannot be converted; the text is one sentence with the reason."""
 
 
 @dataclass(frozen=True)
 class _Network:
-    """What is converted; ``inputs`` are the names and shapes, in the order of the symbol."""
+    """A network to convert; ``inputs`` are names and shapes in the order of the symbol."""
 
     symbol: Any
     parameters: Mapping[str, Any]
     inputs: Sequence[tuple[str, tuple[int, ...]]]
 
 
-def converted(module: Any, limit_s: float = LIMIT_S) -> bytes:
-    """Return the ONNX model of a Module, which takes any number of rows.
+def convert(module: Any, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Return a Module as an ONNX model that takes any batch size.
 
     Raises:
-        ConversionError: it has operators that cannot be converted, or the conversion failed.
+        ConversionError: the network has operators that cannot be converted, or the conversion
+            failed or took longer than ``timeout_s``.
     """
-    missing = unsupported(module.symbol)
+    missing = unsupported_operators(module.symbol)
     if missing:
         raise ConversionError(f"ONNX has no counterpart of {', '.join(missing)}.")
     network = _network_of(module)
     with tempfile.TemporaryDirectory(prefix="mms-onnx-") as name:
-        model, fault = Path(name) / "model.onnx", Path(name) / "fault"
+        model, reason = Path(name) / "model.onnx", Path(name) / "reason"
         context = multiprocessing.get_context("fork")
-        process = context.Process(target=_write, args=(network, model, fault), daemon=True)
+        process = context.Process(target=_run_exporter, args=(network, model, reason), daemon=True)
         process.start()
-        process.join(limit_s)
+        process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
-            process.join(_END_S)
-            raise ConversionError(f"the conversion took longer than {limit_s:g} s.")
+            process.join(_KILL_TIMEOUT_S)
+            raise ConversionError(f"the conversion took longer than {timeout_s:g} s.")
         if not model.exists():
-            told = fault.read_text("utf-8") if fault.exists() else ""
-            raise ConversionError(told or f"the converter ended with code {process.exitcode}.")
+            text = reason.read_text("utf-8") if reason.exists() else ""
+            raise ConversionError(text or f"the converter ended with code {process.exitcode}.")
         return model.read_bytes()
 
 
-def unsupported(symbol: Any) -> list[str]:
-    """Return the operators of a network that MXNet's exporter does not know, by name."""
+def unsupported_operators(symbol: Any) -> list[str]:
+    """Return the names of a network's operators that MXNet's exporter cannot convert."""
     known = {name for table in MXNetGraph.registry_.values() for name in table}
     used = {node["op"] for node in json.loads(symbol.tojson())["nodes"]}
     return sorted(used - known - {"null"})
@@ -74,18 +75,19 @@ def unsupported(symbol: Any) -> list[str]:
 
 def _network_of(module: Any) -> _Network:
     arguments, auxiliary = module.get_params()
-    shapes = {row.name: tuple(row.shape) for row in module.data_shapes}
-    named = module.symbol.list_arguments()
-    sizes = dict(zip(named, module.symbol.infer_shape(**shapes)[0], strict=True))
+    shapes = {desc.name: tuple(desc.shape) for desc in module.data_shapes}
+    names = module.symbol.list_arguments()
+    sizes = dict(zip(names, module.symbol.infer_shape(**shapes)[0], strict=True))
     parameters = {**arguments, **auxiliary}
-    for name in set(named) - set(shapes) - set(parameters):
-        # A label that nobody gives: the exporter loses count where it is no parameter.
+    for name in set(names) - set(shapes) - set(parameters):
+        # A label that inference does not use. The exporter counts arguments wrongly without it.
         parameters[name] = mx.nd.zeros(sizes[name])
-    inputs = [(name, shapes[name]) for name in named if name in shapes]
+    inputs = [(name, shapes[name]) for name in names if name in shapes]
     return _Network(module.symbol, parameters, inputs)
 
 
-def _write(network: _Network, target: Path, fault: Path) -> None:
+def _run_exporter(network: _Network, target: Path, reason: Path) -> None:
+    """Write the ONNX model to ``target``, or the text of an error to ``reason``; in the child."""
     part = target.with_suffix(".part")
     try:
         mx.onnx.export_model(
@@ -97,18 +99,18 @@ def _write(network: _Network, target: Path, fault: Path) -> None:
             dynamic=True,
             dynamic_input_shapes=[("batch", *shape[1:]) for _, shape in network.inputs],
         )
-        _strip(part)
+        _remove_parameter_inputs(part)
         part.rename(target)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other process is to tell it
+    except Exception as error:  # noqa: BLE001 - the parent process raises it as a ConversionError
         text = (str(error).strip().splitlines() or [""])[-1]
-        fault.write_text(f"{type(error).__name__}: {text}", encoding="utf-8")
+        reason.write_text(f"{type(error).__name__}: {text}", encoding="utf-8")
 
 
-def _strip(file: Path) -> None:
-    """Let parameters be constants: named as inputs too, ONNX Runtime would not fold them."""
+def _remove_parameter_inputs(file: Path) -> None:
+    """Remove parameters from the inputs: ONNX Runtime folds only constants that are no inputs."""
     model = onnx.load(str(file))
-    constants = {each.name for each in model.graph.initializer}
-    inputs = [each for each in model.graph.input if each.name not in constants]
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     onnx.save(model, str(file))

@@ -1,4 +1,4 @@
-"""A network that ONNX Runtime computes, with the face of MXNet's Module that services use."""
+"""The backend ``onnxruntime``: a network in ONNX Runtime with the interface of MXNet's Module."""
 
 from __future__ import annotations
 
@@ -11,64 +11,66 @@ import numpy as np
 
 from mms_server.config.backend_names import ONNXRUNTIME
 from mms_server.inference.backends.converted_network import Conversion, ConversionCache
-from mms_server.inference.backends.onnx_export import converted
+from mms_server.inference.backends.onnx_export import convert
 
 
 class OnnxModule:
-    """What the base service's ``mx_model`` is when ONNX Runtime computes: arrays in, arrays out.
+    """Replaces the base service's ``mx_model``: it has the methods that services call.
 
-    It takes and gives NDArrays, as a Module does, with any number of rows; the other sizes are
-    those of ``data_shapes``. One thread computes: a session's own threads would not survive the
-    fork of the workers.
+    Inputs and outputs are NDArrays. The batch size may vary; the other sizes are those of
+    ``data_shapes``.
     """
 
     takes_any_batch: ClassVar = True
-    """Batches of any size need no binding: see ``network_of`` of ``batch_compute``."""
+    """A batch of any size needs no binding: see ``network_of`` of ``batch_compute``."""
 
     def __init__(self, session: Any, data_shapes: Sequence[Any]) -> None:
         self._session = session
         self._outputs: list[Any] = []
         self.data_shapes = list(data_shapes)
-        self.data_names = [row.name for row in data_shapes]
+        self.data_names = [desc.name for desc in data_shapes]
 
     @classmethod
-    def of(cls, module: Any, kept: ConversionCache | None = None) -> OnnxModule:
-        """Return the network of a Module; what is ``kept`` is taken as it is.
+    def from_module(cls, module: Any, cache: ConversionCache | None = None) -> OnnxModule:
+        """Return the network of a Module; a network in ``cache`` is used without conversion.
 
         Raises:
-            ConversionError: it cannot be converted.
+            ConversionError: the network cannot be converted.
         """
-        kept = kept or ConversionCache()
-        made_by = {"engine": ONNXRUNTIME, "mxnet": mx.__version__, "onnx": version("onnx")}
-        before = kept.read(made_by)
-        if before is not None:
-            return cls(session_of(before.data), module.data_shapes)
-        made = Conversion(made_by, converted(module))
-        session = session_of(made.data)
-        kept.leave(made)
+        cache = cache or ConversionCache()
+        converter = {"engine": ONNXRUNTIME, "mxnet": mx.__version__, "onnx": version("onnx")}
+        cached = cache.read(converter)
+        if cached is not None:
+            return cls(create_session(cached.data), module.data_shapes)
+        conversion = Conversion(converter, convert(module))
+        session = create_session(conversion.data)
+        cache.publish(conversion)
         return cls(session, module.data_shapes)
 
     def forward(self, data_batch: Any, is_train: bool = False) -> None:  # noqa: FBT001, FBT002 - Module's
         """Compute the outputs of a ``DataBatch``."""
         del is_train
-        arrays = (each.asnumpy().astype(np.float32, copy=False) for each in data_batch.data)
-        found = self._session.run(None, dict(zip(self.data_names, arrays, strict=True)))
-        self._outputs = [mx.nd.array(each, dtype=each.dtype) for each in found]
+        arrays = (array.asnumpy().astype(np.float32, copy=False) for array in data_batch.data)
+        outputs = self._session.run(None, dict(zip(self.data_names, arrays, strict=True)))
+        self._outputs = [mx.nd.array(output, dtype=output.dtype) for output in outputs]
 
     def get_outputs(self) -> list[Any]:
         """Return the outputs of the last forward."""
         return self._outputs
 
 
-def session_of(model: bytes) -> Any:
-    """Return a session of ONNX Runtime that computes a model with one thread on the processor."""
-    # It takes memory and a part of a second, which models of MXNet are not to pay.
+def create_session(model: bytes) -> Any:
+    """Return a session of ONNX Runtime that computes an ONNX model on the CPU with one thread.
+
+    Threads of a session would not survive the fork of the workers.
+    """
+    # The import takes memory and part of a second, which models on other backends must not cost.
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # What it warns of, as constants that it does not use, is nothing that an operator could mend.
+    # Errors only: an operator cannot do anything about its warnings, for example unused constants.
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""A network is converted once, and what is kept of it is never trusted."""
+"""Tests of the cache of converted networks: converted once, and compared at each load."""
 
 from __future__ import annotations
 
@@ -26,59 +26,59 @@ ENGINES = [backend_names.INT8, backend_names.ONNXRUNTIME]
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> ConversionCache:
+def cache(tmp_path: Path) -> ConversionCache:
     (tmp_path / "entry").mkdir()
-    return ConversionCache(tmp_path / "entry", tmp_path / "left")
+    return ConversionCache(tmp_path / "entry", tmp_path / "outbox")
 
 
-def keep(places: ConversionCache) -> None:
-    """Do what root does."""
-    assert places.left
-    assert places.entry
-    places.left.rename(places.entry / FILE_NAME)
+def move_to_store(cache: ConversionCache) -> None:
+    """Move the file from the outbox into the store, as root does."""
+    assert cache.outbox
+    assert cache.entry
+    cache.outbox.rename(cache.entry / FILE_NAME)
 
 
-def given(engine: str, kept: ConversionCache) -> tuple[Any, list[Any]]:
-    """Return the service on an engine, and its answers."""
-    service, asked = Service(convolution()), samples(6)
-    assert selection.give(model(service), BackendChoice(engine, 0.05), asked, kept)
-    return service, answers(service, asked)
+def switch(engine: str, cache: ConversionCache) -> tuple[Any, list[Any]]:
+    """Return a service on a backend, and its answers."""
+    service, inputs = Service(convolution()), samples(6)
+    assert selection.switch_backend(model(service), BackendChoice(engine, 0.05), inputs, cache)
+    return service, answers(service, inputs)
 
 
 @pytest.fixture
 def no_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     def called(*_args: object, **_more: object) -> None:
-        raise AssertionError("it is converted")
+        raise AssertionError("the network is converted again")
 
-    monkeypatch.setattr(onnx_module, "converted", called)
+    monkeypatch.setattr(onnx_module, "convert", called)
     monkeypatch.setattr(int8, "quantize_graph", called)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_it_is_converted_once(
-    engine: str, places: ConversionCache, request: pytest.FixtureRequest
+def test_a_network_is_converted_once(
+    engine: str, cache: ConversionCache, request: pytest.FixtureRequest
 ) -> None:
-    _service, before = given(engine, places)
-    keep(places)
+    _service, before = switch(engine, cache)
+    move_to_store(cache)
     request.getfixturevalue("no_converter")
-    service, after = given(engine, places)
+    service, after = switch(engine, cache)
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
     assert type(service.mx_model).__name__ == (
         "Module" if engine == backend_names.INT8 else "OnnxModule"
     )
-    assert not places.left or not places.left.exists(), "there is nothing new"
+    assert not cache.outbox or not cache.outbox.exists(), "no new conversion"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("other", ["damaged", "cut off", "empty", "no json", "another network"])
-def test_what_cannot_be_used_is_converted_again(
-    engine: str, other: str, places: ConversionCache, caplog: pytest.LogCaptureFixture
+def test_an_unusable_cached_network_is_converted_again(
+    engine: str, other: str, cache: ConversionCache, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert places.entry
-    assert places.left
-    _service, expected = given(engine, places)
-    good = places.left.read_bytes()
+    assert cache.entry
+    assert cache.outbox
+    _service, expected = switch(engine, cache)
+    good = cache.outbox.read_bytes()
     head, _end, data = good.partition(b"\n")
     bad = {
         "damaged": head + b"\n" + bytes(len(data)),
@@ -91,61 +91,61 @@ def test_what_cannot_be_used_is_converted_again(
         strange = Service(convolution())
         weights = {name: 3 * each for name, each in strange.mx_model.get_params()[0].items()}
         strange.mx_model.set_params(weights, {})
-        selection.give(
+        selection.switch_backend(
             model(strange),
             BackendChoice(engine, 0.05),
             samples(6),
-            ConversionCache(left=places.left),
+            ConversionCache(outbox=cache.outbox),
         )
-        bad = places.left.read_bytes()
-    places.left.unlink()
-    (places.entry / FILE_NAME).write_bytes(bad)
+        bad = cache.outbox.read_bytes()
+    cache.outbox.unlink()
+    (cache.entry / FILE_NAME).write_bytes(bad)
     with caplog.at_level(logging.WARNING):
-        _service, found = given(engine, places)
+        _service, found = switch(engine, cache)
     for one, two in zip(expected, found, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-6)
-    assert places.left.exists(), "the new one is kept instead"
+    assert cache.outbox.exists(), "the new conversion is in the outbox"
 
 
-def test_what_another_version_made_is_not_read(places: ConversionCache) -> None:
-    assert places.entry
+def test_a_network_of_another_converter_is_not_used(cache: ConversionCache) -> None:
+    assert cache.entry
     made = Conversion({"engine": "int8", "mxnet": "1"}, b"data\nwith lines")
-    (places.entry / FILE_NAME).write_bytes(made.to_bytes())
-    assert places.read(dict(made.about)) == made
-    assert places.read({**made.about, "mxnet": "2"}) is None
-    assert places.read({**made.about, "spread": 2.0}) is None
+    (cache.entry / FILE_NAME).write_bytes(made.to_bytes())
+    assert cache.read(dict(made.header)) == made
+    assert cache.read({**made.header, "mxnet": "2"}) is None
+    assert cache.read({**made.header, "spread": 2.0}) is None
     assert ConversionCache().read({}) is None
 
 
-def test_one_just_over_the_limit_is_not_left(
-    places: ConversionCache, monkeypatch: pytest.MonkeyPatch
+def test_a_network_over_the_size_limit_is_not_cached(
+    cache: ConversionCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert places.left
+    assert cache.outbox
     made = Conversion({"engine": "int8"}, b"x" * 10)
     monkeypatch.setattr(converted_network, "MAX_BYTES", len(made.to_bytes()) - 1)
-    places.leave(made)
-    assert not places.left.exists()
+    cache.publish(made)
+    assert not cache.outbox.exists()
     monkeypatch.setattr(converted_network, "MAX_BYTES", len(made.to_bytes()))
-    places.leave(made)
-    assert json.loads(places.left.read_bytes().split(b"\n")[0]) == made.about
+    cache.publish(made)
+    assert json.loads(cache.outbox.read_bytes().split(b"\n")[0]) == made.header
 
 
-def test_a_place_that_cannot_be_written_costs_no_start(
+def test_an_outbox_that_cannot_be_written_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ConversionCache(left=tmp_path / "none" / "left").leave(Conversion({}, b""))
-    assert "not kept" in caplog.text
+    ConversionCache(outbox=tmp_path / "none" / "outbox").publish(Conversion({}, b""))
+    assert "the converted network cannot be kept" in caplog.text
 
 
-def test_one_that_is_made_again_is_not_said_to_be_kept(
-    places: ConversionCache, caplog: pytest.LogCaptureFixture
+def test_only_a_cached_network_is_logged_as_read_from_the_store(
+    cache: ConversionCache, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert places.entry
+    assert cache.entry
     other = Conversion({"engine": backend_names.ONNXRUNTIME, "mxnet": "0"}, b"")
-    (places.entry / FILE_NAME).write_bytes(other.to_bytes())
+    (cache.entry / FILE_NAME).write_bytes(other.to_bytes())
     with caplog.at_level(logging.INFO):
-        given(backend_names.ONNXRUNTIME, places)
-        assert "was kept" not in caplog.text
-        keep(places)
-        given(backend_names.ONNXRUNTIME, places)
-        assert "was kept" in caplog.text
+        switch(backend_names.ONNXRUNTIME, cache)
+        assert "read from the store" not in caplog.text
+        move_to_store(cache)
+        switch(backend_names.ONNXRUNTIME, cache)
+        assert "read from the store" in caplog.text

@@ -1,4 +1,4 @@
-"""Networks of whole numbers are near the reference on every processor."""
+"""Tests of int8: outputs are close to the reference on processors with and without VNNI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from mms_server.inference.backends.int8 import _flags, quantized, spread_of
+from mms_server.inference.backends.int8 import cpu_flags, quantize, range_factor_of
 
 SHAPE = (1, 16, 12, 12)
 LAYERS = 4
@@ -18,7 +18,7 @@ SEED = 3
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    """Layers whose products add up: all weights are positive."""
+    """A network with positive weights only, so that sums of products become large."""
     random = np.random.default_rng(SEED)
     symbol, parameters = mx.sym.Variable("data"), {}
     for number in range(LAYERS):
@@ -39,7 +39,7 @@ def rows() -> list[list[Any]]:
     return [[mx.nd.array(random.uniform(0.5, 1, SHAPE))] for _ in range(3)]
 
 
-def alone(module: Any, other: Any, rows: list[list[Any]]) -> float:
+def largest_difference(module: Any, other: Any, rows: list[list[Any]]) -> float:
     """Return the largest difference of outputs, as a share of the largest output."""
     found = []
     for each in (module, other):
@@ -51,15 +51,15 @@ def alone(module: Any, other: Any, rows: list[list[Any]]) -> float:
     return float(np.abs(found[0] - found[1]).max() / np.abs(found[0]).max())
 
 
-def test_its_numbers_do_not_overflow_on_this_processor(network: Any, rows: list[list[Any]]) -> None:
-    assert alone(network, quantized(network, rows, mx.cpu()), rows) < 0.03
-    if spread_of(_flags()) > 1:
-        narrow = quantized(network, rows, mx.cpu(), spread=1.0)
-        assert alone(network, narrow, rows) > 0.3, "it is what the spread is for"
+def test_sums_do_not_overflow_on_this_processor(network: Any, rows: list[list[Any]]) -> None:
+    assert largest_difference(network, quantize(network, rows, mx.cpu()), rows) < 0.03
+    if range_factor_of(cpu_flags()) > 1:
+        narrow = quantize(network, rows, mx.cpu(), range_factor=1.0)
+        assert largest_difference(network, narrow, rows) > 0.3, "sums overflow without the factor"
 
 
 @pytest.mark.parametrize(
-    ("text", "spread"),
+    ("text", "factor"),
     [
         ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_vnni aes\n", 1.0),
         ("processor\t: 0\nflags\t\t: fpu avx2 avx512f aes\n", 2.0),
@@ -67,9 +67,7 @@ def test_its_numbers_do_not_overflow_on_this_processor(network: Any, rows: list[
         ("processor\t: 0\nFeatures\t: fp asimd\n", 2.0),
     ],
 )
-def test_only_one_kind_of_processor_adds_up_without_overflow(
-    tmp_path: Path, text: str, spread: float
-) -> None:
+def test_only_avx512_vnni_needs_no_wider_ranges(tmp_path: Path, text: str, factor: float) -> None:
     (tmp_path / "cpuinfo").write_text(text)
-    assert spread_of(_flags(tmp_path / "cpuinfo")) == spread
-    assert _flags(tmp_path / "none") == set()
+    assert range_factor_of(cpu_flags(tmp_path / "cpuinfo")) == factor
+    assert cpu_flags(tmp_path / "none") == set()

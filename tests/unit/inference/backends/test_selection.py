@@ -1,4 +1,4 @@
-"""Networks on other engines: real conversions of small networks, and what is refused."""
+"""Tests of switching a model's backend: real conversions of small networks, and refusals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def signature(shape: list[int]) -> dict[str, Any]:
 
 
 class Service(MXNetBaseService):
-    """The base service around a network that is given, with weights from a seed."""
+    """The base service with a network ``symbol`` and random weights."""
 
     def __init__(self, symbol: Any, shape: list[int] | None = None) -> None:
         self.ctx = mx.cpu()
@@ -82,70 +82,78 @@ def samples(count: int, shape: tuple[int, ...] = (1, 1, SIDE, SIDE)) -> list[Sam
     return [Sample((rng.random(shape).tolist(),)) for _ in range(count)]
 
 
-def answers(service: Any, asked: list[Sample]) -> list[Any]:
-    rows = (service._preprocess(list(one.inputs)) for one in asked)
-    # The next forward is computed into the same arrays.
+def answers(service: Any, inputs: list[Sample]) -> list[Any]:
+    rows = (service._preprocess(list(one.inputs)) for one in inputs)
+    # Copies, because the next forward overwrites the arrays.
     return [service._inference(row)[0].asnumpy().copy() for row in rows]
 
 
 @pytest.mark.parametrize("symbol", [convolution, softmax])
 @pytest.mark.parametrize("engine", [backend_names.INT8, backend_names.ONNXRUNTIME])
-def test_an_engine_answers_as_the_reference_does(engine: str, symbol: Callable[[], Any]) -> None:
-    """A label that nobody gives, as of SoftmaxOutput, is no input of the other engine."""
-    service, asked = Service(symbol()), samples(8)
-    before, reference = answers(service, asked), service.mx_model
-    found = selection.give(model(service), BackendChoice(engine, 0.05), asked)
+def test_outputs_of_a_backend_are_close_to_the_reference(
+    engine: str, symbol: Callable[[], Any]
+) -> None:
+    """A label that inference does not use, as of SoftmaxOutput, is no input of the backend."""
+    service, inputs = Service(symbol()), samples(8)
+    before, reference = answers(service, inputs), service.mx_model
+    found = selection.switch_backend(model(service), BackendChoice(engine, 0.05), inputs)
     assert found is not None
     assert (found.inputs, found.fault) == (8, "")
     assert service.mx_model is not reference
-    for one, other in zip(before, answers(service, asked), strict=True):
+    for one, other in zip(before, answers(service, inputs), strict=True):
         np.testing.assert_allclose(one, other, atol=0.05 * np.abs(one).max())
 
 
-def test_int8_is_another_computation() -> None:
-    service, asked = Service(convolution()), samples(8)
-    found = selection.give(model(service), BackendChoice(backend_names.INT8, 0.05), asked)
+def test_int8_computes_with_8_bit_integers() -> None:
+    service, inputs = Service(convolution()), samples(8)
+    found = selection.switch_backend(
+        model(service), BackendChoice(backend_names.INT8, 0.05), inputs
+    )
     assert found is not None
     assert 1e-5 < found.share < 0.05
     assert "quantized" in service.mx_model.symbol.tojson()
 
 
-def test_quantizing_fills_no_journal(capfd: pytest.CaptureFixture[str]) -> None:
-    service, asked = Service(convolution()), samples(2)
-    selection.give(model(service), BackendChoice(backend_names.INT8, 1.0), asked)
+def test_quantizing_writes_no_lines_about_layers_to_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    service, inputs = Service(convolution()), samples(2)
+    selection.switch_backend(model(service), BackendChoice(backend_names.INT8, 1.0), inputs)
     assert "quantize_graph_pass" not in capfd.readouterr().err
-    sys.stderr.write("still there\n")
-    assert "still there" in capfd.readouterr().err
+    sys.stderr.write("restored\n")
+    assert "restored" in capfd.readouterr().err
 
 
-def test_mxnet_stays_as_it_is() -> None:
+def test_mxnet_changes_nothing() -> None:
     service = Service(convolution())
     reference = service.mx_model
-    assert selection.give(model(service), BackendChoice(), []) is None
+    assert selection.switch_backend(model(service), BackendChoice(), []) is None
     assert service.mx_model is reference
 
 
 @pytest.mark.parametrize("engine", [backend_names.INT8, backend_names.ONNXRUNTIME])
-def test_batches_are_computed_as_single_requests_are(engine: str) -> None:
-    service, asked = Service(convolution()), samples(8)
+def test_batches_have_the_outputs_of_single_requests(engine: str) -> None:
+    service, inputs = Service(convolution()), samples(8)
     loaded = model(service)
-    selection.give(loaded, BackendChoice(engine, 0.05), asked)
+    selection.switch_backend(loaded, BackendChoice(engine, 0.05), inputs)
     network = network_of(service)
     assert network is not None
-    rows = [service._preprocess(list(one.inputs)) for one in asked]
+    rows = [service._preprocess(list(one.inputs)) for one in inputs]
     network.prepare(8)
-    together = [row[0].asnumpy() for row in network.run(rows, 8)]
-    for one, other in zip(answers(service, asked), together, strict=True):
+    batched = [row[0].asnumpy() for row in network.run(rows, 8)]
+    for one, other in zip(answers(service, inputs), batched, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     ticks = iter(range(1_000_000))
-    joint, verdict = choose_batch_computer(loaded, 4, clock=lambda: 0.001 * next(ticks))
-    assert joint is not None, verdict
-    assert verdict.most == 4
+    batch_computer, decision = choose_batch_computer(loaded, 4, clock=lambda: 0.001 * next(ticks))
+    assert batch_computer is not None, decision
+    assert decision.most == 4
 
 
-def test_without_samples_onnxruntime_is_compared_on_made_inputs() -> None:
+def test_without_samples_onnxruntime_is_compared_on_random_inputs() -> None:
     service = Service(convolution())
-    found = selection.give(model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
+    found = selection.switch_backend(
+        model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
+    )
     assert found is not None
     assert found.inputs >= 2
     assert isinstance(service.mx_model, OnnxModule)
@@ -153,10 +161,12 @@ def test_without_samples_onnxruntime_is_compared_on_made_inputs() -> None:
 
 
 @pytest.mark.parametrize("method", ["InferenceSession", "run"])
-def test_what_onnxruntime_raises_is_told(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its errors are derived from no kind but Exception."""
+def test_errors_of_onnxruntime_are_in_the_message(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors of ONNX Runtime have no base class but Exception."""
 
-    class Fail(Exception):  # noqa: N818 - as there
+    class Fail(Exception):  # noqa: N818 - as in ONNX Runtime
         pass
 
     class Session:
@@ -171,80 +181,88 @@ def test_what_onnxruntime_raises_is_told(method: str, monkeypatch: pytest.Monkey
     service = Service(convolution())
     reference = service.mx_model
     with pytest.raises(EngineError, match="cannot be computed by onnxruntime: no kernel for it"):
-        selection.give(model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.switch_backend(
+            model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
+        )
     assert service.mx_model is reference
 
 
-def test_without_samples_there_is_no_int8() -> None:
+def test_int8_without_samples_is_refused() -> None:
     with pytest.raises(EngineError, match="no golden samples") as caught:
-        selection.give(model(Service(convolution())), BackendChoice(backend_names.INT8, 0.05), [])
+        selection.switch_backend(
+            model(Service(convolution())), BackendChoice(backend_names.INT8, 0.05), []
+        )
     assert "--sample" in caught.value.fix
 
 
 def test_a_difference_above_the_tolerance_is_refused_and_shown() -> None:
-    service, asked = Service(convolution()), samples(4)
-    found = selection.give(model(service), BackendChoice(backend_names.INT8, 1.0), asked)
+    service, inputs = Service(convolution()), samples(4)
+    found = selection.switch_backend(model(service), BackendChoice(backend_names.INT8, 1.0), inputs)
     assert found is not None
     again = Service(convolution())
     reference = again.mx_model
     with pytest.raises(EngineError, match=r"golden sample \d, output 0: a number is .* apart"):
-        selection.give(model(again), BackendChoice(backend_names.INT8, found.share * 0.99), asked)
+        selection.switch_backend(
+            model(again), BackendChoice(backend_names.INT8, found.share * 0.99), inputs
+        )
     assert again.mx_model is reference
-    assert selection.give(
-        model(again), BackendChoice(backend_names.INT8, found.share * 1.01), asked
+    assert selection.switch_backend(
+        model(again), BackendChoice(backend_names.INT8, found.share * 1.01), inputs
     )
 
 
-class Own(Service):
-    """Runs its network itself."""
+class RunsNetworkItself(Service):
+    """A service that overrides ``_inference``."""
 
     def _inference(self, data: Any) -> Any:
         return super()._inference(data)
 
 
-class Whole(Service):
-    """Answers as it likes."""
+class OverridesInference(Service):
+    """A service that overrides ``inference``."""
 
     def inference(self, data: Any) -> Any:
         return data
 
 
-@pytest.mark.parametrize("kind", [Own, Whole])
-def test_a_service_that_computes_by_itself_is_refused(kind: type[Service]) -> None:
+@pytest.mark.parametrize("kind", [RunsNetworkItself, OverridesInference])
+def test_a_service_that_runs_its_network_itself_is_refused(kind: type[Service]) -> None:
     with pytest.raises(EngineError, match=f"its service {kind.__name__} runs its network itself"):
-        selection.give(
+        selection.switch_backend(
             model(kind(convolution())), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
         )
 
 
-def test_a_module_of_their_own_is_refused() -> None:
+def test_a_subclass_of_module_is_refused() -> None:
     class Module(mx.mod.Module):  # type: ignore[misc] - MXNet has no types
         pass
 
     service = Service(convolution())
     service.mx_model.__class__ = Module
     with pytest.raises(EngineError, match="runs its network itself"):
-        selection.give(model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.switch_backend(
+            model(service), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
+        )
 
 
-def test_sizes_that_vary_are_refused() -> None:
+def test_variable_sizes_are_refused() -> None:
     symbol = mx.sym.mean(mx.sym.Variable("data"), axis=1, keepdims=True)
     symbol = mx.sym.broadcast_add(symbol, mx.sym.Variable("b", shape=(1, 1)))
     with pytest.raises(EngineError, match="lets the sizes of data vary"):
-        selection.give(
+        selection.switch_backend(
             model(Service(symbol, [0, 0])), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
         )
 
 
 def test_a_sample_of_other_sizes_is_refused() -> None:
-    asked = samples(1, (2, 1, SIDE, SIDE))
+    inputs = samples(1, (2, 1, SIDE, SIDE))
     with pytest.raises(EngineError, match="golden sample 1 is not one row"):
-        selection.give(
-            model(Service(convolution())), BackendChoice(backend_names.INT8, 0.05), asked
+        selection.switch_backend(
+            model(Service(convolution())), BackendChoice(backend_names.INT8, 0.05), inputs
         )
 
 
-def test_operators_without_a_counterpart_are_named() -> None:
+def test_operators_that_onnx_lacks_are_named() -> None:
     data = mx.sym.Variable("data")
     symbol = mx.sym.SpatialTransformer(
         data,
@@ -254,20 +272,22 @@ def test_operators_without_a_counterpart_are_named() -> None:
         sampler_type="bilinear",
     )
     symbol = mx.sym.gamma(symbol)
-    assert onnx_export.unsupported(symbol) == ["SpatialTransformer", "gamma"]
+    assert onnx_export.unsupported_operators(symbol) == ["SpatialTransformer", "gamma"]
     with pytest.raises(EngineError, match="no counterpart of SpatialTransformer, gamma"):
-        selection.give(model(Service(symbol)), BackendChoice(backend_names.ONNXRUNTIME, 0.001), [])
+        selection.switch_backend(
+            model(Service(symbol)), BackendChoice(backend_names.ONNXRUNTIME, 0.001), []
+        )
 
 
-def test_a_conversion_that_takes_too_long_is_ended() -> None:
+def test_a_conversion_over_the_time_limit_is_killed() -> None:
     with pytest.raises(ConversionError, match=r"longer than 0\.001 s"):
-        onnx_export.converted(Service(convolution()).mx_model, 0.001)
+        onnx_export.convert(Service(convolution()).mx_model, 0.001)
 
 
-def test_a_converter_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_converter_is_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_args: object, **_kwargs: object) -> None:
         raise ValueError("first line\nno such axis")
 
     monkeypatch.setattr(mx.onnx, "export_model", fails)
     with pytest.raises(ConversionError, match=r"^ValueError: no such axis$"):
-        onnx_export.converted(Service(convolution()).mx_model)
+        onnx_export.convert(Service(convolution()).mx_model)
