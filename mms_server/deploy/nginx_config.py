@@ -1,16 +1,16 @@
-"""The edge of a host: ``nginx.conf``, made of the role's frame and what ``mms.conf`` says.
+"""``nginx.conf`` of a host, made from the role's frame and ``mms.conf``.
 
-``[Nginx Configurations]`` stands in it as it is (contract, section 3.6), and the router listens
-where gunicorn's ``--bind`` says, since that is where such a section passes requests to. Without the
-section the frame's own server block serves. The whole file is checked by nginx before it replaces
-the one in use.
+The text of ``[Nginx Configurations]`` is copied unchanged (contract, section 3.6). The router
+listens on the address of gunicorn's ``--bind``, because such a section passes requests there.
+Without the section, the server block of the frame serves. nginx checks the whole file before it
+replaces the one in use.
 
-A reload of nginx closes connections that are idle, and a request that a client is just sending on
-one is lost (250 of 2899 with 32 such clients and 8 reloads). So before it, for as long as a file is
-there, nginx ends each connection with its next answer, as HTTP/1.1 lets a client know; when those
-that were open are gone, there is nothing that a reload could cut. The file stays until the old
-workers have ended: they answer for a moment after the new ones are there, and would let a client
-believe that its connection stays.
+A reload of nginx closes idle connections. A request that a client is just sending on one of them is
+lost (250 of 2899 with 32 such clients and 8 reloads). So before a reload, for as long as a file
+exists, nginx closes each connection after its next answer, which HTTP/1.1 tells the client. When
+all connections that were open then are closed, a reload cannot cut any. The file stays until the
+old workers have ended: they still answer for a moment after the new workers started, and a client
+would believe that its connection stays open.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from mms_server.host.nginx import Proxy
 
 DEFAULT_BIND: Final = "unix:/tmp/mms_app.sock"
 HOST_VARIABLE: Final = "MXNET_MODEL_SERVER_HOST"
-"""Replaces ``server_name``: a variable of the command, else of ``[MXNet Environment Variables]``,
-else what the role wrote into the frame."""
+"""Its value replaces ``server_name``. It is a variable of the command's environment, else of
+``[MXNet Environment Variables]``, else the value that the role wrote into the frame."""
 
-# The frame's own words; what stands between the last two is the server block without a section.
+# Marks in the frame. Between the last two is the server block for an mms.conf without a section.
 _LISTEN: Final = "@router_listen@"
 _BEGIN: Final = "# mms edge: begin\n"
 _END: Final = "# mms edge: end\n"
 
-# What a server block includes to end its connections before a reload; the role writes it.
+# Server blocks include this file, so that nginx closes their connections before a reload.
 _CLOSING: Final = "nginx.closing.conf"
 _KEEPALIVE: Final = re.compile(r"^# mms edge: keepalive_timeout ([0-9]+)$", re.MULTILINE)
 _DEFAULT_KEEPALIVE_S: Final = 75
-# nginx ends an idle connection not to the second.
+# nginx closes idle connections up to some seconds late.
 _MARGIN_S: Final = 5
 
 _NAME: Final = re.compile(r"^# mms edge: server_name (.*)$", re.MULTILINE)
@@ -53,9 +53,9 @@ _COMPLAINT_LINE: Final = re.compile(r" in (?P<file>\S+):(?P<line>[0-9]+)")
 
 @dataclass(frozen=True)
 class Edge:
-    """A whole ``nginx.conf``; ``first`` is the line of it that the section begins on.
+    """A whole ``nginx.conf``; ``first`` is its line on which the section begins.
 
-    ``lines`` are the lines of ``mms.conf`` that the section's lines stand on.
+    ``lines`` are the line numbers of the section in ``mms.conf``.
     """
 
     text: str
@@ -71,9 +71,9 @@ class Edge:
 
 @dataclass(frozen=True)
 class EdgeOutcome:
-    """What was done to ``nginx.conf``, or would be; ``before`` and ``after`` are its texts.
+    """The change of ``nginx.conf``, made or planned; ``before`` and ``after`` are its texts.
 
-    ``cut`` are connections that were still open when nginx was reloaded.
+    ``cut`` is the number of connections that were still open when nginx was reloaded.
     """
 
     changed: bool
@@ -84,21 +84,23 @@ class EdgeOutcome:
 
 
 def nginx_listen(bind: str | None) -> str:
-    """Return gunicorn's ``--bind`` in the words of nginx's ``listen``."""
+    """Return gunicorn's ``--bind`` in the syntax of nginx's ``listen``."""
     address = bind or DEFAULT_BIND
     return f"*{address}" if address.startswith(":") else address
 
 
 def compose(frame: str, conf: MmsConf, environ: Mapping[str, str]) -> Edge:
-    """Return the ``nginx.conf`` that ``conf`` asks for.
+    """Return the ``nginx.conf`` of a host with this ``mms.conf``.
 
     Raises:
-        MMSError: the frame has no place for it, or the host name cannot be one.
+        MMSError: the frame has no marks, or the host name is not valid.
     """
     head, begin, rest = frame.partition(_BEGIN)
     own, end, tail = rest.partition(_END)
     if not (begin and end and _LISTEN in frame):
-        raise MMSError("nginx.conf's frame is not one.", fix="run the role nginx_proxy.")
+        raise MMSError(
+            "nginx.conf.frame has no marks of `mms edge`.", fix="run the role nginx_proxy."
+        )
     listen = nginx_listen(conf.bind)
     section = _named(conf.nginx or "", _host_name(frame, conf, environ))
     before = (head + begin).replace(_LISTEN, listen)
@@ -112,13 +114,13 @@ def _host_name(frame: str, conf: MmsConf, environ: Mapping[str, str]) -> str:
     written = found[1] if found else ""
     name = environ.get(HOST_VARIABLE) or conf.environment.get(HOST_VARIABLE) or written
     if _NOT_A_NAME.search(name):
-        cause = f"{HOST_VARIABLE} is {name!r}, which is no name of a server."
-        raise MMSError(cause, fix="give host names, separated by blanks.")
+        cause = f"{HOST_VARIABLE} is {name!r}, which is not a valid server name."
+        raise MMSError(cause, fix="set it to host names, separated by blanks.")
     return name.strip()
 
 
 def _named(section: str, name: str) -> str:
-    """Return the section with its server names replaced, line for line."""
+    """Return the section with its server names replaced; the number of lines stays."""
     if not name:
         return section
 
@@ -131,19 +133,20 @@ def _named(section: str, name: str) -> str:
 def check(
     layout: Layout, conf: MmsConf, environ: Mapping[str, str], proxy: Proxy
 ) -> tuple[EdgeOutcome, Edge]:
-    """Return what :func:`install` would do, after nginx's own check; nothing is replaced.
+    """Return the change that :func:`install` would make, checked by nginx; nothing is replaced.
 
     Raises:
-        ConfError: nginx refuses the section; with nginx's words and the line of ``mms.conf``.
-        MMSError: there is no frame, or nginx refuses it.
-        SupervisorError: nginx cannot be asked.
+        ConfError: nginx refuses the section; the error has nginx's message and the line of
+            ``mms.conf``.
+        MMSError: there is no frame, or nginx refuses the frame.
+        SupervisorError: nginx cannot be run.
     """
     edge = compose(_frame(layout), conf, environ)
     live = layout.nginx / "nginx.conf"
     before = live.read_text("utf-8", "replace") if live.exists() else ""
     changed = edge.text != before or _pending(layout).exists()
     if changed:
-        # Beside the live file: nginx takes relative paths from there.
+        # In the directory of the live file, since nginx resolves relative paths from there.
         candidate = layout.nginx / ".nginx.conf.candidate"
         try:
             write_atomically(candidate, edge.text)
@@ -156,17 +159,17 @@ def check(
 
 
 def install(layout: Layout, conf: MmsConf, environ: Mapping[str, str], proxy: Proxy) -> EdgeOutcome:
-    """Let nginx serve as ``conf`` says: reloaded when it has changed, started when it is stopped.
+    """Write ``nginx.conf``; reload nginx if the file changed, or start it if it is stopped.
 
     Raises:
         MMSError: as for :func:`check`.
-        SupervisorError: nginx did not take it; the file that was in use is back.
+        SupervisorError: nginx did not load the file; the file that was in use is back.
     """
     outcome, edge = check(layout, conf, environ, proxy)
     _write_socket(layout, edge.listen)
     running = proxy.pid() > 0
     closing = layout.run / "edge.closing"
-    # One that a killed run left costs clients their idle connections for nothing.
+    # A killed run may have left the file, which costs clients their connections for nothing.
     closing.unlink(missing_ok=True)
     cut = 0
     try:
@@ -182,7 +185,8 @@ def install(layout: Layout, conf: MmsConf, environ: Mapping[str, str], proxy: Pr
 def _take(layout: Layout, edge: Edge, outcome: EdgeOutcome, proxy: Proxy, *, running: bool) -> None:
     live, pending = layout.nginx / "nginx.conf", _pending(layout)
     if outcome.changed:
-        # Tells, until nginx has taken it, that a run which was killed is to be completed.
+        # It exists until nginx has loaded the new nginx.conf: if this run is killed, the next run
+        # completes it.
         write_atomically(pending, "")
         write_atomically(live, edge.text)
     try:
@@ -199,7 +203,7 @@ def _take(layout: Layout, edge: Edge, outcome: EdgeOutcome, proxy: Proxy, *, run
 
 
 def _keepalive_s(text: str) -> int:
-    """Return how long the nginx that runs keeps an idle connection."""
+    """Return how long nginx with this ``nginx.conf`` keeps an idle connection."""
     found = _KEEPALIVE.search(text)
     return int(found[1]) if found else _DEFAULT_KEEPALIVE_S
 
@@ -218,7 +222,7 @@ def _pending(layout: Layout) -> Path:
 
 
 def _write_socket(layout: Layout, listen: str) -> None:
-    """Name the router's socket for nginx's unit, which removes one that a crash left over."""
+    """Write the path of the router's socket for nginx's unit, which removes it after a crash."""
     path = listen.removeprefix("unix:") if listen.startswith("unix:") else ""
     file, text = layout.etc / "nginx.env", f"MMS_ROUTER_SOCKET={path}\n"
     if not file.exists() or file.read_text("utf-8") != text:
@@ -231,7 +235,7 @@ def _refusal(conf: MmsConf, edge: Edge, candidate: Path, complaint: str) -> MMSE
     place = int(found["line"]) if found and found["file"] == str(candidate) else 0
     line = edge.conf_line(place)
     if place >= edge.first and not line:
-        # A brace that is missing, or one too many: nginx sees it behind the section.
+        # A missing or surplus brace: nginx reports it after the end of the section.
         line = edge.lines[-1] if edge.lines else 0
     if found:
         words = words.replace(found[0], f" in {conf.file}:{line}" if line else " in nginx.conf")

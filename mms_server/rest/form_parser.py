@@ -1,4 +1,4 @@
-"""Read form bodies: multipart (RFC 7578) and URL-encoded, in linear time and within limits."""
+"""Parse form bodies: multipart (RFC 7578) and URL-encoded, in linear time and within limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mms_server.core.errors import BadInputError, BodyTooLargeError
 MAX_PARTS = 1000
 MAX_PART_HEADER_BYTES = 8 * 1024
 MAX_BOUNDARY = 200
-# Decoding an escape takes some hundred bytes of memory; a base64 picture has few of them.
+# To decode an escape takes some hundred bytes of memory; a picture in base64 has few escapes.
 MAX_ESCAPES = 2_000_000
 
 _SEND_FORM = "send the fields as multipart/form-data, as curl -F does."
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of a request, in their order."""
+    """The fields of a request, in the order of the body."""
 
     parts: tuple[Part, ...] = ()
 
@@ -59,11 +59,11 @@ class Form:
 
 
 def parse(content_type: str, body: bytes) -> Form:
-    """Return the form in a body; an empty form for any other kind of body.
+    """Return the form in a body; an empty form for any other content type.
 
     Raises:
-        BadInputError: the body is not what its content type says.
-        BodyTooLargeError: it has too many parts or escapes.
+        BadInputError: the body does not match its content type.
+        BodyTooLargeError: the body has too many parts or escapes.
     """
     header = Message()
     header["Content-Type"] = content_type.replace("\r", " ").replace("\n", " ")
@@ -79,7 +79,7 @@ def parse(content_type: str, body: bytes) -> Form:
 
 
 def _multipart(body: bytes, boundary: str) -> list[Part]:
-    """Return the parts of a body that ends with its last boundary."""
+    """Return the parts of a multipart body; it must end with its last boundary."""
     parts: list[Part] = []
     parser = PushMultipartParser(
         boundary,
@@ -121,7 +121,7 @@ def _part(segment: MultipartSegment, value: bytes) -> Part:
 
 
 def _transfer_decoded(value: bytes, encoding: str) -> bytes:
-    """Undo what RFC 7578 deprecates and the original's parser undid: Ansible sends base64."""
+    """Decode base64, which RFC 7578 deprecates, as 0.4's parser did: Ansible sends it."""
     if encoding != "base64":
         return value
     try:

@@ -19,8 +19,8 @@ from mms_server.rest.responses import Raw, json_body
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-# These belong to the connection or are made from the body (RFC 9110, section 7.6.1).
-_OURS: Final = frozenset(
+# A handler cannot set these: the server sets them (RFC 9110, section 7.6.1).
+_RESERVED: Final = frozenset(
     (
         "connection",
         "content-length",
@@ -44,7 +44,7 @@ def raw_request(environ: dict[str, Any], max_body_bytes: int) -> RawRequest:
     """Return the request that Bottle is handling, for a handler.
 
     Raises:
-        RequestError: its body cannot be read.
+        RequestError: the body of the request cannot be read.
     """
     data = request_body.read(environ, max_body_bytes)
     content_type = environ.get("CONTENT_TYPE", "")
@@ -58,7 +58,7 @@ def raw_request(environ: dict[str, Any], max_body_bytes: int) -> RawRequest:
     query = bottle.request.query.dict.items()
     row: dict[str, Any] = {key: values[0].encode() for key, values in query}
     if kind_of(content_type) in FORMS:
-        # Of several parts of one name the first counts, as in 0.4.
+        # If several parts have one name, the first counts, as in 0.4.
         for part in reversed(parse(content_type, data).parts):
             row[part.name] = _value(part.value, part.content_type, part.name)
     elif data:
@@ -71,9 +71,9 @@ def _value(data: bytes, content_type: str, what: str) -> Any:
 
 
 def handle(servable: Servable, *, envelope: bool) -> Any:
-    """Answer the request that Bottle is handling by the model's handler.
+    """Answer the request that Bottle is handling with the answer of the model's handler.
 
-    With ``envelope``, text and JSON come under the key ``prediction``, as in 0.4.
+    With ``envelope``, text and JSON are put under the key ``prediction``, as in 0.4.
 
     Raises:
         RequestError: the request cannot be read, or the handler failed.
@@ -91,7 +91,7 @@ def _sent(answer: HandlerAnswer, *, envelope: bool) -> Any:
     headers = {
         name: value
         for name, value in answer.headers.items()
-        if name.lower() not in _OURS and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
+        if name.lower() not in _RESERVED and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
     }
     content_type = answer.content_type if _VALUE.fullmatch(answer.content_type) else ""
     if isinstance(answer.body, bytes | bytearray):

@@ -9,7 +9,7 @@ FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def kind_of(content_type: str) -> str:
-    """Return the MIME type without its parameters, in lower case; empty if there is none."""
+    """Return the media type without its parameters, in lower case; empty if there is none."""
     if not content_type.strip():
         return ""
     header = Message()

@@ -1,4 +1,4 @@
-"""What is known of the served models without asking any of them."""
+"""The registry of served models: facts that are known without a request to a model's server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mms_server.config.backend_names import MXNET
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model: ``version`` names its release; ``signature`` is None for a 1.x handler.
+    """One model.
 
-    ``ready`` means that a request would be answered; ``workers`` counts living worker processes.
-    A standalone server knows no ``archive_sha256`` and no ``generation``. ``trouble`` is why it is
-    not ready, in words, empty if it is. ``batch_size`` is how many requests are computed together,
-    ``engine`` what computes them.
+    ``version`` names its release. ``signature`` is None for a 1.x handler. ``ready`` tells whether
+    the model answers requests, ``trouble`` why not (empty if it does). ``workers`` is the number of
+    living worker processes. A standalone server has no ``archive_sha256`` and no ``generation``.
+    ``batch_size`` is how many requests are computed together, ``engine`` the name of the engine.
     """
 
     name: str
@@ -37,13 +37,13 @@ class ModelRegistry(Protocol):
     """The models of a host, or of a standalone server."""
 
     def healthy(self) -> bool:
-        """Return whether every wanted model is ready, and at least one is wanted."""
+        """Return whether all models are ready, and there is at least one."""
 
     def troubles(self) -> Mapping[str, str]:
-        """Return why models are not ready, by endpoint name; those that are ready are left out."""
+        """Return why models are not ready, by endpoint name; without the models that are ready."""
 
     def models(self) -> Mapping[str, ModelFacts]:
-        """Return the wanted models by endpoint name."""
+        """Return all models, also those that are not ready, by endpoint name."""
 
     def description(self) -> dict[str, Any]:
         """Return the Swagger 2.0 object of ``GET /api-description``."""

@@ -1,4 +1,4 @@
-"""All routes that predict, of every protocol, for models that are loaded in this process."""
+"""The prediction routes of all protocols, for models that are loaded in this process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is answered for all models without asking any: health, lists, descriptions.
+"""The routes for all models of a host: health, lists, descriptions. No model is asked.
 
-On a host the control application has these routes, and nginx sends it every path that no model
-answers; a standalone server has them beside its models'.
+On a host the control application has these routes, and nginx passes it every path that is not a
+model's. A standalone server has them beside the routes of its models.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _uncounted(_name: str) -> None:
 
 
 def host_routes(app: Any, registry: ModelRegistry, count: Count = _uncounted) -> None:
-    """Add the routes; ``count`` is told the name of 0.4's metric that a request adds to."""
+    """Add the routes; ``count`` gets the name of the metric of 0.4 that a request adds to."""
     host = _Host(registry, count)
     app.get("/", callback=host.ping)
     app.get("/ping", callback=host.ping)
@@ -76,7 +76,7 @@ class _Host:
 
     def ping(self) -> dict[str, Any]:
         self._count(PINGS)
-        # The original said 200 here too, and balancers sent traffic to hosts that could not serve.
+        # 0.4 answered 200 here too, and balancers sent requests to hosts that could not serve.
         answer: dict[str, Any] = _health(ready=self._registry.healthy())
         if bottle.response.status_code != _UNAVAILABLE:
             return answer
@@ -91,7 +91,7 @@ class _Host:
         return openapi({name: facts.signature for name, facts in found.items()}, "/")
 
     def models(self) -> dict[str, Any]:
-        """List the models by name; pages as 1.x has them."""
+        """List the models by name, in pages as 1.x does."""
         found = self._registry.models()
         names = sorted(found)
         query = bottle.request.query
@@ -132,7 +132,7 @@ class _Host:
         return {"name": facts.name, "ready": facts.ready}
 
     def no_prediction(self, name: str, version: str | None = None) -> NoReturn:
-        """Say why a prediction came here: no such model, not that way, or not ready."""
+        """Refuse a prediction: no such model, the wrong method, or the model is not ready."""
         facts = self._model(name, version)
         _require_post()
         raise UnavailableError(

@@ -1,4 +1,4 @@
-"""From a form to a model's inputs, as the contract says (section 7.2)."""
+"""A model's inputs from a form (contract, section 7.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mms_server.core.errors import BadInputError
 from mms_server.inference.image_decoder import require_small
 from mms_server.rest.form_parser import Form
 
-# A Python literal takes a hundred times its text in memory to parse; JSON does not.
+# To parse a Python literal takes a hundred times the memory of its text; JSON does not.
 MAX_LITERAL = 1024 * 1024
 
 _NO_FIELD = (
@@ -36,7 +36,7 @@ def read_inputs(signature: Signature, form: Form, max_pixels: int) -> list[Any]:
     """Return one element per input: bytes for image/jpeg, a list for application/json.
 
     Raises:
-        RequestError: a field is missing or is not of its type.
+        RequestError: a field is missing or has the wrong type.
     """
     if signature.input_type == IMAGE:
         return [_image(form, row, max_pixels) for row in signature.inputs]
@@ -60,10 +60,10 @@ def _image(form: Form, row: Tensor, max_pixels: int) -> bytes:
 
 
 def whole_picture(data: bytes, field: str, max_pixels: int) -> bytes:
-    """Return the encoded picture if it may be decoded.
+    """Return the encoded picture if it is small enough to decode.
 
     Raises:
-        RequestError: it is empty, or has more than ``max_pixels`` pixels.
+        RequestError: the picture is empty, or has more than ``max_pixels`` pixels.
     """
     if not data:
         raise BadInputError(f"Input data for request argument: {field} is empty.")
@@ -72,10 +72,10 @@ def whole_picture(data: bytes, field: str, max_pixels: int) -> bytes:
 
 
 def from_base64(text: bytes, field: str) -> bytes:
-    """Decode leniently: padding may be missing, and a ``+`` that was not escaped is a blank.
+    """Decode base64; padding may be missing, and a blank counts as a ``+`` that was not escaped.
 
     Raises:
-        BadInputError: it is not base64.
+        BadInputError: the text is not base64.
     """
     packed = text.strip().translate(None, b"\r\n\t").replace(b" ", b"+").rstrip(b"=")
     try:
@@ -102,7 +102,7 @@ def _list(form: Form, row: Tensor) -> list[Any]:
 
 
 def _literal(text: str, field: str) -> Any:
-    """Return JSON or a Python literal; JSON first, since most clients write it."""
+    """Return the value of JSON, which most clients send, or of a Python literal."""
     try:
         return strict_json.parse(text.encode("utf-8", "surrogatepass"), field)
     except BadInputError:

@@ -26,7 +26,7 @@ def contract_routes(app: Any, models: Mapping[str, Servable]) -> None:
 
 
 def ping(servables: list[Servable]) -> dict[str, str]:
-    """Answer whether all of these models are well: 200, or 503."""
+    """Answer 200 if all of these models are healthy, else 503."""
     if all(servable.healthy() for servable in servables):
         return HEALTHY
     bottle.response.status = 503
@@ -37,7 +37,7 @@ def predict(servable: Servable) -> Any:
     """Answer the prediction request that Bottle is handling.
 
     Raises:
-        RequestError: the request is not as the signature says, or the model failed on it.
+        RequestError: the request does not match the signature, or the model failed on it.
     """
     signature = servable.model.signature
     if signature is None:

@@ -51,7 +51,7 @@ def _predict_route(name: str, signature: Signature | None) -> dict[str, Any]:
 
 
 def _handler_route(name: str) -> dict[str, Any]:
-    """Describe a 1.x handler: it reads the whole request, so any body may do."""
+    """Describe a 1.x handler: it reads the whole request, so any body is possible."""
     return {
         "operationId": f"{name}_predict",
         "consumes": ["application/json", "application/octet-stream", "multipart/form-data"],
@@ -62,7 +62,7 @@ def _handler_route(name: str) -> dict[str, Any]:
 
 
 def _parameter(field: str, shape: list[int], input_type: str) -> dict[str, Any]:
-    # "true" is text, not a boolean: the contract keeps what generated clients were made from.
+    # "true" is text, not a boolean, as in 0.4: clients are generated from this document.
     common = {"in": "formData", "name": field, "required": "true"}
     if input_type == IMAGE:
         text = f"{field} should be image which will be resized to: {shape[1:]}"

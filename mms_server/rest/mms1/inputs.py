@@ -1,6 +1,7 @@
-"""From any body to a model's inputs: what the routes of 1.x accept beyond 0.4's forms.
+"""A model's inputs from the bodies that the routes of 1.x accept beyond 0.4's forms.
 
-Raw bodies, JSON bodies, and forms whose only part may have any name (contract, section 17.3).
+These are raw bodies, JSON bodies, and forms whose only part may have any name (contract, section
+17.3).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ def read_any(signature: Signature, content_type: str, data: bytes, max_pixels: i
     """Return one element per input: bytes for image/jpeg, a list for application/json.
 
     Raises:
-        RequestError: the body does not hold what the signature asks for.
+        RequestError: the body does not have the inputs of the signature.
     """
     kind = kind_of(content_type)
-    # `curl -d '[1, 2]'` says it were a form.
+    # `curl -d '[1, 2]'` sends the content type of a form.
     looks_like_json = data.lstrip()[:1] in _JSON_SIGNS and kind != FORMS[0]
     if kind in FORMS and not looks_like_json:
         return read_inputs(signature, _named(signature, parse(content_type, data)), max_pixels)
@@ -46,7 +47,7 @@ def _is_json(kind: str, data: bytes) -> bool:
 
 
 def _named(signature: Signature, form: Form) -> Form:
-    """Let the only part of a form stand for the only input, and any type of picture for a JPEG."""
+    """Give the only part of a form the name of the only input, and each picture the type JPEG."""
     parts = form.parts
     if len(parts) == 1 and len(signature.inputs) == 1:
         (only,), (row,) = parts, signature.inputs

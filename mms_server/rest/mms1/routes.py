@@ -32,10 +32,10 @@ def prediction_routes(app: Any, models: Mapping[str, Servable]) -> None:
 
 
 def predict(servable: Servable) -> Any:
-    """Answer the prediction request that Bottle is handling with the bare answer.
+    """Answer the prediction request that Bottle is handling; the answer has no envelope.
 
     Raises:
-        RequestError: the body is not what the model takes, or the model failed on it.
+        RequestError: the body does not match the model's signature, or the model failed on it.
     """
     signature = servable.model.signature
     if signature is None:
@@ -51,7 +51,7 @@ def _invoke(callbacks: Mapping[str, Callable[[], Any]]) -> Any:
 
 
 def invoked_model(models: list[str]) -> str:
-    """Return the model that a request to ``/invocations`` means.
+    """Return the name of the model for a request to ``/invocations``.
 
     Raises:
         ModelNotFoundError: the request names a model that is not served.
@@ -71,7 +71,7 @@ def invoked_model(models: list[str]) -> str:
 
 
 def _describe(name: str, servable: Servable) -> Raw:
-    """Answer OPTIONS: a browser's preflight as everywhere, else the model's API as 1.x does."""
+    """Answer OPTIONS: a preflight as on other paths, else with the model's API as 1.x does."""
     environ = bottle.request.environ
     bottle.response.set_header("Allow", "POST, OPTIONS")
     if environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):

@@ -1,7 +1,7 @@
 """Requests and answers of ``/infer`` (Open Inference Protocol 2, with binary tensor data).
 
-The extension puts tensors behind the JSON: ``Inference-Header-Content-Length`` says where the JSON
-ends, and each tensor's ``binary_data_size`` how long it is.
+The extension puts tensors behind the JSON. ``Inference-Header-Content-Length`` is the length of the
+JSON, and ``binary_data_size`` of a tensor is the length of its data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_TENSORS: Final = 1000
 
 @dataclass(frozen=True)
 class InputTensor:
-    """One input: an array, or a list of bytes for BYTES; ``binary`` tells how it came."""
+    """One input: an array, or a list of bytes for BYTES; ``binary`` if it came as binary data."""
 
     name: str
     datatype: str
@@ -67,10 +67,10 @@ class OutputTensor:
 
 
 def read(body: bytes, header_length: str) -> InferRequest:
-    """Return the request; ``header_length`` is the header's value, empty if it is not there.
+    """Return the request; ``header_length`` is the value of the header, empty without the header.
 
     Raises:
-        BadInputError: it is not as the protocol says.
+        BadInputError: the request does not follow the protocol.
     """
     split = _header_length(body, header_length)
     about = strict_json.parse(body[:split], "The request")
@@ -89,11 +89,11 @@ def read(body: bytes, header_length: str) -> InferRequest:
 
 
 def write(model: str, version: str, request: InferRequest, outputs: Sequence[OutputTensor]) -> Raw:
-    """Return the answer with the outputs that the request wants, in its order.
+    """Return the answer with the outputs that the request asks for, in the order of the request.
 
     Raises:
-        BadInputError: the request wants an output that there is not, or bytes as JSON.
-        PredictionError: a number has no word in JSON.
+        BadInputError: the request asks for an output that does not exist, or for bytes as JSON.
+        PredictionError: a number cannot be written as JSON.
     """
     chosen = _chosen(request, outputs)
     rows, binary = list[dict[str, Any]](), list[bytes]()

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says about server and models, without an engine.
+"""Metadata of server and models by the Open Inference Protocol; no engine is imported.
 
 The protocol: https://github.com/kserve/open-inference-protocol, version 2, REST.
 """
@@ -15,7 +15,7 @@ BYTES: Final = "BYTES"
 NUMBERS: Final = "FP32"
 PLATFORM: Final = "mxnet"
 EXTENSIONS: Final = ("binary_tensor_data",)
-# A handler of 1.x has no signature: it gets one element, as its body, and gives one.
+# A 1.x handler has no signature: it gets one element as its body, and returns one.
 HANDLER_INPUT: Final = "body"
 WHOLE_ANSWER: Final = "prediction"
 
@@ -30,7 +30,7 @@ def server() -> dict[str, Any]:
 
 
 def model(facts: ModelFacts) -> dict[str, Any]:
-    """Return the answer to ``GET /v2/models/<model>``; -1 in a shape means any size."""
+    """Return the answer to ``GET /v2/models/<model>``; -1 in a shape is any size."""
     return {
         "name": facts.name,
         "versions": [facts.version],
@@ -41,7 +41,7 @@ def model(facts: ModelFacts) -> dict[str, Any]:
 
 
 def inputs(signature: Signature | None) -> list[dict[str, Any]]:
-    """Return the inputs: pictures are one element of BYTES each, lists are numbers."""
+    """Return the inputs: a picture is one element of BYTES, a list has numbers."""
     if signature is None:
         return [{"name": HANDLER_INPUT, "datatype": BYTES, "shape": [1]}]
     if signature.input_type == IMAGE:
@@ -52,7 +52,7 @@ def inputs(signature: Signature | None) -> list[dict[str, Any]]:
 
 
 def outputs(signature: Signature | None) -> list[dict[str, Any]]:
-    """Return the outputs as the signature names them; nothing checks them against the model."""
+    """Return the outputs of the signature, which nothing checks against the model."""
     if signature is None:
         return [{"name": WHOLE_ANSWER, "datatype": BYTES, "shape": [1]}]
     return [_numbers(row) for row in signature.outputs]

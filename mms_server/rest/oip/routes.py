@@ -1,9 +1,10 @@
-"""``POST /v2/models/<model>/infer``: tensors in, tensors out, on the same service.
+"""``POST /v2/models/<model>/infer``: tensors in, tensors out, with the same service class as 0.4.
 
-Inputs go where the service's ``_preprocess`` gets them: pictures as encoded bytes, tensors as lists
-(as arrays if the service is the base service's own). Outputs are what ``_inference`` returned,
-before ``_postprocess``, named by the signature; a service whose outputs are no arrays, or that has
-its own ``inference``, gives one BYTES element ``prediction``: the JSON of 0.4's answer.
+``_preprocess`` of the service gets the inputs: pictures as encoded bytes, tensors as lists, or as
+arrays if it is the ``_preprocess`` of the base service. The outputs are those of ``_inference``,
+before ``_postprocess``, with the names of the signature. A service whose outputs are not arrays, or
+that has its own ``inference``, has one output ``prediction`` with one BYTES element: the JSON of
+0.4's answer.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def infer(servable: Servable) -> Raw:
     """Answer the inference request that Bottle is handling.
 
     Raises:
-        RequestError: it is not as protocol and signature say, or the model failed on it.
+        RequestError: the request does not follow protocol and signature, or the model failed on it.
     """
     environ = bottle.request.environ
     data = request_body.read(environ, servable.max_body_bytes)
@@ -80,7 +81,7 @@ def _inputs(servable: Servable, signature: Signature, request: InferRequest) -> 
 
 
 def _takes_arrays(service: Any) -> bool:
-    """Whether it has the base service's ``_preprocess``; archives carry a copy of that file."""
+    """Return whether ``_preprocess`` is that of the base service, of which archives have a copy."""
     code = getattr(getattr(type(service), "_preprocess", None), "__code__", None)
     ours = MXNetBaseService._preprocess.__code__  # noqa: SLF001 - the users' interface
     parts = ("co_code", "co_consts", "co_names", "co_varnames")
@@ -137,7 +138,7 @@ def _names(signature: Signature, count: int) -> Sequence[str]:
 
 
 def _handled(servable: Servable, request: InferRequest) -> OutputTensor:
-    """Give a handler the only element as its body."""
+    """Return the output of a 1.x handler, which gets the only element as its body."""
     only = request.inputs[0]
     if len(request.inputs) != 1 or only.datatype != BYTES or len(only.data) != 1:
         raise BadInputError(

@@ -17,7 +17,7 @@ _CONTRACT, _MMS1, _OIP = "contract", "mms1", "oip"
 
 
 def openapi(models: Mapping[str, Signature | None], server_url: str) -> dict[str, Any]:
-    """Return the document for these models (by endpoint name); None: a 1.x handler, any body."""
+    """Return the document for these models, by endpoint name; None is a 1.x handler, any body."""
     paths = _host_paths()
     for name, signature in models.items():
         paths.update(_model_paths(name, signature))
@@ -207,7 +207,7 @@ def _response(description: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forms(signature: Signature) -> dict[str, Any]:
-    """Return the forms that 0.4 takes: files or base64 text for pictures, lists as text."""
+    """Return the forms of 0.4: files or text in base64 for pictures, text for lists."""
     names = [row.data_name for row in signature.inputs]
     is_image = signature.input_type == IMAGE
     texts = {
@@ -232,7 +232,7 @@ def _forms(signature: Signature) -> dict[str, Any]:
 
 
 def _bodies(signature: Signature) -> dict[str, Any]:
-    """Return what the routes of 1.x take beyond forms: JSON, and a picture as the whole body."""
+    """Return the bodies of 1.x: forms, JSON, and a picture as the whole body."""
     names = [row.data_name for row in signature.inputs]
     value: dict[str, Any] = {"type": "array", "items": {}}
     if signature.input_type == IMAGE:

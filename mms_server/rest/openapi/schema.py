@@ -44,7 +44,7 @@ def _tensor_about() -> dict[str, Any]:
 SCHEMAS: Final[dict[str, Any]] = {
     "Health": _object(
         {"health": {"type": "string", "enum": ["healthy!", "unhealthy!"]}},
-        # Why, by model that is not ready.
+        # Why a model is not ready, by its name.
         {"models": {"type": "object", "additionalProperties": _STRING}},
     ),
     "ApiDescription": _object({"description": {"type": "object"}}),

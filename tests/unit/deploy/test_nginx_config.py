@@ -91,7 +91,7 @@ def test_the_variable_of_the_command_wins_and_must_be_a_name() -> None:
     assert "server_name w;" in nginx_config.compose(frame, parsed(SECTION), {}).text
     assert "server_name x;" in nginx_config.compose(frame, parsed(section), {}).text
     for bad in ("x; include /etc/shadow", "x\ny", "x{", "x}", "'x", "#"):
-        with pytest.raises(MMSError, match="no name of a server"):
+        with pytest.raises(MMSError, match="not a valid server name"):
             text(section, MXNET_MODEL_SERVER_HOST=bad)
 
 
