@@ -97,6 +97,17 @@ def test_tls_http2_redirect_and_headers(machine: lab.Machine) -> None:
         assert (secured.version(), secured.selected_alpn_protocol()) == ("TLSv1.3", "h2")
 
 
+def test_the_router_sends_the_same_headers(machine: lab.Machine) -> None:
+    """[Nginx Configurations] passes requests to the router."""
+    text = lab.on(machine, "curl -s -D - -o /dev/null --unix-socket /tmp/mms_app.sock http://h/v2")
+    lines = [line.strip().lower() for line in text.splitlines()]
+    assert lines[0].startswith("http/1.1 401")
+    assert lines.count("strict-transport-security: max-age=3600") == 1
+    assert lines.count("x-content-type-options: nosniff") == 1
+    assert lines.count("x-frame-options: deny") == 1
+    assert sum(line.startswith("x-request-id:") for line in lines) == 1
+
+
 def test_verify_asks_by_tls_with_a_key(machine: lab.Machine) -> None:
     more = {
         "mms_verify_scheme": "https",
@@ -123,11 +134,13 @@ def test_keys_are_asked_for_and_change_without_a_reload(
     assert [ask(machine, path, key).status_code for key in (OLD, NEW)] == [401, 200]
     write_keys(machine, tmp_path, *KEYS)
     assert ask(machine, path, OLD).status_code == 200
-    # A request that is asked about for its time limit is asked for its key as well.
-    hurried = {"X-Request-Timeout-Ms": "5000"}
-    found = [ask(machine, "/nobody/predict", key, b"", **hurried) for key in ("", NEW[1:], NEW)]
+    # For a request with a time limit, nginx asks about deadline and key at once.
+    with_deadline = {"X-Request-Timeout-Ms": "5000"}
+    found = [
+        ask(machine, "/nobody/predict", key, b"", **with_deadline) for key in ("", NEW[1:], NEW)
+    ]
     assert [answer.status_code for answer in found] == [401, 401, 404]
-    # The router asks too: whoever comes by [Nginx Configurations] needs a key.
+    # The router asks too: requests by way of [Nginx Configurations] need a key.
     router = "curl -s -o /dev/null -w %{http_code} --unix-socket /tmp/mms_app.sock"
     assert lab.on(machine, f"{router} http://localhost/v2") == "401"
     assert processes(machine) == before
