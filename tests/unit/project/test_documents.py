@@ -28,6 +28,10 @@ _SPAN = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 _PLACEHOLDER = re.compile(r"<[^<>/]*>|\{[^{}/]*\}")
 _FILE_NAME = re.compile(r"[\w@.-]+\.(?:py|yml|j2|sh)")
+_WORD = re.compile(r"\w+")
+_NAME = re.compile(r"[A-Z]+[a-z]\w*(?:\.\w+)?|[a-z]\w*_\w+")
+"""A class, perhaps with an attribute, or a function, setting or variable of several words."""
+
 _DOTTED = re.compile(r"(?:mms_server|tests|testhosts)(?:\.\w+)+")
 
 
@@ -164,6 +168,30 @@ def test_a_page_of_internals_is_whole(page: Path) -> None:
         for row in rows:
             assert _SPAN.search(row.split("|")[1]), row
     assert all("tests/" in row.split("|")[1] for row in section(page, "Tests"))
+
+
+@cache
+def words_of_the_code() -> frozenset[str]:
+    """Return all words that stand in the project's code, roles and playbooks."""
+    files = (
+        file
+        for part in ("mms", "mms_server", "playbooks", "roles", "testhosts", "tests")
+        for file in (ROOT / part).rglob("*")
+        if file.suffix in {".conf", ".j2", ".py", ".yml"} and file != Path(__file__)
+    )
+    return frozenset(word for file in files for word in _WORD.findall(file.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_names_in_the_pages_of_internals_are_in_the_code(page: Path) -> None:
+    spans = (span for _number, line in prose(page) for span in _SPAN.findall(line))
+    names = {
+        name
+        for span in spans
+        if _NAME.fullmatch(span) and not (ROOT / span).exists()
+        for name in span.split(".")
+    }
+    assert sorted(names - words_of_the_code()) == []
 
 
 def test_the_pages_of_internals_are_listed() -> None:
