@@ -58,7 +58,7 @@ def queue(edge: Edge) -> Iterator[list[Answer]]:
         answers += [each.result() for each in asked]
 
 
-def test_what_would_be_late_is_refused_at_once_and_all_else_waits(edge: Edge) -> None:
+def test_a_request_that_would_be_late_is_rejected_at_once_and_others_wait(edge: Edge) -> None:
     with queue(edge) as answers, ThreadPoolExecutor(2) as threads:
         others = [threads.submit(ask, edge, 0, **headers) for headers in ({}, AMPLE)]
         began = time.monotonic()
@@ -79,7 +79,7 @@ def test_what_would_be_late_is_refused_at_once_and_all_else_waits(edge: Edge) ->
     assert oip.json["error"].startswith("An answer takes ")
 
 
-def test_who_does_not_have_to_wait_is_let_in(edge: Edge) -> None:
+def test_a_request_that_does_not_have_to_wait_is_admitted(edge: Edge) -> None:
     for path in PATHS:
         assert ask(edge, 0, path, **LIMIT).status == 200
     assert ask(edge, 0, **{"X-Request-Timeout-Ms": "soon"}).status == 400

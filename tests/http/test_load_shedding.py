@@ -1,4 +1,4 @@
-"""What is more than may wait is refused at once, through nginx, while the engine is busy."""
+"""Load shedding through nginx: a request is refused at once if the backlog is full."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def busy(edge: Edge, waiting: int) -> Iterator[list[Answer]]:
         answers += [each.result()[0] for each in (first, *others)]
 
 
-def test_as_many_as_may_wait_are_answered(edge: Edge) -> None:
+def test_a_full_backlog_is_answered(edge: Edge) -> None:
     with busy(edge, MAY_WAIT) as answers:
         pass
     assert [answer.status for answer in answers] == [200] * (MAY_WAIT + 1)
 
 
-def test_one_more_is_refused_at_once(edge: Edge) -> None:
+def test_a_request_beyond_the_backlog_is_refused_at_once(edge: Edge) -> None:
     with busy(edge, MAY_WAIT) as answers:
         refused, took_s = ask(edge, 0)
         assert took_s < BUSY_S / 4, "it did not wait for the engine"
@@ -66,7 +66,7 @@ def test_one_more_is_refused_at_once(edge: Edge) -> None:
     assert "batch is busy: 3 requests wait, the most that may" in body["error"]
 
 
-def test_a_flood_of_refusals_asks_nobody_for_a_second(edge: Edge) -> None:
+def test_a_flood_of_refusals_is_answered_from_nginx_s_cache(edge: Edge) -> None:
     with busy(edge, MAY_WAIT):
         assert ask(edge, 0)[0].status == 503
         with stopped(edge):
@@ -77,7 +77,7 @@ def test_a_flood_of_refusals_asks_nobody_for_a_second(edge: Edge) -> None:
     assert len(ids) == len(rows), "each has an id of its own"
 
 
-def test_after_it_all_are_answered_again(edge: Edge) -> None:
+def test_afterwards_requests_are_answered_again(edge: Edge) -> None:
     with busy(edge, MAY_WAIT):
         assert ask(edge, 0)[0].status == 503
     assert ask(edge, 0)[0].status == 200

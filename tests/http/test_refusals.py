@@ -1,4 +1,4 @@
-"""Bad requests against a real server: the contract's answers, and a server that goes on."""
+"""Bad requests to a real server: the answers of 0.4, and a server that goes on."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_routes(server: Server, method: str, path: str, status: int, allow: str 
     assert answer.headers.get("Allow") == allow
 
 
-def test_errors_are_json_for_who_asks(server: Server) -> None:
+def test_errors_are_json_if_the_client_accepts_it(server: Server) -> None:
     answer = server.predict("colors", {}, Accept="application/json")
     assert answer.status == 400
     assert answer.headers["Content-Type"] == "application/json"

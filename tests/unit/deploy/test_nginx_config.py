@@ -1,4 +1,4 @@
-"""[Nginx Configurations] and --bind of mms.conf become nginx.conf, or nothing changes."""
+"""nginx.conf is made from [Nginx Configurations] and --bind of mms.conf, or nothing changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_without_a_section_the_frames_own_block_serves() -> None:
     assert "listen unix:/tmp/x.sock;" in text(BIND)
 
 
-def test_the_section_stands_as_it_is_but_for_comments() -> None:
+def test_the_section_is_copied_without_comment_lines() -> None:
     got = text(BIND + SECTION)
     assert "listen unix:/tmp/x.sock;" in got
     assert "listen 80;" not in got
@@ -157,7 +157,7 @@ def test_a_bad_frame_is_not_the_fault_of_mms_conf(fake: FakeHost, file: Path) ->
         assert not isinstance(caught.value, ConfError)
 
 
-def test_a_section_that_breaks_what_follows_it(fake: FakeHost, file: Path) -> None:
+def test_a_section_that_breaks_the_rest_of_the_file(fake: FakeHost, file: Path) -> None:
     fake.write_frame(FRAME + "bad;\n")
     with pytest.raises(ConfError, match=r"correct \[Nginx Configurations\]") as caught:
         install(fake, SECTION)
@@ -165,7 +165,7 @@ def test_a_section_that_breaks_what_follows_it(fake: FakeHost, file: Path) -> No
 
 
 @pytest.mark.parametrize("frame", ["", FRAME.replace("@router_listen@", "80"), "http {}\n"])
-def test_what_is_no_frame(fake: FakeHost, file: Path, frame: str) -> None:
+def test_a_frame_without_marks(fake: FakeHost, file: Path, frame: str) -> None:
     fake.write_frame(frame)
     with pytest.raises(MMSError, match="run the role nginx_proxy"):
         install(fake)
@@ -193,7 +193,7 @@ CLOSING = FRAME.replace(
 ).replace("# mms edge: begin", "# mms edge: keepalive_timeout 30\n# mms edge: begin")
 
 
-def test_connections_end_before_a_reload(fake: FakeHost, file: Path) -> None:
+def test_connections_are_closed_before_a_reload(fake: FakeHost, file: Path) -> None:
     fake.write_frame(CLOSING)
     install(fake)
     # A start has no connections to wait for, and a run without a change needs no reload.
@@ -219,7 +219,7 @@ def test_a_file_left_by_a_killed_run_is_removed_also_after_a_failure(
     assert not fake.proxy.closing.exists()
 
 
-def test_blocks_that_cannot_end_connections_are_not_waited_for(fake: FakeHost, file: Path) -> None:
+def test_server_blocks_without_the_snippet_are_not_waited_for(fake: FakeHost, file: Path) -> None:
     install(fake)
     install(fake, BIND)
     assert (fake.proxy.waited_s, fake.proxy.acts) == (0, ["start", "reload"])

@@ -1,4 +1,4 @@
-"""Pictures are judged by their headers, before anything is decoded."""
+"""Pictures are checked by their headers, before they are decoded."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_cut_pictures_are_refused(kind: str, share: float) -> None:
         require_complete(data[: int(len(data) * share)])
 
 
-def test_an_embedded_thumbnail_is_no_end() -> None:
+def test_the_end_of_an_embedded_thumbnail_does_not_count() -> None:
     small = picture("JPEG", 8)
     thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(small)) + small
     data = picture("JPEG")
@@ -77,7 +77,7 @@ def test_an_embedded_thumbnail_is_no_end() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"\x00" * 1000, picture("GIF"), picture("WEBP")])
-def test_what_is_no_picture(data: bytes) -> None:
+def test_data_of_no_known_format(data: bytes) -> None:
     require_small(data, 1)
     with pytest.raises(ValueError, match="not a complete picture"):
         require_complete(data)
@@ -86,7 +86,7 @@ def test_what_is_no_picture(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("width", "height"), [(101, 100), (40_000, 1), (20_000, 20_000), (2**31 - 1, 2**31 - 1)]
 )
-def test_large_pictures_are_refused_unread(width: int, height: int) -> None:
+def test_large_pictures_are_refused_by_their_header(width: int, height: int) -> None:
     started = time.monotonic()
     with pytest.raises(BodyTooLargeError, match="limit"):
         require_small(png_header(width, height), 10_000)
@@ -98,7 +98,7 @@ def test_the_limit_itself_passes() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 700))
-def test_damage_is_a_refusal_or_nothing(noise: bytes, place: int) -> None:
+def test_damage_is_refused_or_passes(noise: bytes, place: int) -> None:
     for kind in ("JPEG", "PNG"):
         data = bytearray(picture(kind, 8))
         data[place : place + len(noise)] = noise
@@ -137,7 +137,7 @@ def turned(orientation: int) -> bytes:
     return picture("JPEG", exif=exif)
 
 
-def test_a_picture_that_need_not_be_turned() -> None:
+def test_a_picture_without_rotation_is_decoded() -> None:
     assert decode(turned(1)) is not None
 
 
@@ -160,18 +160,18 @@ def with_bits_flipped() -> bytes:
     ],
     ids=["turned", "upside down", "PNG", "BMP", "text", "no end", "half"],
 )
-def test_what_the_engine_may_see_otherwise_is_left_to_it(data: bytes) -> None:
+def test_pictures_that_only_the_engine_decodes(data: bytes) -> None:
     assert decode(data) is None
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_other_colors_are_left_to_the_engine(mode: str) -> None:
+def test_the_engine_decodes_other_colors(mode: str) -> None:
     target = io.BytesIO()
     Image.effect_noise((40, 40), 50).convert(mode).save(target, "JPEG")
     assert decode(target.getvalue()) is None
 
 
-def test_damage_is_seen_as_the_engine_sees_it() -> None:
+def test_damaged_pictures_have_the_pixels_of_the_engine() -> None:
     data = with_bits_flipped()
     pixels = decode(data)
     if pixels is not None:
@@ -180,7 +180,7 @@ def test_damage_is_seen_as_the_engine_sees_it() -> None:
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])
 @pytest.mark.parametrize("order", ["NCHW", "NHWC"])
-def test_a_picture_is_turned_as_the_engine_turns_it(kind: str, order: str) -> None:
+def test_transposed_pictures_are_those_of_the_engine(kind: str, order: str) -> None:
     given_ = mx.nd.random.uniform(0, 255, (5, 7, 3)).astype(kind)
     expected = mx.nd.expand_dims(given_, 0)
     if order == "NCHW":

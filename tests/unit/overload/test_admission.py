@@ -66,7 +66,9 @@ def test_without_a_known_delay_all_requests_are_admitted() -> None:
     assert rejection(None, 0.001) is None
 
 
-def test_what_was_noted_counts_while_all_workers_are_busy(instance_files: InstanceFiles) -> None:
+def test_the_recorded_delay_counts_while_all_workers_are_busy(
+    instance_files: InstanceFiles,
+) -> None:
     assert expected_wait(instance_files, NOW) is None
     note(instance_files)
     busy(instance_files, 1, 3)
@@ -77,7 +79,7 @@ def test_what_was_noted_counts_while_all_workers_are_busy(instance_files: Instan
     assert expected_wait(instance_files, NOW + 1) is None, "however many they are"
 
 
-def test_it_counts_for_a_while(instance_files: InstanceFiles) -> None:
+def test_an_old_record_does_not_count(instance_files: InstanceFiles) -> None:
     note(instance_files)
     busy(instance_files, 1)
     assert expected_wait(instance_files, NOW + RECENT_S)
@@ -98,9 +100,7 @@ def test_it_counts_for_a_while(instance_files: InstanceFiles) -> None:
         struct.pack("<ddd", 0.0, 1.0, 0.1),
     ],
 )
-def test_what_a_model_may_have_written_is_no_number_of_a_queue(
-    instance_files: InstanceFiles, content: bytes
-) -> None:
+def test_impossible_numbers_are_ignored(instance_files: InstanceFiles, content: bytes) -> None:
     instance_files.queue.write_bytes(content)
     assert last_queue_delay(instance_files.queue) is None
 

@@ -1,4 +1,4 @@
-"""What has waited too long is refused before it is computed."""
+"""A request that waited too long is refused before it is computed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def times(text: str) -> WaitTimes:
     return deadline.waited({deadline.TIMES_KEY: text}, NOW)
 
 
-def test_nginx_tells_how_long_a_request_waited() -> None:
+def test_the_wait_comes_from_nginx_s_header() -> None:
     assert times("1700000098.500 0.250") == WaitTimes(1.5, 1.75)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1700000098.500", "1700000098.500 -0.1", "1e9 0.250"])
-def test_what_is_no_time_is_none(text: str) -> None:
+def test_a_malformed_header_is_no_wait(text: str) -> None:
     assert times(text) == WaitTimes()
 
 
@@ -33,13 +33,13 @@ def test_a_clock_that_was_set_gives_no_negative_time() -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1", 0.001), (" 250 ", 0.25), ("86400000", 86_400)])
-def test_the_client_says_how_long_it_waits(text: str, seconds: float) -> None:
+def test_the_time_limit_comes_from_the_client(text: str, seconds: float) -> None:
     assert deadline.timeout_s({deadline.TIMEOUT_KEY: text}, 7.0) == seconds
     assert deadline.timeout_s({}, 7.0) == 7.0
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "86400001", "soon", "9" * 5000, "\u0663"])
-def test_a_time_that_is_none_is_told(text: str) -> None:
+def test_a_malformed_time_limit_is_refused(text: str) -> None:
     with pytest.raises(BadInputError, match="X-Request-Timeout-Ms") as caught:
         deadline.timeout_s({deadline.TIMEOUT_KEY: text}, 7.0)
     assert caught.value.fix
@@ -53,7 +53,7 @@ def test_a_request_is_refused_when_its_time_is_over() -> None:
     ServiceRate().check(WaitTimes(1000.0, 1000.0), 0.0)
 
 
-def test_the_mean_of_the_last_requests_counts_for_what_was_queued() -> None:
+def test_a_queued_request_is_judged_by_the_mean_of_the_last_ones() -> None:
     pace = ServiceRate(workers=2)
     pace.computed(0.1)
     pace.check(WaitTimes(2.0, 2.0), 2.11)
@@ -62,7 +62,7 @@ def test_the_mean_of_the_last_requests_counts_for_what_was_queued() -> None:
     assert caught.value.retry_after_s == 2
 
 
-def test_a_request_that_did_not_queue_is_tried_whatever_the_others_took() -> None:
+def test_a_request_that_did_not_queue_is_always_computed() -> None:
     pace = ServiceRate()
     pace.computed(10.0)
     pace.check(WaitTimes(QUEUED_S - 0.001, 0.1), 1.0)
@@ -70,14 +70,14 @@ def test_a_request_that_did_not_queue_is_tried_whatever_the_others_took() -> Non
         pace.check(WaitTimes(QUEUED_S, 0.1), 1.0)
 
 
-def test_the_pace_follows_what_requests_take_now() -> None:
+def test_the_rate_follows_the_last_requests() -> None:
     pace = ServiceRate()
     for seconds in (1.0, *[0.1] * 30):
         pace.computed(seconds)
     assert pace.request_s == pytest.approx(0.1, abs=0.01)
 
 
-def test_who_closed_the_connection_is_gone_and_who_only_said_all_is_not() -> None:
+def test_a_client_is_gone_when_it_closed_the_connection_not_when_it_shut_down_sending() -> None:
     ours, theirs = socket.socketpair()
     environ: dict[str, Any] = {"gunicorn.socket": ours}
     with ours:

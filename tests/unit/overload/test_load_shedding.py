@@ -26,7 +26,7 @@ class Told:
         return DrainRates(lambda _release: self.count, lambda: self.now)
 
 
-def test_a_rate_is_that_since_the_last_question() -> None:
+def test_the_rate_is_that_since_the_last_call() -> None:
     told = Told()
     rates = told.rates()
     assert rates.of("a") == 0
@@ -39,7 +39,7 @@ def test_a_rate_is_that_since_the_last_question() -> None:
     ("later_s", "rate"),
     [(LEAST_S * 0.99, 0.0), (LEAST_S, 20.0), (MOST_S, 10 / MOST_S), (MOST_S * 1.01, 0.0)],
 )
-def test_what_is_too_short_or_too_long_ago_is_no_rate(later_s: float, rate: float) -> None:
+def test_a_time_that_is_too_short_or_too_long_gives_no_rate(later_s: float, rate: float) -> None:
     told = Told()
     rates = told.rates()
     rates.of("a")
@@ -47,7 +47,7 @@ def test_what_is_too_short_or_too_long_ago_is_no_rate(later_s: float, rate: floa
     assert rates.of("a") == pytest.approx(rate)
 
 
-def test_a_count_that_began_anew_is_no_rate() -> None:
+def test_a_counter_that_was_reset_gives_no_rate() -> None:
     told = Told()
     told.count = 50.0
     rates = told.rates()
@@ -59,11 +59,11 @@ def test_a_count_that_began_anew_is_no_rate() -> None:
 @pytest.mark.parametrize(
     ("rate", "retry_s"), [(0, 1), (5120, 1), (512, 1), (511, 2), (1, LONGEST_WAIT_S)]
 )
-def test_a_client_is_told_when_the_queue_will_be_empty(rate: float, retry_s: int) -> None:
+def test_retry_after_is_when_the_queue_will_be_empty(rate: float, retry_s: int) -> None:
     assert backlog_full_answer(QUEUE, rate)[0] == retry_s
 
 
-def test_the_body_serves_all_protocols() -> None:
+def test_the_body_has_the_fields_of_all_protocols() -> None:
     body = backlog_full_answer(QUEUE, 256)[1]
     text = "digits is busy: 512 requests wait, the most that may, and 256 are answered in a second."
     assert body["error"] == body["message"] == text

@@ -1,4 +1,4 @@
-"""How many requests a worker may take, by what the others have in hand."""
+"""How many requests a worker may take, by the requests that others have in flight."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ def worker_load(path: Path, slot: int, held: int) -> WorkerLoad:
         ([MOST + 1, 1], WANTED),
     ],
 )
-def test_what_is_left_to_the_others(tmp_path: Path, others: list[int], allowed: int) -> None:
+def test_a_worker_leaves_requests_to_the_others(
+    tmp_path: Path, others: list[int], allowed: int
+) -> None:
     own = worker_load(tmp_path, 0, 1)
     for slot, held in enumerate(others, 1):
         worker_load(tmp_path, slot, held)
     assert own.most(WANTED) == allowed
 
 
-def test_who_has_left_or_ended_leaves_all(tmp_path: Path) -> None:
+def test_a_worker_that_left_or_ended_gets_none(tmp_path: Path) -> None:
     own, leaving, _dead = (worker_load(tmp_path, slot, 0) for slot in range(3))
     leaving.leave()
     assert own.most(WANTED) == 1
@@ -46,7 +48,7 @@ def test_who_has_left_or_ended_leaves_all(tmp_path: Path) -> None:
     assert own.most(WANTED) == WANTED
 
 
-def test_a_new_master_forgets_the_workers_of_the_old(tmp_path: Path) -> None:
+def test_a_new_master_clears_the_slots(tmp_path: Path) -> None:
     worker_load(tmp_path, 1, 0)
     own = WorkerLoad(tmp_path / "hands", 3)
     own.clear()

@@ -1,4 +1,4 @@
-"""Form bodies: what clients send is read, whatever they send is bounded."""
+"""Form bodies: valid ones are parsed, all others are refused within limits of time and memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_fields_and_files() -> None:
     assert form.field("a") is field
 
 
-def test_the_first_of_a_name_counts() -> None:
+def test_the_first_part_of_a_name_counts() -> None:
     form = parse(KIND, part('name="a"', b"1") + part('name="a"', b"2") + b"--b--")
     found = form.field("a")
     assert found is not None
@@ -123,7 +123,7 @@ def test_hostile_urlencoded_is_refused(body: bytes) -> None:
 
 
 @given(st.text(max_size=60), st.binary(max_size=200))
-def test_nothing_else_is_ever_raised(kind: str, body: bytes) -> None:
+def test_any_body_is_parsed_or_refused(kind: str, body: bytes) -> None:
     for content_type in (kind, KIND, "application/x-www-form-urlencoded"):
         try:
             parse(content_type, b"--b\r\n" + body)
@@ -132,7 +132,7 @@ def test_nothing_else_is_ever_raised(kind: str, body: bytes) -> None:
 
 
 @given(st.lists(st.tuples(st.text("abc", min_size=1), st.binary(max_size=50)), max_size=5))
-def test_what_was_sent_is_read(rows: list[tuple[str, bytes]]) -> None:
+def test_fields_are_read_as_they_were_sent(rows: list[tuple[str, bytes]]) -> None:
     rows = [(name, value) for name, value in rows if b"\r\n--b" not in b"\r\n" + value + b"\r\n"]
     body = b"".join(part(f'name="{name}"', value) for name, value in rows) + b"--b--\r\n"
     assert [(row.name, row.value) for row in parse(KIND, body).parts] == rows

@@ -1,4 +1,4 @@
-"""Every route answers alike: JSON, error pages, CORS, request ids (contract, 7.3 to 7.5)."""
+"""The form of all answers: JSON, error pages, CORS, request ids (contract, 7.3 to 7.5)."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_only_rows_with_retry_after_have_the_header(app: Any) -> None:
         errors.ArchiveError("/secret/path", "it is damaged"),
     ],
 )
-def test_other_errors_tell_nothing(app: Any, error: Exception) -> None:
+def test_other_errors_reveal_nothing(app: Any, error: Exception) -> None:
     fails(app, lambda: error)
     answer = Answer(app, "POST", "/fails")
     assert answer.status == "500 Internal Server Error"
@@ -175,7 +175,7 @@ def test_other_errors_tell_nothing(app: Any, error: Exception) -> None:
 
 
 @pytest.mark.parametrize("answer", [float("nan"), float("inf"), {1: 2, "a": 3}, object(), b"x"])
-def test_what_is_no_json_is_an_error(app: Any, answer: object) -> None:
+def test_an_answer_that_json_cannot_write_is_an_error(app: Any, answer: object) -> None:
     app.get("/odd", callback=lambda: answer)
     assert Answer(app, "GET", "/odd").status == "500 Internal Server Error"
 
@@ -194,7 +194,7 @@ def test_what_is_no_json_is_an_error(app: Any, answer: object) -> None:
         ("application/json;q=bad, ,;;=", "application/json"),
     ],
 )
-def test_errors_are_json_for_who_asks(app: Any, accept: str, kind: str) -> None:
+def test_errors_are_json_if_the_client_accepts_it(app: Any, accept: str, kind: str) -> None:
     answer = Answer(app, "GET", "/nothing", HTTP_ACCEPT=accept)
     assert answer.headers["Content-Type"] == kind
     if kind == "application/json":

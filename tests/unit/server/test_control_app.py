@@ -1,4 +1,4 @@
-"""Health and description of a host, from its files and its kernel alone."""
+"""The control application: health and description of a host, from files and kernel only."""
 
 from __future__ import annotations
 
@@ -114,9 +114,7 @@ def test_health_follows_the_processes_and_the_links(fake: FakeHost) -> None:
 
 
 @pytest.mark.parametrize("trick", ["link", "pipe", "directory"])
-def test_a_model_that_spoils_its_lock_file_takes_out_only_itself(
-    fake: FakeHost, trick: str
-) -> None:
+def test_a_model_that_replaces_its_lock_file_harms_only_itself(fake: FakeHost, trick: str) -> None:
     apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
     live = live_links.read(fake.layout)
     app = control_app.create_app(str(fake.root))
@@ -137,7 +135,7 @@ def test_a_model_that_spoils_its_lock_file_takes_out_only_itself(
         assert 'mms_model_ready{model="b"} 0.0' in text
 
 
-def test_who_may_not_see_a_release_is_told_so(
+def test_a_user_without_permission_gets_the_reason(
     fake: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(fake.host, fake.write_conf({"a": "1"}))
@@ -200,7 +198,7 @@ def test_the_description_of_an_empty_host(tmp_path: Path) -> None:
     ("path", "method", "status"),
     [("/nope", "GET", 404), ("/ping/", "GET", 404), ("/ping", "POST", 405), ("/ping", "HEAD", 503)],
 )
-def test_everything_else_is_the_contract_s(
+def test_other_paths_are_answered_as_by_0_4(
     tmp_path: Path, path: str, method: str, status: int
 ) -> None:
     got, headers, body = _ask(control_app.create_app(str(tmp_path)), path, method)
@@ -230,7 +228,7 @@ def test_a_model_that_is_not_ready_is_503_and_an_unknown_one_404(fake: FakeHost)
 
 
 @pytest.mark.parametrize("code", ["413", "502", "504"])
-def test_errors_of_the_proxy_are_worded_for_the_client(tmp_path: Path, code: str) -> None:
+def test_errors_that_nginx_finds_follow_the_protocol(tmp_path: Path, code: str) -> None:
     app = control_app.create_app(str(tmp_path))
     for path, form in {"/v2/models/a/infer": "error", "/predictions/a": "message"}.items():
         status, headers, body = _ask(app, path, "POST", HTTP_X_MMS_ERROR=code)
@@ -241,7 +239,7 @@ def test_errors_of_the_proxy_are_worded_for_the_client(tmp_path: Path, code: str
     assert _ask(app, "/api-description", HTTP_X_MMS_ERROR="499")[0] == 200
 
 
-def test_the_client_of_a_death_is_told_its_certificate(tmp_path: Path) -> None:
+def test_the_answer_502_names_the_death_certificate(tmp_path: Path) -> None:
     made = certificate()
     crash_history.write(instance_files(tmp_path).recent, CrashHistory().after(made))
     app = control_app.create_app(str(tmp_path))
@@ -256,7 +254,7 @@ def test_the_client_of_a_death_is_told_its_certificate(tmp_path: Path) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_the_reason_is_told_of_models_that_are_not_ready(fake: FakeHost) -> None:
+def test_models_that_are_not_ready_have_a_reason(fake: FakeHost) -> None:
     apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
     live = live_links.read(fake.layout)
     app = control_app.create_app(str(fake.root))

@@ -1,4 +1,4 @@
-"""Requests on their way to a real engine, together."""
+"""Requests are computed together, with a real engine thread."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run(joint: Doubles, *tickets: QueuedRequest) -> tuple[list[Any], Rows]:
     return [job.value for job in jobs], rows
 
 
-def test_what_is_read_together_is_computed_together() -> None:
+def test_requests_that_are_read_together_are_computed_together() -> None:
     joint = Doubles()
     found, rows = run(joint, *(queued(joint, number) for number in range(6)))
     assert found == [0, 2, 4, 6, 8, 10]
@@ -93,7 +93,7 @@ def test_a_late_request_is_left_out() -> None:
     assert rows == [2]
 
 
-def test_what_does_not_fit_is_computed_beside_the_others() -> None:
+def test_a_request_that_does_not_fit_is_computed_beside_the_batch() -> None:
     joint = Doubles()
     found, rows = run(joint, queued(joint, 1), queued(joint, ODD), queued(joint, 3))
     assert found == [2, "odd by itself", 6]
@@ -108,7 +108,7 @@ def test_a_suspect_is_computed_last_and_by_itself() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
-def test_a_batch_with_other_than_its_answers_is_tried_one_by_one(answers: list[int]) -> None:
+def test_a_batch_with_a_wrong_number_of_answers_is_computed_one_by_one(answers: list[int]) -> None:
     joint = Doubles(lambda _prepared: answers)
     found, rows = run(joint, queued(joint, 1), queued(joint, 2))
     assert found == [("alone", 1), ("alone", 2)]

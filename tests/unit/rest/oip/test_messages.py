@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol are read exactly, or refused with the reason."""
+"""Requests of the Open Inference Protocol are parsed, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ def test_a_header_length_out_of_range(length: str) -> None:
         message(*({**ROW, "name": str(number)} for number in range(1001))),
     ],
 )
-def test_what_is_no_request(body: bytes) -> None:
+def test_malformed_requests(body: bytes) -> None:
     with pytest.raises(BadInputError):
         read(body, "")
 
 
 @pytest.mark.parametrize("size", [-1, 3, 5, 4.0, True, "4", 2**70])
-def test_a_binary_size_that_is_wrong(size: Any) -> None:
+def test_a_wrong_binary_size(size: Any) -> None:
     head = message({**BINARY, "parameters": {"binary_data_size": size}})
     with pytest.raises(BadInputError):
         read(head + b"\0" * 4, str(len(head)))
 
 
-def test_binary_data_that_belong_to_nothing() -> None:
+def test_binary_data_that_belong_to_no_input() -> None:
     head = message(BINARY)
     assert read(head + b"\0" * 4, str(len(head))).inputs
     with pytest.raises(BadInputError, match="1 bytes"):
         read(head + b"\0" * 5, str(len(head)))
 
 
-def test_answers_in_the_order_that_was_asked_for() -> None:
+def test_outputs_are_in_the_order_of_the_request() -> None:
     outputs = [OutputTensor("a", np.zeros((1, 2), np.float32)), OutputTensor("b", [b"text"])]
     request = read(message(ROW, id="1", outputs=[{"name": "b"}, {"name": "a"}]), "")
     answer = json.loads(write("m", "1", request, outputs).body)
@@ -107,13 +107,13 @@ def test_binary_answers_stand_behind_the_json() -> None:
     assert np.isnan(np.frombuffer(raw.body[split:], "<f4")).all()
 
 
-def test_an_output_that_there_is_not() -> None:
+def test_an_unknown_output() -> None:
     request = read(message(ROW, outputs=[{"name": "y"}]), "")
     with pytest.raises(BadInputError, match="no output y"):
         write("m", "1", request, [OutputTensor("a", [b""])])
 
 
-def test_what_json_cannot_say() -> None:
+def test_outputs_that_json_cannot_write() -> None:
     request = read(message(ROW), "")
     with pytest.raises(PredictionError, match="binary"):
         write("m", "1", request, [OutputTensor("a", np.array([np.inf], np.float32))])

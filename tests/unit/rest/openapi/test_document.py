@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid and holds every route of the server."""
+"""The OpenAPI document is valid and has every route of the server."""
 
 from __future__ import annotations
 
