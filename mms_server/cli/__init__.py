@@ -1,1 +1,1 @@
-"""The commands, one module each."""
+"""The command lines: a module per program, and a module per command of mms and mms-fleet."""

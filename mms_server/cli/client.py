@@ -6,7 +6,7 @@
     client.predict("digits", Path("seven.jpg"))                      # a picture
     client.predict("pair", {"left": [[1, 2, 3]], "right": [[1, 1, 1]]})  # JSON, by input name
 
-It uses the routes of 0.4 only. It needs no MXNet; a client can be used by several threads.
+It uses only the routes of 0.4, and needs no MXNet. Several threads can use one client.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Inputs = Picture | Mapping[str, Any] | list[Any]
 
 
 class ClientError(MMSError):
-    """A question was not answered as it should be; ``where()`` is its URL."""
+    """A request failed; ``where()`` is its URL."""
 
     def __init__(self, url: str, cause: str, *, fix: str = "") -> None:
         self.url = url
@@ -51,17 +51,17 @@ class ClientError(MMSError):
 
 
 class BadRequestError(ClientError):
-    """What was to be sent is not what the model takes; nothing was sent."""
+    """The model does not accept such an input; nothing was sent."""
 
 
 class UnreachableError(ClientError):
-    """No answer came: no server, a broken connection."""
+    """There was no answer: no server, or a broken connection."""
 
     exit_code: ClassVar[int] = 4
 
 
 class AnswerTimeoutError(UnreachableError):
-    """No whole answer came in time."""
+    """There was no complete answer in time."""
 
 
 class AnswerError(ClientError):
@@ -80,19 +80,19 @@ class ModelNotFoundError(AnswerError):
 
 
 class NotReadyError(AnswerError):
-    """502, 503 or 504: it could not answer now; the same question may be answered later."""
+    """502, 503 or 504: the server cannot answer now; a later request may succeed."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a model; ``is_picture`` says whether it takes an encoded picture, else JSON."""
+    """An input of a model; ``is_picture``: it is an encoded picture, otherwise JSON."""
 
     name: str
     is_picture: bool
 
 
 class Client:
-    """Asks one server; ``timeout_s`` bounds each question, from connecting to the last byte."""
+    """Requests to one server; ``timeout_s`` bounds each, from connecting to the last byte."""
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class Client:
         self._clock = clock
 
     def ping(self) -> bool:
-        """Return whether the server says that it is healthy.
+        """Return whether the server reports that it is healthy.
 
         Raises:
-            ClientError: it cannot be asked.
+            ClientError: the request failed.
         """
         try:
             answer = self._ask("GET", "/ping")
@@ -125,10 +125,10 @@ class Client:
         return isinstance(answer, dict) and answer.get("health") == "healthy!"
 
     def models(self) -> dict[str, tuple[Input, ...]]:
-        """Return the models that are served, with their inputs.
+        """Return the served models, with their inputs.
 
         Raises:
-            ClientError: the server cannot be asked.
+            ClientError: the request failed.
         """
         described = self._ask("GET", "/api-description")
         try:
@@ -147,8 +147,8 @@ class Client:
         """Return the inputs of a model.
 
         Raises:
-            ModelNotFoundError: it is not served.
-            ClientError: the server cannot be asked.
+            ModelNotFoundError: the model is not served.
+            ClientError: the request failed.
         """
         served = self.models()
         if model not in served:
@@ -157,23 +157,23 @@ class Client:
         return served[model]
 
     def predict(self, model: str, inputs: Inputs) -> Any:
-        """Return a prediction: what the model's service class made, as JSON values.
+        """Return a prediction: the result of the model's service class, as JSON values.
 
         ``inputs`` maps input names to pictures (bytes, or the Path of a file) or to lists (nested
-        numbers, the batch dimension included). For a model with one input the value alone will do;
-        the server is asked for its name then.
+        numbers, the batch dimension included). For a model with one input the value alone is
+        enough; the client then requests the input's name from the server.
 
         Raises:
             BadRequestError: the inputs cannot be sent.
-            AnswerError: the server refused them, or failed on them.
-            UnreachableError: no answer came, or not in time.
+            AnswerError: the server refused the inputs, or failed.
+            UnreachableError: there was no answer, or not in time.
         """
         named = inputs if isinstance(inputs, Mapping) else {self._only(model): inputs}
         fields = {name: self._field(model, name, value) for name, value in named.items()}
         return self._post(model, {"fields": fields, "encode_multipart": True})
 
     def predict_base64(self, model: str, picture: Picture, field: str = "data") -> Any:
-        """Return a prediction for a picture that is sent as text, in base64.
+        """Return a prediction for a picture that is sent as base64 text.
 
         Raises:
             ClientError: as for :meth:`predict`.
@@ -226,7 +226,7 @@ class Client:
         try:
             status, data = self._exchange(method, url, form or {})
         except HTTPError as error:
-            # To urllib3, a connection that is refused is one that came too late.
+            # In urllib3, the error of a refused connection is a subclass of the time-out.
             if isinstance(error, TimedOut) and not isinstance(error, NewConnectionError):
                 raise self._late(url) from error
             cause = f"no answer: {str(error).rpartition(': ')[2]}."
@@ -290,7 +290,7 @@ def _failure(url: str, status: int, data: bytes) -> AnswerError:
 
 
 def _error_text(body: str) -> str:
-    """Return the text of an error: of ours in JSON, or of 0.4's page, or of nginx's."""
+    """Return the text of an error: from this server's JSON, 0.4's page, or nginx's page."""
     try:
         return str(json.loads(body)["error"]["text"])
     except (ValueError, KeyError, TypeError):

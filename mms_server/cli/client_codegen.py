@@ -1,7 +1,7 @@
-"""``--gen-api LANGUAGE``: a client for the described API (contract, section 15).
+"""``--gen-api LANGUAGE``: generate a client for the described API (contract, section 15).
 
-The generator (OpenAPI Generator, a Java program) and a Java to run it come with the optional
-packages of the extra ``gen-api``.
+The extra ``gen-api`` has the packages of the generator (OpenAPI Generator, a Java program) and of a
+Java.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _COMMON: Final = (
 
 
 def generate(language: str, description: Mapping[str, Any], directory: Path) -> Path:
-    """Write the description as ``openapi.json`` and a client beside it; return that file.
+    """Write the description as ``openapi.json`` and a client beside it; return its path.
 
     Raises:
-        MMSError: the generator is not installed, knows no such language, or failed.
+        MMSError: the generator is not installed, does not know the language, or failed.
         OSError: the directory cannot be written.
     """
     if not _NAME.fullmatch(language):
@@ -69,10 +69,11 @@ def generate(language: str, description: Mapping[str, Any], directory: Path) -> 
 
 
 def sound(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description as correct Swagger 2.0.
+    """Return the description as valid Swagger 2.0.
 
-    The contract's is not (section 7.6): ``required`` is a text, a tensor's text field has a schema
-    in place of a type, and a prediction, which may be any JSON, is said to be a string.
+    The contract's description is not valid (section 7.6): ``required`` is a text, a tensor's text
+    field has a schema in place of a type, and a prediction, which may be any JSON, has the type
+    string.
     """
     copied: dict[str, Any] = json.loads(json.dumps(description))
     for path, methods in copied["paths"].items():
@@ -90,7 +91,7 @@ def generator() -> list[str]:
     """Return the command that runs the generator.
 
     Raises:
-        MMSError: it, or a Java, is not installed.
+        MMSError: the generator, or a Java, is not installed.
     """
     fix = "install them: pip install 'mms-hosts[gen-api]'."
     try:

@@ -1,7 +1,7 @@
 """Collect crash reports as root: the command ``mms-collect-crashes RELEASE [--ended]``.
 
-Without ``--ended`` it collects the certificates that a release's masters have left; with it, it
-also certifies the end of the master, which the environment of ``ExecStopPost=`` describes.
+It collects the certificates that a release's masters have written. With ``--ended`` it also
+certifies the end of the master, which the environment of ``ExecStopPost=`` describes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def journal(release_id: str) -> tuple[str, ...]:
-    """Return the last lines that a release has logged, none if the journal cannot be read."""
+    """Return the last log lines of a release, none if the journal cannot be read."""
     unit = f"mms@{release_id}.service"
     command = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--unit", unit]
     try:
@@ -59,5 +59,5 @@ def journal(release_id: str) -> tuple[str, ...]:
 
 def _release(text: str) -> str:
     if not _RELEASE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no release: <model>.<8 hex>")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a release: <model>.<8 hex>")
     return text

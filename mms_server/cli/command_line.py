@@ -1,4 +1,4 @@
-"""The parts that ``mms`` and ``mms-fleet`` share: a program, its commands, and how one is run.
+"""The parts that ``mms`` and ``mms-fleet`` share: a program, its commands, and running one.
 
 Each command is a module with a :class:`Command`. A program lists its commands, parses the command
 line, makes the :class:`Host`, runs one command, prints its answer and returns the exit code.
@@ -29,11 +29,11 @@ LOCK_WAIT_S: Final = 60.0
 EXIT_CODES: Final = "exit codes: 0 done or nothing to do, 2 bad input, 3 refused, 4 failed"
 
 Answer = tuple[dict[str, Any], str]
-"""What a command found: for ``--json``, and in words."""
+"""The answer of a command: as JSON, and as text."""
 
 
 class AnsweredError(Exception):
-    """A command ends with ``error``, and has an answer all the same: both are printed."""
+    """A command fails with ``error`` and has an answer: both are printed."""
 
     def __init__(self, error: MMSError, details: Mapping[str, Any], text: str = "") -> None:
         super().__init__(str(error))
@@ -54,7 +54,7 @@ def _always(_options: argparse.Namespace) -> bool:
 class Command:
     """One command: the docstring of ``run`` is its help, ``add_options`` adds its own options.
 
-    ``needs_settings`` returns whether the command has to fail when the host's settings are wrong.
+    ``needs_settings`` returns whether the command fails if the host's settings are wrong.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Program:
-    """A program with commands; ``interrupted`` is what it says after Ctrl-C."""
+    """A program with commands; ``interrupted`` is its message after Ctrl-C."""
 
     name: str
     about: str
@@ -97,7 +97,7 @@ class Program:
         """Run one command; return its exit code."""
         options = self.parser().parse_args(argv)
         command: Command = options.chosen
-        # Workers and the control application have other users, and read what is written here.
+        # Workers and the control application run as other users, and read the written files.
         os.umask(0o022)
         try:
             layout = Layout.under(options.layout_root)
@@ -159,7 +159,7 @@ def make_host(
 
 
 def current_user() -> str:
-    """Return who runs the command, for the record."""
+    """Return the user who runs the command, for the records."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):
@@ -174,7 +174,7 @@ def add_conf(parser: argparse.ArgumentParser, *, written: bool = False) -> None:
 
 def add_allow_gap(parser: argparse.ArgumentParser) -> None:
     """Add ``--allow-gap``."""
-    about = "let a release that does not fit beside the old one start after its end"
+    about = "start a release that does not fit beside the old one after the old one's end"
     parser.add_argument("--allow-gap", action="store_true", help=about)
 
 

@@ -1,4 +1,4 @@
-"""The command ``mms``: one that changes the host yields first, before it has cost anything."""
+"""Start ``mms``; a command that changes the host first lowers its CPU priority."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         problem = background_scope.enter_background_scope()
         if problem:
             sys.stderr.write(f"mms: {problem}\n")
-    # To read the modules of all commands takes a second of a small host's processor.
+    # Imported afterwards: importing all commands takes a second of CPU time on a small host.
     from mms_server.cli.main import main as run  # noqa: PLC0415
 
     return run(words)

@@ -21,7 +21,7 @@ examples:
   mxnet-model-export --model-name super --model-path onnx-dir
       a directory with one .onnx file and signature.json
   mxnet-model-export --model-name digits --model-path digits --sample seven.jpg --sample two.jpg
-      the archive brings both pictures and what the model answers to them
+      the archive contains both pictures and the model's answers to them
 
 exit codes: 0 exported, 2 refused; the message says why and what to do
 """
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     name = arguments.model_name
     report = console.reporter("mxnet-model-export")
-    # As an exit, so that temporary files are removed.
+    # End by an exception, so that temporary files are removed.
     before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         target = export_model(

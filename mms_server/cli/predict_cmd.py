@@ -1,4 +1,4 @@
-"""``mms-predict``: ask a model server for a prediction."""
+"""``mms-predict``: request a prediction from a model server."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _EPILOG: Final = """\
 examples:
   mms-predict http://10.77.0.11 resnet-18 kitten.jpg
   mms-predict http://10.77.0.11 pair --json '{"left": [[1, 2, 3]], "right": [[1, 1, 1]]}'
-  mms-predict http://10.77.0.11                     (what is served)
+  mms-predict http://10.77.0.11                     (lists the models)
 
 exit codes: 0 answered, 1 the server answered with an error, 2 bad input, 4 no answer (in time)"""
 _DEFAULT_TIMEOUT_S: Final = 60.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask, print the prediction as JSON, and return the exit code."""
+    """Request and print a prediction as JSON; return the exit code."""
     given = _parser().parse_args(argv)
     try:
         answer = _answer(given)
@@ -42,7 +42,7 @@ def _answer(given: argparse.Namespace) -> Any:
             name: [row.name for row in inputs] for name, inputs in sorted(client.models().items())
         }
     if (given.picture is None) == (given.json is None):
-        cause = "one thing to predict on is needed."
+        cause = "one input is needed."
         raise BadRequestError(given.url, cause, fix="give the file of a picture, or --json TEXT.")
     if given.picture is not None:
         return client.predict(given.model, Path(given.picture))
@@ -60,7 +60,7 @@ def _answer(given: argparse.Namespace) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mms-predict",
-        description="Ask a model server for a prediction and print it as JSON.",
+        description="Request a prediction from a model server and print it as JSON.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return seconds
 
 

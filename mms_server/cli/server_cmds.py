@@ -1,4 +1,4 @@
-"""What the words of ``mxnet-model-server`` do on a host and print (contract, section 4)."""
+"""The words of ``mxnet-model-server`` on a host: start, stop ... (contract, section 4)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def control(
     make_host: Callable[[], Host] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
-    """Do what the word says; return the exit code: 0 or 1, for ``status`` see :class:`State`.
+    """Run one word; return the exit code: 0 or 1, for ``status`` see :class:`State`.
 
-    ``conf`` is None for the file in use.
+    ``conf`` is None for the configuration in use.
     """
     unknown = State.UNKNOWN if word == "status" else _FAILED
-    # Workers and the control application have other users, and read what is written here.
+    # Workers and the control application run as other users, and read the written files.
     os.umask(0o022)
     try:
         return _ACTS[word]((make_host or _this_host)(), conf, environ)

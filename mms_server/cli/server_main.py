@@ -1,9 +1,9 @@
-"""The command ``mxnet-model-server``: one name for two programs of MXNet Model Server 0.4.
+"""The command ``mxnet-model-server``: the name of two programs of MXNet Model Server 0.4.
 
 With a word (``start``, ``stop`` ...) or ``--mms-config`` it controls the host, as the control
-script of the containers did (contract, section 4); with ``--models`` it is the standalone server
-(section 6). Nothing of either is imported before it is known which: the standalone server has to
-replace parts of the standard library first.
+script of the containers did (contract, section 4). With ``--models`` it is the standalone server
+(section 6). The modules of both are imported only when it is known which one runs: the standalone
+server has to replace parts of the standard library first.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _FAILED: Final = 1
 
 
 class _UsageError(Exception):
-    """The words of the command line make no sense."""
+    """The command line is not valid."""
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a command line asks for; ``conf`` is None for the one in use."""
+    """A parsed command line; ``conf`` is None for the configuration in use."""
 
     word: str
     conf: Path | None
 
 
 def is_standalone(argv: Sequence[str]) -> bool:
-    """Return whether the words are for the standalone server."""
+    """Return whether the command line is for the standalone server."""
     flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
     if any(len(flag) > len("--m") and "--models".startswith(flag) for flag in flags):
         return True
@@ -61,10 +61,10 @@ def is_standalone(argv: Sequence[str]) -> bool:
 
 
 def read_order(argv: Sequence[str]) -> Invocation:
-    """Return what the words ask for.
+    """Return the parsed command line for a host.
 
     Raises:
-        _UsageError: there is no word, more than one, an unknown one, or no file after the flag.
+        _UsageError: there is no word, several, an unknown one, or no file after the flag.
     """
     words: list[str] = []
     conf: str | None = None

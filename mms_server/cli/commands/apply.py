@@ -11,7 +11,7 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Make this host serve what mms.conf says; a release that fails leaves it as it was."""
+    """Make this host serve what mms.conf says; after a failure it serves what it served before."""
     outcome = apply.apply(host, options.conf, allow_gap=options.allow_gap)
     return output.outcome_json(outcome), output.outcome_text(outcome, done=True)
 

@@ -14,7 +14,7 @@ from mms_server.host.lock import locked
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Let nginx serve as [Nginx Configurations] and --bind of mms.conf say."""
+    """Configure nginx as [Nginx Configurations] and --bind of mms.conf say."""
     parsed = mms_conf.read(options.conf)
     if options.check:
         outcome, _edge = nginx_config.check(host.layout, parsed, os.environ, host.proxy)

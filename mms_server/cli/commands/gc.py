@@ -14,7 +14,7 @@ from mms_server.host.lock import locked
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """End what is no longer kept warm, and remove what no kept generation needs."""
+    """Stop releases that are no longer kept warm, and remove what no kept generation needs."""
     if options.check:
         ended, found = retire.overdue(host), find_unused(host)
     else:

@@ -12,12 +12,12 @@ from mms_server.server import auth
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Make a key for a client, or list the keys that count on this host; nothing is written."""
+    """Make a key for a client, or list the valid keys of this host; nothing is written."""
     if options.new:
         key = auth.new_key()
-        row = {"name": auth.name_of(options.new), "sha256": auth.digest(key)}
+        row = {"name": auth.check_name(options.new), "sha256": auth.digest(key)}
         line = f"- {{name: {row['name']}, sha256: {row['sha256']}}}"
-        about = "Give it to the client now; only its digest is to be kept, in nginx_proxy_api_keys:"
+        about = "Give the key to the client. Put only its digest into nginx_proxy_api_keys:"
         return {**row, "key": key}, f"{key}\n{about}\n{line}"
     found = auth.read(options.file or host.layout.etc / auth.FILE_NAME)
     rows = [asdict(row) for row in found]
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     about = "print a new key for this client, and its digest"
     parser.add_argument("--new", metavar="NAME", help=about)
-    parser.add_argument("--file", type=Path, help="read this file, not the host's")
+    parser.add_argument("--file", type=Path, help="read this file in place of the host's")
 
 
 COMMAND = Command("keys", run, "mms keys --new shop", add_options)

@@ -12,15 +12,15 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Show what apply would do, and change nothing."""
+    """Show what apply would do; change nothing."""
     return planned(apply.plan(host, options.conf, allow_gap=options.allow_gap))
 
 
 def planned(outcome: Outcome) -> Answer:
-    """Return a plan in words.
+    """Return the answer for a plan.
 
     Raises:
-        AnsweredError: apply would refuse it. It is shown, and the command ends as apply would.
+        AnsweredError: apply would refuse the plan. It is shown, with the exit code of apply.
     """
     answer, text = output.outcome_json(outcome), output.outcome_text(outcome, done=False)
     if outcome.refusal:

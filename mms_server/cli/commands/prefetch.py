@@ -10,7 +10,7 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Take the archives of mms.conf into the store, and change nothing that is served."""
+    """Put the archives of mms.conf into the store; what is served does not change."""
     found = apply.prefetch(host, options.conf)
     lines = [f"{model}: {digest[:12]} is in the store" for model, digest in found.items()]
     return {"models": dict(found)}, "\n".join(lines)

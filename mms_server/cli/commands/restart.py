@@ -10,7 +10,7 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Restart models one after the other; their sockets keep the requests meanwhile."""
+    """Restart models one after the other; requests wait in their sockets meanwhile."""
     done = operate.restart(host, options.models)
     return {"restarted": done}, f"Restarted: {', '.join(done) or 'nothing is served here'}."
 

@@ -12,7 +12,7 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Go back to what this host served before, from its own disk."""
+    """Serve an earlier generation of this host again, from its own disk."""
     if options.check:
         return planned(apply.plan_rollback(host, options.to, allow_gap=options.allow_gap))
     outcome = apply.rollback(host, options.to, allow_gap=options.allow_gap)

@@ -20,11 +20,11 @@ def run(host: Host, options: argparse.Namespace) -> Answer:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--format", choices=("toml", "markdown"), default="toml")
-    parser.add_argument("--file", type=Path, help="read this file, not the host's")
+    parser.add_argument("--file", type=Path, help="read this file in place of the host's")
 
 
 def needs_settings(options: argparse.Namespace) -> bool:
-    """Return whether the host's settings are read: a file that replaces bad ones can be checked."""
+    """Return whether the host's settings are read: a new file must be checkable if they are bad."""
     return options.file is None
 
 

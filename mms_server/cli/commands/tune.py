@@ -13,7 +13,7 @@ from mms_server.tuning import tune
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Measure a model with several settings, and write the best into mms.conf."""
+    """Measure a model with several settings, and write the best ones into mms.conf."""
     file = None if options.check else options.conf
     tuned = tune.tune(host, options.model, options.p99, file)
     answer = {**asdict(tuned), "changed": tuned.changed and bool(tuned.written)}
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_conf(parser, written=True)
     add_check(parser)
     parser.add_argument("model", metavar="MODEL", help="a model that this host serves")
-    about = "what 99 of 100 answers are to take at most, as 50ms or 0.5s"
+    about = "longest time for 99 of 100 answers, for example 50ms or 0.5s"
     parser.add_argument("--p99", type=_milliseconds, required=True, metavar="TIME", help=about)
 
 
@@ -34,7 +34,7 @@ def _milliseconds(text: str) -> float:
     match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)", text)
     value = float(match[1]) * (1000 if match[2] == "s" else 1) if match else 0.0
     if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 50ms, or 0.5s")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 50ms, or 0.5s")
     return value
 
 

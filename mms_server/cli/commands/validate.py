@@ -14,12 +14,12 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Check mms.conf and its archives; nothing of a host is needed."""
+    """Check mms.conf and its archives; works on any machine."""
     parsed = mms_conf.read(options.conf)
     _log, moved = desired_state.log_of(parsed, host.settings, host.layout.log)
     warnings = [*parsed.warnings, *moved]
     with tempfile.TemporaryDirectory(prefix="mms-validate-") as scratch:
-        # The store is only asked what it has: an archive in it need not be unpacked again.
+        # An archive that the store already has need not be unpacked again.
         archives = ArchiveResolver(host.store, host.fetcher(Path(scratch)))
         found = [
             {"model": name, "archive": str(place), "sha256": digest}
@@ -42,7 +42,7 @@ def run(host: Host, options: argparse.Namespace) -> Answer:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_conf(parser)
-    about = "directory to look in first for a location's base name"
+    about = "directory that is searched first, for the file name of each location"
     parser.add_argument("--archives", type=Path, metavar="DIR", help=about)
 
 

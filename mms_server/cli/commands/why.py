@@ -11,14 +11,14 @@ from mms_server.deploy.host_context import Host
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Show why processes died: of a model or a release, in a request, or by a certificate's id."""
+    """Show why processes died: by model, release, request or certificate id."""
     found = explain.find(host.layout, options.name)
     return {"deaths": [asdict(row) for row in found]}, explain.text(options.name, found)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    about = "model, release, X-Request-Id, or id of a certificate"
+    about = "a model, a release, an X-Request-Id, or the id of a death certificate"
     parser.add_argument("name", metavar="NAME", help=about)
 
 

@@ -13,7 +13,7 @@ from mms_server.fleet.lease import Claim, FleetBusyError
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Take the lease of the fleet for a run, or be told who has it."""
+    """Take the lease of the fleet for a run; if another run holds it, show which."""
     claim = Claim(options.run, options.owner, options.controller, options.process, options.purpose)
     try:
         taken = lease.take(options.share, claim, host.now(), options.valid_s, options.replaces)
@@ -26,8 +26,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_run(parser)
     for name in ("owner", "controller", "process", "purpose"):
-        parser.add_argument(f"--{name}", required=True, help="for those who are refused")
-    parser.add_argument("--replaces", default="", metavar="RUN", help="a run that is dead")
+        parser.add_argument(f"--{name}", required=True, help="shown to runs that are refused")
+    parser.add_argument(
+        "--replaces", default="", metavar="RUN", help="a dead run, whose lease is taken"
+    )
 
 
 COMMAND = Command(

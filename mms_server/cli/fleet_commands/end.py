@@ -11,7 +11,7 @@ from mms_server.fleet import audit_log, lease, publication
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """End a run: write the journal, approve what it brought, give the lease back."""
+    """End a run: approve its publication (--approve), write the journal, give the lease back."""
     share = options.share
     lease.renew(share, options.run, host.now(), options.valid_s)
     current = publication.linked(share.current)
@@ -31,7 +31,7 @@ def run(host: Host, options: argparse.Namespace) -> Answer:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_run(parser)
-    about = "the fleet serves what is published"
+    about = "approve: the whole fleet serves the current publication"
     parser.add_argument("--approve", action="store_true", help=about)
 
 

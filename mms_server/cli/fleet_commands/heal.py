@@ -16,7 +16,7 @@ from mms_server.host.lock import locked
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Bring this host to what the fleet serves, unless it was brought there already."""
+    """Bring this host to the approved publication, unless it was brought there already."""
     share = options.share
     judged = reconcile.judge(share, host.layout, host.now())
     if judged.number is None or options.check:

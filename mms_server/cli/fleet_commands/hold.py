@@ -11,7 +11,7 @@ from mms_server.fleet import reconcile
 
 
 def run(_host: Host, options: argparse.Namespace) -> Answer:
-    """Let no host change by itself until `resume`."""
+    """Keep hosts from changing by themselves until `resume`."""
     changed = reconcile.hold_of(options.share) != options.reason.strip()
     reconcile.hold(options.share, options.reason)
     return {"changed": changed}, "No host changes by itself now; `mms-fleet resume` ends this."
@@ -20,7 +20,7 @@ def run(_host: Host, options: argparse.Namespace) -> Answer:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_share(parser)
-    parser.add_argument("--reason", required=True, help="why, for those who wonder")
+    parser.add_argument("--reason", required=True, help="the reason, which is shown to users")
 
 
 COMMAND = Command("hold", run, "mms-fleet hold --reason 'hosts are being moved'", add_options)

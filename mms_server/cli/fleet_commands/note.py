@@ -11,7 +11,7 @@ from mms_server.fleet import audit_log, reconcile
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Write down on this host what a run did to it; reads the record in JSON."""
+    """Record on this host what a run did to it; reads the record as JSON from standard input."""
     record = read_input()
     if record:
         at = host.now().isoformat(timespec="seconds")

@@ -11,7 +11,7 @@ from mms_server.fleet import lease, publication
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Put new contents under the names of the share; reads {conf, places} in JSON."""
+    """Publish contents on the share; reads {conf, places} as JSON from standard input."""
     share, wanted = options.share, read_input()
     conf_digest, places = str(wanted["conf"]), dict(wanted["places"])
     if options.check:

@@ -12,7 +12,7 @@ from mms_server.fleet import lease
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Let the lease of a run end later."""
+    """Extend the lease of a run."""
     taken = lease.renew(options.share, options.run, host.now(), options.valid_s)
     return asdict(taken), f"The lease ends at {taken.expires_at}."
 

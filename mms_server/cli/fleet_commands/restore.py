@@ -12,7 +12,7 @@ from mms_server.fleet import lease, publication
 
 
 def run(host: Host, options: argparse.Namespace) -> Answer:
-    """Put a publication back under the names of the share, by default the approved one."""
+    """Restore a publication on the share, by default the approved one."""
     share, number, why = options.share, options.to, ""
     if number is None and options.earlier:
         found = publication.earlier(share)
@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_check(parser)
     parser.add_argument("--to", type=int, metavar="N", help="number of the publication")
-    about = "the one that undoes the last change"
+    about = "the publication that undoes the last change"
     parser.add_argument("--earlier", action="store_true", help=about)
 
 

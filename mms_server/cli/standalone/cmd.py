@@ -1,6 +1,6 @@
-"""The command ``mxnet-model-server``: several models on one port, without systemd or nginx.
+"""``mxnet-model-server --models``: several models on one port, without systemd or nginx.
 
-For trying models out (contract, section 6); hosts are served by units.
+It is for trying models out (contract, section 6); on hosts, systemd units serve models.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _LAST_PORT = 65535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal ends it; return the exit code: 2 for bad input, 1 for no start."""
+    """Serve until a signal; return the exit code: 2 for bad input, 1 if the start failed."""
     given = _parser().parse_args(argv)
     owner = os.getpid()
-    # Gunicorn takes the signals over; until then the unpacked archives must not be left behind.
+    # Until gunicorn handles the signals: end by an exception, so that the archives are removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     scratch = Path(tempfile.mkdtemp(prefix="mxnet-model-server-"))
     directories = _directories(scratch)
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mxnet-model-server: {text} {fix}", file=sys.stderr)
         return _FAILED
     finally:
-        # A forked worker comes by here as well when it ends.
+        # A forked worker also gets here when it ends.
         if os.getpid() == owner:
             directories.remove()
 
@@ -86,7 +86,7 @@ def _generate(language: str, options: Options) -> int:
 
 
 def _directories(scratch: Path) -> ModelDirectories:
-    # Before anything imports the network, as what fetches archives does: the waits are gevent's.
+    # Before the modules that fetch archives import the network: their waits must be gevent's.
     from gevent import monkey  # noqa: PLC0415
 
     monkey.patch_all()
@@ -127,10 +127,10 @@ def _report(text: str) -> None:
 
 
 def _log(given: argparse.Namespace) -> Log:
-    """Return where to log to.
+    """Return the log settings.
 
     Raises:
-        LogError: level or rotation is not understood.
+        LogError: the level or the rotation is not valid.
     """
     level = given.log_level.upper()
     if level not in log_setup.LEVELS:
@@ -156,12 +156,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mxnet-model-server",
         description="Serve MXNet models over HTTP on one port, in the foreground.",
-        epilog="`mxnet-model-server help` is about start, stop, restart and status of a host.",
+        epilog="See `mxnet-model-server help` for start, stop, restart and status of a host.",
     )
     console.add_version(parser)
     add = parser.add_argument
-    add("--models", nargs="+", required=True, metavar="NAME=PATH", help="what to serve: archives")
-    add("--service", metavar="FILE", help="service file for all models, not the archives' own")
+    add("--models", nargs="+", required=True, metavar="NAME=PATH", help="the archives to serve")
+    add(
+        "--service",
+        metavar="FILE",
+        help="service file of all models, in place of the archives' own",
+    )
     add("--port", type=_port, default=8080, help="port to listen on (default: %(default)s)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--workers", type=_workers, default=1, help="worker processes (default: %(default)s)")
@@ -169,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         "--log-level",
         metavar="LEVEL",
         default=log_setup.DEFAULT_LEVEL,
-        help=f"least level that is logged: {', '.join(log_setup.LEVELS)} (default: %(default)s)",
+        help=f"lowest level that is logged: {', '.join(log_setup.LEVELS)} (default: %(default)s)",
     )
     add("--log-file", metavar="FILE", default=_LOG_FILE, help="log file (default: %(default)s)")
     add(
@@ -187,28 +191,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--gen-api", metavar="LANGUAGE", help="write a client into build/ and do not serve")
     add("--gpu", type=_gpu, metavar="ID", help="the GPU that computes (default: the CPU)")
-    add("--num-gpu", type=_workers, metavar="N", help="GPUs that the workers take in turn")
+    add(
+        "--num-gpu",
+        type=_workers,
+        metavar="N",
+        help="number of GPUs, which the workers take in turn",
+    )
     return parser
 
 
 def _port(text: str) -> int:
     port = int(text)
     if not 0 < port <= _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to {_LAST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: 1 to {_LAST_PORT}")
     return port
 
 
 def _gpu(text: str) -> int:
     gpu = int(text)
     if gpu < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of a GPU: 0 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not the number of a GPU: 0 or more")
     return gpu
 
 
 def _workers(text: str) -> int:
     workers = int(text)
     if workers < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
     return workers
 
 

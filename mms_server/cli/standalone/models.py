@@ -1,4 +1,4 @@
-"""Models for the standalone server: unpacked into a directory of its own, or used in place."""
+"""Models of the standalone server: unpacked into its own directory, or used in place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mms_server.core.errors import ArchiveError
 
 
 class ModelDirectories:
-    """Archives, below ``scratch``, for as long as the server runs."""
+    """Unpacked archives below ``scratch``, while the server runs."""
 
     def __init__(self, scratch: Path, report: Callable[[str], None]) -> None:
         self._scratch = scratch
@@ -32,13 +32,13 @@ class ModelDirectories:
         """Return endpoint name -> directory of the unpacked archive.
 
         Raises:
-            ArchiveError: a location is malformed or leads nowhere, or its archive is bad.
+            ArchiveError: a location is malformed, or its archive is missing or bad.
             FetchError: a remote archive could not be fetched.
         """
         return {name: self._directory(name, text) for name, text in locations_by_name.items()}
 
     def remove(self) -> None:
-        """Remove what was unpacked; entries of a store are read-only."""
+        """Remove the unpacked archives, whose directories are read-only."""
         self._store.remove_all_but(())
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -54,7 +54,7 @@ class ModelDirectories:
         return self._store.entry(digest)
 
     def _fetcher(self, location: Location) -> Fetcher:
-        # Who types a location means its host, also one in an own network.
+        # The user has typed the location, so its host is allowed, also in a private network.
         words = [PUBLIC]
         if location.scheme in ("http", "https"):
             words.append(urlsplit(location.text).netloc.rpartition("@")[2])

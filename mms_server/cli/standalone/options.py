@@ -1,4 +1,4 @@
-"""What the standalone server is told to do."""
+"""The options of the standalone server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mms_server.core.log_setup import Log
 
 @dataclass(frozen=True)
 class Options:
-    """What the server is to do; ``models`` is endpoint name -> unpacked directory.
+    """The options of the server; ``models`` is endpoint name -> unpacked directory.
 
     ``scratch`` is a directory that is removed when the server has ended.
     """

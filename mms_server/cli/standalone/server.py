@@ -1,4 +1,4 @@
-"""The standalone server's processes: a gunicorn of its own with all models preloaded."""
+"""The processes of the standalone server: gunicorn with all models preloaded."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def serve(options: Options) -> int:
     """
     log_setup.set_up(options.log, log_setup.FILE_FORMAT)
     with _bound(options.host, options.port) as bound:
-        # Metrics are made in files that this has chosen.
+        # First, because it selects the files in which metrics are counted.
         files = WorkerCounters(_directory(options), list(options.models))
-        # What CUDA has set up does not survive a fork: on a GPU each worker loads its own models.
+        # CUDA does not work after a fork: on a GPU each worker loads the models itself.
         app = None if options.on_gpu else _application(options)
         _Server(app, bound.detach(), options, files).run()
     return 0
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """Return a bound socket: a port in use is found out before models are loaded."""
+    """Return a bound socket: a port in use is an error before models are loaded."""
     try:
         rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -74,8 +74,8 @@ def _bound(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted connections inherit it; headers and body are sent apart, and without it the
-        # body waits 40 ms for the client's acknowledgement.
+        # Accepted connections inherit this option. Headers and body are sent separately; without
+        # the option the body waits 40 ms for the client's acknowledgement.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound.bind(address)
     except OSError:
@@ -98,7 +98,7 @@ def _application(options: Options, slot: int = 0) -> Any:
     catalogue = StandaloneRegistry(options, servables)
     host_routes(app, catalogue, HostCounts(directory).count)
     metrics_route(app, catalogue, _files(options).collect)
-    # The words are the contract's (section 6): people search logs for them.
+    # These texts are the contract's (section 6): users search logs for them.
     for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
         _log.info("Adding endpoint: %s to Flask", endpoint)
     return app
@@ -117,18 +117,18 @@ def _layout(options: Options) -> Layout:
 
 
 class StandaloneRegistry:
-    """The models of this process tree: all are loaded, and each service is asked how it is."""
+    """The models of this process tree: all are loaded; each service reports its health."""
 
     def __init__(self, options: Options, servables: Mapping[str, Servable]) -> None:
         self._options = options
         self._servables = servables
 
     def healthy(self) -> bool:
-        """Return whether all models are well."""
+        """Return whether all models are healthy."""
         return all(servable.healthy() for servable in self._servables.values())
 
     def troubles(self) -> dict[str, str]:
-        """Return the models that are not well, with what can be said of them."""
+        """Return the models that are not healthy, with the reason."""
         unwell = (name for name, row in self._servables.items() if not row.healthy())
         return dict.fromkeys(unwell, "its ping fails, or its engine is stuck")
 
@@ -150,7 +150,7 @@ class StandaloneRegistry:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with an application that is loaded already, or by each worker in its slot."""
+    """Gunicorn with an application that is loaded before the fork, or by each worker."""
 
     def __init__(self, app: Any, descriptor: int, options: Options, files: WorkerCounters) -> None:
         self._app = app
@@ -161,7 +161,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        """Set what differs from gunicorn's defaults."""
+        """Set the options that differ from gunicorn's defaults."""
         level = self._options.log.level
         for key, value in {
             "bind": f"fd://{self._descriptor}",
@@ -185,9 +185,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         StopRetryArbiter(self).run()
 
     def load(self) -> Any:
-        """Return the application: the workers get it by the fork, but for those on a GPU.
+        """Return the application: loaded before the fork, or by each worker on a GPU.
 
-        One whose model cannot be loaded ends the server: it would only be made again.
+        A worker whose model cannot be loaded ends the server: a new worker would fail too.
         """
         if self._app is not None:
             return self._app
@@ -218,7 +218,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
 
 def _write_metrics(options: Options) -> None:
-    """Write metrics in a native thread of this process: workers that it forks do not have it."""
+    """Write metrics in a native thread of this process, which forked workers do not have."""
     sink = sink_for(options.metrics_write_to, Path("metrics").absolute())
     writer = MetricsWriter(_files(options).read_minute, HostUsage(), sink)
 

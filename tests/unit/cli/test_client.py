@@ -224,8 +224,8 @@ def test_a_host_alone_is_a_url() -> None:
     [
         ([], 0, '"cat": [\n    "data"\n  ]'),
         (["pair", "--json", '{"left": [1], "right": [1]}'], 0, "[\n  1\n]"),
-        (["pair"], 2, "one thing to predict on is needed"),
-        (["pair", "x.jpg", "--json", "[]"], 2, "one thing to predict on is needed"),
+        (["pair"], 2, "one input is needed"),
+        (["pair", "x.jpg", "--json", "[]"], 2, "one input is needed"),
         (["pair", "--json", "{"], 2, "--json: Expecting"),
         (["pair", "--json", "1"], 2, "neither a list nor an object"),
         (["cat", "/missing.jpg"], 2, "/missing.jpg cannot be read"),

@@ -182,4 +182,4 @@ def test_times_have_a_unit(text: str, value: float) -> None:
 def test_invalid_times_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main.PROGRAM.parser().parse_args(["tune", "a", "--p99", text])
-    assert "is no time: write 50ms, or 0.5s" in capsys.readouterr().err
+    assert "is not a time: write 50ms, or 0.5s" in capsys.readouterr().err
