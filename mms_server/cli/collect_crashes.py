@@ -30,6 +30,7 @@ _report = console.reporter("mms-collect-crashes")
 def main(argv: Sequence[str] | None = None) -> int:
     """Collect; return the exit code."""
     parser = argparse.ArgumentParser(prog="mms-collect-crashes", description=__doc__)
+    console.add_version(parser)
     parser.add_argument("release", type=_release, help="id of the release: <model>.<8 hex>")
     parser.add_argument("--ended", action="store_true", help="the release's master has ended")
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 import mms_server
-from mms_server.cli import console, entry_point, export_cmd, fleet_main, predict_cmd, server_main
+from mms_server.cli import (
+    collect_crashes,
+    console,
+    entry_point,
+    export_cmd,
+    fleet_main,
+    predict_cmd,
+    server_main,
+)
 from mms_server.cli.standalone import cmd
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], Any]] = {
@@ -20,6 +28,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], Any]] = {
     "mxnet-model-server": server_main.main,
     "mxnet-model-export": export_cmd.main,
     "mms-predict": predict_cmd.main,
+    "mms-collect-crashes": collect_crashes.main,
 }
 
 
