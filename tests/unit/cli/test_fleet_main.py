@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from mms_server.fleet import content_store, publication, reconcile
 from mms_server.fleet.shared_paths import Share
 from tests.fixtures.command_line import FleetCommand
 from tests.fixtures.fake_host import FakeHost, write_archive
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from tests.fixtures.shares import publish
 
 BEGIN = ["begin", "--owner", "ann", "--controller", "c", "--process", "7", "--purpose", "update"]
-
-
-def publish(share: Share, weights: str) -> int:
-    source = write_archive(share.root.parent / "new" / "a.model", weights)
-    conf = source.with_name("mms.conf")
-    conf.write_text("[MMS Arguments]\n--models\na=a.model\n")
-    digests = [content_store.keep(share.contents, each) for each in (conf, source)]
-    return publication.publish(share, digests[0], {"a.model": digests[1]}, "me", NOW).number
 
 
 def test_a_run_from_its_begin_to_its_end(mms_fleet: FleetCommand, share: Share) -> None:

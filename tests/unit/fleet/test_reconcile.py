@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mms_server.fleet import content_store, lease, publication, reconcile
+from mms_server.fleet import lease, publication, reconcile
 from mms_server.fleet.lease import Claim
 from mms_server.fleet.reconcile import MixedShareError
 from mms_server.fleet.shared_paths import Share
 from tests.fixtures.fake_host import FakeHost, write_archive
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from tests.fixtures.shares import NOW, publish
 
 
 @pytest.fixture
 def share(tmp_path: Path) -> Share:
     return Share(tmp_path / "share")
-
-
-def publish(share: Share, weights: str) -> int:
-    source = write_archive(share.root.parent / "new" / "a.model", weights)
-    conf = source.with_name("mms.conf")
-    conf.write_text("[MMS Arguments]\n--models\na=a.model\n")
-    digests = [content_store.keep(share.contents, each) for each in (conf, source)]
-    return publication.publish(share, digests[0], {"a.model": digests[1]}, "me", NOW).number
 
 
 def test_what_is_approved_is_applied_once(fake: FakeHost, share: Share) -> None:
