@@ -41,7 +41,7 @@ LOCAL: Final = frozenset(
     {"set_fact", "debug", "assert", "fail", "include_tasks", "include_role", "import_tasks"}
 )
 """Actions that end on the controller; all others go to a host."""
-_WHOLE: Final = ("run_batch.yml", "update_host.yml", "soak.yml", "watch.yml")
+_WHOLE: Final = ("run_batch.yml", "update_host.yml", "watch_canaries.yml", "check_canaries.yml")
 _LEFT_OUT: Final = ("restore_fleet.yml", "run_hook.yml")
 _SKIPPED_BY: Final = (
     "suspects",
@@ -111,8 +111,10 @@ def seconds(
         total += _part(counted, costs, "run_batch", many, forks)
         total += _part(counted, costs, "update_host", many, forks)
         if step.soaks:
-            total += _part(counted, costs, "soak", many, forks)
-            total += costs.looks * (costs.pause + _part(counted, costs, "watch", many, forks))
+            total += _part(counted, costs, "watch_canaries", many, forks)
+            total += costs.looks * (
+                costs.pause + _part(counted, costs, "check_canaries", many, forks)
+            )
     return total
 
 

@@ -20,7 +20,7 @@ DEFAULT = (1, "25%", "100%")
         (Kind("run", "all", remote=False), 3, 20, 101 + 3 * 0.01),
         (Kind("update_host", "step", remote=True), 3, 20, 101 + 3 * 0.5),
         (Kind("run_batch", "all", remote=True), 3, 20, 101 + 3 * 0.5),
-        (Kind("watch", "once", remote=True), 3, 20, 101 + 3 * 0.5),
+        (Kind("check_canaries", "once", remote=True), 3, 20, 101 + 3 * 0.5),
         # 1, 25 and 74 hosts, as many at a time as there are forks.
         (None, 100, 100, 101),
         (None, 100, 5, 10 + 20 + (1 + 5 + 15) * 10 + 60),
@@ -39,8 +39,8 @@ def test_seconds_are_those_of_a_calculation_by_hand(
 def test_the_tasks_of_the_roles_are_counted() -> None:
     counted = fleet_growth.count_all()
     # Two of collect_snapshot.yml, and the wait for traffic.
-    assert counted[Kind("watch", "all", remote=True)] == 2
-    assert counted[Kind("watch", "once", remote=True)] == 1
+    assert counted[Kind("check_canaries", "all", remote=True)] == 2
+    assert counted[Kind("check_canaries", "once", remote=True)] == 1
     # Check and serve with mms_models, forget the publication, /ping, and a prediction.
     assert counted[Kind("update_host", "step", remote=True)] == 5
     # The conf is checked; state, lease, four that prepare to publish, publish, the end.

@@ -134,8 +134,8 @@ def test_the_pause_before_a_look_of_the_gate(
     def value(text: str) -> int:
         return int(templar.template(trust_as_template(text)))
 
-    watch = read(role / "tasks" / "watch.yml")[0]["block"][0]["ansible.builtin.wait_for"]
-    loop = read(role / "tasks" / "soak.yml")[2]["loop"]
+    watch = read(role / "tasks" / "check_canaries.yml")[0]["block"][0]["ansible.builtin.wait_for"]
+    loop = read(role / "tasks" / "watch_canaries.yml")[2]["loop"]
     assert value(watch["timeout"]) == pause_s
     assert value(f"{loop.removesuffix(' }}')} | length }}}}") == looks
     assert value("{{ __mms_fleet_lease_valid_s }}") == lease_s
