@@ -48,10 +48,12 @@ def variables() -> str:
 
 def errors() -> str:
     """Return the table of errors in the documentation."""
-    lines = ["| status | when | `type` of 1.x | `Retry-After` |", "|---|---|---|---|"]
+    names = ("status", "when", "caused by", "`type` of 1.x", "`Retry-After`")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for row in REFUSALS:
         kind = f"`{row.mms1_type}`" if row.mms1_type else ""
-        cells = (str(row.status), row.when, kind, "yes" if row.retry_after else "")
+        fault = "client" if row.client_fault else "server"
+        cells = (str(row.status), row.when, fault, kind, "yes" if row.retry_after else "")
         lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
     return "\n".join(lines) + "\n"
 

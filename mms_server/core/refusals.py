@@ -211,6 +211,7 @@ REFUSALS: Final = (
         "the model's server died twice on this very input, so it is refused; the text names the "
         "death certificate",
         mms1_type="QuarantinedRequestException",
+        # Not the client's fault: an input that ends the process is a fault of the model's code.
         openapi="The model's processes died twice on this input; the text names the certificate.",
         routes=Routes.PREDICTION,
     ),

@@ -31,6 +31,10 @@ def test_rows_are_sorted_and_the_first_of_a_status_is_the_general_one() -> None:
     assert of_status(418) is FAILED
 
 
+def test_a_fault_of_the_client_is_no_5xx() -> None:
+    assert all(row.status < 500 for row in REFUSALS if row.client_fault)
+
+
 def test_names_that_nginx_gives_to_errors_are_unique() -> None:
     names = [row.proxy_error for row in REFUSALS if row.proxy_error]
     assert len(set(names)) == len(names)
