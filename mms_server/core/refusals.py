@@ -3,8 +3,8 @@
 A new reason for refusing a request is an error class in :mod:`mms_server.core.errors` and one row
 here. These follow from the row: the HTTP status, the ``type`` of 1.x, the texts of the control
 application and of nginx, the error pages in ``nginx.conf``, the OpenAPI document, and the table in
-``docs/http_api.md``. ``tools/refusal_tables.py`` writes that table and the variables from which the role
-nginx_proxy makes ``nginx.conf``.
+``docs/http_api.md``. ``tools/refusal_tables.py`` writes that table and the variables from which the
+role nginx_proxy makes ``nginx.conf``.
 """
 
 from __future__ import annotations
