@@ -23,33 +23,34 @@ from mms_server.overload.deadline import ServiceRate, WaitTimes
 class InferenceRequest:
     """The inputs of a request and the calls that compute its answer, in the engine's thread.
 
-    ``compute`` returns the answer of this request alone. ``finish`` makes the answer from the
+    ``compute`` returns the answer of this request alone. ``postprocess`` makes the answer from the
     request's outputs in a batch; it is None if the request cannot be part of a batch.
     """
 
     inputs: Any
     compute: Callable[[], Any]
-    finish: Callable[[Any], Any] | None = None
+    postprocess: Callable[[Any], Any] | None = None
 
 
 @dataclass(eq=False)
 class QueuedRequest:
     """A request in the queue of this worker.
 
-    ``before`` is how long the request waited before it came here, ``limit_s`` its time limit.
-    ``alone`` says that it is computed by itself, since it may end the process. ``queued_at`` is the
-    time of ``clock`` when it came here; the time until ``counted_until`` is in its stages.
+    ``waited`` is how long the request waited before it came to this queue, ``limit_s`` its time
+    limit. With ``run_alone`` it is computed by itself, because it may end the process.
+    ``queued_at`` is the time of ``clock`` when it came to this queue. The time until
+    ``counted_until`` is in its stages.
     """
 
     work: InferenceRequest
     environ: Mapping[str, Any]
-    taken: Stages
+    stages: Stages
     request_id: str
-    given: Input
-    before: WaitTimes
+    request_input: Input
+    waited: WaitTimes
     limit_s: float
     service_rate: ServiceRate
-    alone: bool = False
+    run_alone: bool = False
     clock: stage_timing.Clock = time.perf_counter
     queued_at: float = field(init=False)
     counted_until: float = field(init=False)
@@ -60,16 +61,16 @@ class QueuedRequest:
     @property
     def in_flight_entry(self) -> tuple[str, Input]:
         """The request's id and input, for the in-flight log."""
-        return self.request_id, self.given
+        return self.request_id, self.request_input
 
-    def waited(self) -> None:
+    def count_wait(self) -> None:
         """Add the time until now to the stage ``queue``."""
         now = self.clock()
-        self.taken.add(stage_timing.QUEUE, now - self.counted_until)
+        self.stages.add(stage_timing.QUEUE, now - self.counted_until)
         self.counted_until = now
 
-    def worked(self) -> None:
-        """Leave the time until now out of the stage ``queue``: the request was being computed."""
+    def skip_work(self) -> None:
+        """Do not add the time until now to the stage ``queue``: the request was being computed."""
         self.counted_until = self.clock()
 
     def check(self) -> None:
@@ -80,7 +81,7 @@ class QueuedRequest:
             ClientGoneError: the client closed its connection.
         """
         here_s = self.clock() - self.queued_at
-        times = WaitTimes(self.before.queue_s + here_s, self.before.total_s + here_s)
+        times = WaitTimes(self.waited.queue_s + here_s, self.waited.total_s + here_s)
         check_still_wanted(self.environ, times, self.limit_s, self.service_rate)
 
 
@@ -123,16 +124,16 @@ class Scheduler:
             PredictionError: the service raised an error.
             PredictionTimeoutError: the prediction was not ready in time.
         """
-        result = self.engine.run(lambda: self._alone(queued))
+        result = self.engine.run(lambda: self._compute_single(queued))
         self.computed(rows_of(queued.work.inputs))
         return result
 
-    def _alone(self, queued: QueuedRequest) -> Any:
-        queued.waited()
+    def _compute_single(self, queued: QueuedRequest) -> Any:
+        queued.count_wait()
         queued.check()
         began = self.clock()
         with (
-            stage_timing.collecting(queued.taken),
+            stage_timing.collecting(queued.stages),
             self.quarantine.computing(queued.in_flight_entry),
         ):
             answer = queued.work.compute()

@@ -1,4 +1,4 @@
-"""A model that answers requests: the one way from any protocol to the engine."""
+"""A servable: a loaded model with its engine and limits; all protocols run predictions by it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mms_server.core.request_id import request_id
 from mms_server.crashes.quarantine import NoQuarantine, Quarantine
 from mms_server.inference import tensor_codec
 from mms_server.inference.batching.batch_compute import BatchComputer
-from mms_server.inference.batching.batch_delay import Gathered, no_delay
+from mms_server.inference.batching.batch_delay import WaitForBatch, no_delay
 from mms_server.inference.batching.batcher import Batcher
 from mms_server.inference.executor import Engine
 from mms_server.inference.model_loader import LoadedModel
@@ -40,13 +40,13 @@ _log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Who is told about predictions; all times are in seconds."""
+    """Records predictions, for metrics; all times are in seconds."""
 
     def in_flight(self, model: str) -> AbstractContextManager[None]:
         """Return a context that lasts as long as one request."""
 
     def computed(self, model: str, rows: int) -> None:
-        """Take note of a forward that succeeded, and how many rows it computed."""
+        """Record a forward that succeeded, and how many rows it computed."""
 
     def answered(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
@@ -55,7 +55,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """An observer that takes no notes."""
+    """An observer that records nothing."""
 
     def in_flight(self, model: str) -> AbstractContextManager[None]:
         """Return a context that does nothing."""
@@ -71,21 +71,22 @@ class NullObserver:
         """Do nothing."""
 
 
-Queued = Callable[[float, float], None]
-"""Is told how long a request waited in the queue, and how long one takes, in seconds."""
+RecordQueueDelay = Callable[[float, float], None]
+"""Records how long a request waited in the queue, and how long one request takes, in seconds."""
 
 
-def not_told(_queue_s: float, _request_s: float) -> None:
-    """Do nothing."""
+def ignore_queue_delay(_queue_s: float, _request_s: float) -> None:
+    """Record nothing."""
 
 
 @dataclass(frozen=True)
 class Servable:
-    """A loaded model with the engine it runs on, its limits, who observes it and who guards it.
+    """A loaded model with its engine, limits, observer and quarantine.
 
-    ``request_timeout_s`` is how long a client waits that does not say; 0 is for ever. ``batch_computer``
-    computes requests together, None if that is not done; ``in_hand`` says how many the worker has,
-    ``wait_for_batch`` returns when it takes no more for now.
+    ``request_timeout_s`` is the time limit of requests that do not have one; 0 is no limit.
+    ``batch_computer`` computes batches; None means one request at a time. ``in_flight_count``
+    returns how many requests the worker has accepted and not answered. ``wait_for_batch`` returns
+    when the worker accepts no more requests for now.
     """
 
     model: LoadedModel
@@ -100,12 +101,15 @@ class Servable:
     service_rate: ServiceRate = field(default_factory=ServiceRate)
     wall_clock: Callable[[], float] = time.time
     batch_computer: BatchComputer | None = None
-    in_hand: Callable[[], int] = lambda: 0
-    wait_for_batch: Gathered = no_delay
-    queued: Queued = not_told
+    in_flight_count: Callable[[], int] = lambda: 0
+    wait_for_batch: WaitForBatch = no_delay
+    record_queue_delay: RecordQueueDelay = ignore_queue_delay
 
     def healthy(self) -> bool:
-        """Ask the service's ``ping``, but never wait for a prediction: a busy engine is well."""
+        """Return whether the model is healthy, by the service's ``ping``.
+
+        It never waits for a prediction: a busy engine counts as healthy if it is not stuck.
+        """
         if not self.engine.idle:
             return not self.engine.stuck
         try:
@@ -122,55 +126,55 @@ class Servable:
         is a :class:`mms_server.inference.raw_request.RawRequest`.
 
         Raises:
-            PredictionError: the service raised; the log says what.
-            PredictionTimeoutError: it was not ready in time.
-            QuarantinedError: the model's server has died twice on this input.
-            LateError: the answer would come after the client's time.
-            ClientGoneError: nobody waits for the answer any more.
+            PredictionError: the service raised an error, which the log has.
+            PredictionTimeoutError: the answer was not ready in time.
+            QuarantinedError: processes of the release have died twice on this input.
+            LateError: the answer would come after the client's deadline.
+            ClientGoneError: the client closed its connection.
         """
         service = self.model.service
-        finish = self.batch_computer.answer if self.batch_computer else None
-        return self._run(InferenceRequest(inputs, lambda: service.inference(inputs), finish))
+        postprocess = self.batch_computer.answer if self.batch_computer else None
+        return self._run(InferenceRequest(inputs, lambda: service.inference(inputs), postprocess))
 
     def infer_arrays(self, inputs: Any) -> tuple[Any, bool]:
         """Return the model's outputs as a list of numpy arrays and True.
 
-        A service whose outputs are no arrays, or that has its own ``inference``, gives what it
-        answers, and False.
+        If the outputs are not arrays, or the service overrides ``inference``, return the service's
+        answer and False.
 
         Raises:
-            PredictionError: the service raised; the log says what.
-            PredictionTimeoutError: it was not ready in time.
-            QuarantinedError: the model's server has died twice on this input.
-            LateError: the answer would come after the client's time.
-            ClientGoneError: nobody waits for the answer any more.
+            PredictionError: the service raised an error, which the log has.
+            PredictionTimeoutError: the answer was not ready in time.
+            QuarantinedError: processes of the release have died twice on this input.
+            LateError: the answer would come after the client's deadline.
+            ClientGoneError: the client closed its connection.
         """
         service = self.model.service
-        finish = self.batch_computer.arrays if self.batch_computer else None
+        postprocess = self.batch_computer.arrays if self.batch_computer else None
         compute = partial(infer_arrays, service, inputs, tensor_codec.arrays_of)
-        result: tuple[Any, bool] = self._run(InferenceRequest(inputs, compute, finish))
+        result: tuple[Any, bool] = self._run(InferenceRequest(inputs, compute, postprocess))
         return result
 
     def _run(self, work: InferenceRequest) -> Any:
-        environ, taken = bottle.request.environ, Stages(self.clock)
-        environ[stage_timing.ENVIRON_KEY] = taken
-        before = deadline.waited(environ, self.wall_clock())
-        taken.add(stage_timing.QUEUE, before.queue_s)
+        environ, stages = bottle.request.environ, Stages(self.clock)
+        environ[stage_timing.ENVIRON_KEY] = stages
+        waited = deadline.waited(environ, self.wall_clock())
+        stages.add(stage_timing.QUEUE, waited.queue_s)
         if deadline.TIMES_KEY in environ:
-            self.queued(before.queue_s, self.service_rate.request_s)
+            self.record_queue_delay(waited.queue_s, self.service_rate.request_s)
         limit_s = deadline.timeout_s(environ, self.request_timeout_s)
-        check_still_wanted(environ, before, limit_s, self.service_rate)
-        given = self.quarantine.admit(environ)
+        check_still_wanted(environ, waited, limit_s, self.service_rate)
+        request_input = self.quarantine.admit(environ)
         queued = QueuedRequest(
             work,
             environ,
-            taken,
+            stages,
             request_id(),
-            given,
-            before,
+            request_input,
+            waited,
             limit_s,
             self.service_rate,
-            alone=self.quarantine.must_run_alone(environ, given),
+            run_alone=self.quarantine.must_run_alone(environ, request_input),
             clock=self.clock,
         )
         try:
@@ -186,19 +190,19 @@ class Servable:
 
     @cached_property
     def _scheduler(self) -> Scheduler:
-        told = partial(self.observer.computed, self.model.name)
-        scheduler = Scheduler(self.engine, self.quarantine, self.service_rate, told, self.clock)
+        record = partial(self.observer.computed, self.model.name)
+        scheduler = Scheduler(self.engine, self.quarantine, self.service_rate, record, self.clock)
         return (
-            Batcher(scheduler, self.batch_computer, self.in_hand, self.wait_for_batch)
+            Batcher(scheduler, self.batch_computer, self.in_flight_count, self.wait_for_batch)
             if self.batch_computer
             else scheduler
         )
 
 
 def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:
-    """Return a route callback that answers by ``route`` and tells the model's observer.
+    """Return a callback for Bottle that answers by ``route`` and calls the model's observer.
 
-    Every prediction of every protocol comes by here, so that each is counted once.
+    The routes of all protocols are wrapped by it, so every prediction is counted once.
     """
 
     def callback() -> Any:
@@ -215,8 +219,8 @@ def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[
                 status = status_of(error)
                 raise
             finally:
-                taken = bottle.request.environ.get(stage_timing.ENVIRON_KEY)
-                seconds = taken.seconds if taken else {}
+                stages = bottle.request.environ.get(stage_timing.ENVIRON_KEY)
+                seconds = stages.seconds if stages else {}
                 observer.answered(name, status, servable.clock() - started, seconds)
         return answer
 

@@ -1,7 +1,7 @@
-"""Make a loaded model ready to serve: one forward, and its golden samples, before the fork.
+"""Warm-up: make loaded models ready to serve, before the workers are forked.
 
-Workers share the memory that the master has touched, and a model that cannot compute, or computes
-something else, is found out before anything is told that it is ready.
+Each model runs one forward on zeros and its golden samples. So a model that cannot compute, or
+answers differently, never becomes ready. And workers share the memory that the master has used.
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ from mms_server.inference.backends.selection import BackendChoice
 from mms_server.inference.batching.batch_benchmark import choose_batch_computer
 from mms_server.inference.batching.batch_compute import BatchComputer
 from mms_server.inference.batching.batch_decision import BatchDecision
-from mms_server.inference.batching.batch_delay import Gathered, no_delay
+from mms_server.inference.batching.batch_delay import WaitForBatch, no_delay
 from mms_server.inference.batching.cpu_clock import Clock
 from mms_server.inference.executor import Engine
 from mms_server.inference.model_loader import LoadedModel
-from mms_server.inference.servable import NullObserver, Observer, Queued, Servable, not_told
+from mms_server.inference.servable import (
+    NullObserver,
+    Observer,
+    RecordQueueDelay,
+    Servable,
+    ignore_queue_delay,
+)
 from mms_server.inference.services.gluon_vision_service import GluonVisionService
 from mms_server.inference.services.module import bound_shape
 from mms_server.overload.deadline import ServiceRate
@@ -41,9 +47,10 @@ from mms_server.overload.deadline import ServiceRate
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost, and how many workers share the queue.
+    """Limits of requests, and the number of workers that share the queue.
 
-    ``request_timeouts_s`` is by model how long a client waits that does not say; 0 is for ever.
+    ``request_timeouts_s`` are the time limits, by model, of requests that do not have one; 0 is no
+    limit.
     """
 
     predict_timeout_s: float
@@ -54,19 +61,20 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Batches:
-    """How requests are computed together: up to ``most``, with costs counted by ``clock``.
+class BatchingOptions:
+    """How requests are computed in batches: at most ``max_batch``.
 
-    ``in_hand`` says how many requests the worker has, ``wait_for_batch`` returns when it takes no more
-    for now; ``told`` gets the model and what was found.
-    Without a clock it is :func:`mms_server.inference.batching.cpu_clock.cost_clock`.
+    ``in_flight_count`` returns how many requests the worker has accepted and not answered.
+    ``record`` gets the model and the decision. ``clock`` measures the cost of forwards; the default
+    is :func:`mms_server.inference.batching.cpu_clock.cost_clock`. ``wait_for_batch`` returns when
+    the worker accepts no more requests for now.
     """
 
-    most: int
-    in_hand: Callable[[], int]
-    told: Callable[[str, BatchDecision], None]
+    max_batch: int
+    in_flight_count: Callable[[], int]
+    record: Callable[[str, BatchDecision], None]
     clock: Clock | None = None
-    wait_for_batch: Gathered = no_delay
+    wait_for_batch: WaitForBatch = no_delay
 
 
 def make_ready(
@@ -77,44 +85,45 @@ def make_ready(
     *,
     quarantine: Quarantine | None = None,
     engine: Engine | None = None,
-    batches: Batches | None = None,
-    chosen: BackendChoice | None = None,
-    kept: ConversionCache | None = None,
-    queued: Queued | None = None,
+    batching: BatchingOptions | None = None,
+    backend: BackendChoice | None = None,
+    conversions: ConversionCache | None = None,
+    record_queue_delay: RecordQueueDelay | None = None,
 ) -> dict[str, Servable]:
-    """Return the models by endpoint name, each run once, all on one engine.
+    """Return the models as servables by endpoint name, warmed up, all on one engine.
 
-    Without ``batches`` requests are computed one at a time. ``chosen`` is what computes their
-    networks, if not MXNet, ``kept`` where one may lie converted. ``queued`` is told how long each
-    request waited.
+    Without ``batching`` requests are computed one at a time. ``backend`` computes the networks; the
+    default is MXNet. ``conversions`` is the cache of converted networks.
 
-    ``samples`` are golden samples by endpoint name; they run on the model itself, in this thread:
-    the engine's own thread would not survive the fork.
+    ``samples`` are golden samples by endpoint name. They run in this thread, because the engine's
+    own thread would not survive the fork.
 
     Raises:
         WarmUpError: a model cannot compute.
-        GoldenError: a model does not answer a sample as expected.
-        EngineError: a model cannot be computed by ``chosen``, or not as MXNet does.
+        GoldenError: a model answers a sample differently.
+        EngineError: ``backend`` cannot compute a model, or its outputs differ too much.
     """
     engine = engine or Engine(limits.predict_timeout_s, replace_this_process)
     seconds: dict[str, float] = {}
-    joints: dict[str, BatchComputer | None] = {}
+    batch_computers: dict[str, BatchComputer | None] = {}
     for model in models:
-        expected = (samples or {}).get(model.name, ())
-        # Zeros may be no input that a model can take; if so, its samples say what is.
-        seconds[model.name] = _timed_warm_up(model, finite=not expected)
+        model_samples = (samples or {}).get(model.name, ())
+        # Zeros may not be a valid input of a model: with samples, NaN is no error here.
+        seconds[model.name] = _time_warm_up(model, finite=not model_samples)
         try:
-            _check(model, expected)
+            _check_samples(model, model_samples)
         except GoldenError as error:
             if len(models) == 1:
                 raise
             difference = f"model {model.name}: {error.difference}"
             raise GoldenError(error.number, difference, fix=error.fix) from error
-        if chosen and selection.switch_backend(model, chosen, expected, kept):
-            seconds[model.name] = _timed_warm_up(model, finite=False)
-        joints[model.name] = _batch_computer(model, batches, expected) if batches else None
-    # Objects made so far live as long as the process: keeping the collector off them keeps their
-    # memory shared with the workers.
+        if backend and selection.switch_backend(model, backend, model_samples, conversions):
+            seconds[model.name] = _time_warm_up(model, finite=False)
+        batch_computers[model.name] = (
+            _choose_batch_computer(model, batching, model_samples) if batching else None
+        )
+    # All objects so far live as long as the process. Frozen, they are not touched by the garbage
+    # collector, so their memory stays shared with the workers.
     gc.collect()
     trim_heap()
     gc.freeze()
@@ -129,31 +138,33 @@ def make_ready(
             warm_up_s=seconds[model.name],
             request_timeout_s=limits.request_timeouts_s.get(model.name, 0.0),
             service_rate=ServiceRate(limits.workers),
-            batch_computer=joints[model.name],
-            in_hand=batches.in_hand if batches else int,
-            wait_for_batch=batches.wait_for_batch if batches else no_delay,
-            queued=queued or not_told,
+            batch_computer=batch_computers[model.name],
+            in_flight_count=batching.in_flight_count if batching else int,
+            wait_for_batch=batching.wait_for_batch if batching else no_delay,
+            record_queue_delay=record_queue_delay or ignore_queue_delay,
         )
         for model in models
     }
 
 
-def _batch_computer(
-    model: LoadedModel, batches: Batches, samples: Sequence[Sample]
+def _choose_batch_computer(
+    model: LoadedModel, options: BatchingOptions, samples: Sequence[Sample]
 ) -> BatchComputer | None:
-    batch_computer, verdict = choose_batch_computer(model, batches.most, samples, batches.clock)
-    batches.told(model.name, verdict)
+    batch_computer, decision = choose_batch_computer(
+        model, options.max_batch, samples, options.clock
+    )
+    options.record(model.name, decision)
     return batch_computer
 
 
-def _check(model: LoadedModel, samples: Sequence[Sample]) -> None:
+def _check_samples(model: LoadedModel, samples: Sequence[Sample]) -> None:
     if samples and model.signature is None:
         cause = "a handler of 1.x reads whole requests, which a sample cannot hold."
         raise GoldenError(1, cause, fix="remove the samples.")
     golden_samples.check(model, samples)
 
 
-def _timed_warm_up(model: LoadedModel, *, finite: bool) -> float:
+def _time_warm_up(model: LoadedModel, *, finite: bool) -> float:
     """Return the seconds that :func:`warm_up` took."""
     started = time.monotonic()
     warm_up(model, finite=finite)
@@ -161,10 +172,10 @@ def _timed_warm_up(model: LoadedModel, *, finite: bool) -> float:
 
 
 def warm_up(model: LoadedModel, *, finite: bool = True) -> None:
-    """Run one forward on zeros, if it is known what the model takes.
+    """Run one forward on zeros, if the shapes and types of the network's inputs are known.
 
-    That is so of a bound Module, and of a vision service's network; a first forward on anything
-    else could give the network's parameters wrong shapes.
+    They are known for a Module, and for the network of a Gluon vision service. For other networks a
+    first forward on zeros could give parameters wrong shapes.
 
     Raises:
         WarmUpError: the forward fails; with ``finite``, also if an output has a NaN or an infinite
@@ -172,11 +183,11 @@ def warm_up(model: LoadedModel, *, finite: bool = True) -> None:
     """
     if model.signature is None:
         return
-    shapes = [bound_shape(list(row.data_shape)) for row in model.signature.inputs]
+    shapes = [bound_shape(list(spec.data_shape)) for spec in model.signature.inputs]
     try:
         arrays = [
             output.asnumpy()
-            for output in _outputs_for([mx.nd.zeros(shape) for shape in shapes], model.service)
+            for output in _run_network(model.service, [mx.nd.zeros(shape) for shape in shapes])
         ]
     except (mx.base.MXNetError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
@@ -184,30 +195,31 @@ def warm_up(model: LoadedModel, *, finite: bool = True) -> None:
             f"model {model.name} fails in a first run on zeros: {reason}.",
             fix="check the network and the shapes in signature.json.",
         ) from error
-    bad = [n for n, array in enumerate(arrays) if not np.isfinite(array).all()]
+    bad = [index for index, array in enumerate(arrays) if not np.isfinite(array).all()]
     if finite and bad:
         raise WarmUpError(
             f"model {model.name}: in a first run on zeros, output {bad[0]} has a NaN or an "
             "infinite number in it.",
-            fix="check the parameters; if the model cannot take zeros, add golden samples, which "
-            "are asked instead.",
+            fix="check the parameters; if zeros are no valid input of the model, add golden "
+            "samples, which are checked instead.",
         )
 
 
-def _outputs_for(inputs: list[Any], service: Any) -> list[Any]:
+def _run_network(service: Any, inputs: list[Any]) -> list[Any]:
+    """Return the outputs of a service's network; none if its inputs are not known."""
     module = getattr(service, "mx_model", None)
     if isinstance(module, mx.mod.Module | OnnxModule):
         module.forward(mx.io.DataBatch(inputs), is_train=False)
         outputs: list[Any] = module.get_outputs()
         return outputs
-    # With this preprocessing a request's arrays are the same as these zeros, but for the values.
+    # The preprocessing of a Gluon vision service gives arrays of these shapes and this type.
     preprocess = getattr(type(service), "_preprocess", None)
     if preprocess is GluonVisionService._preprocess:  # noqa: SLF001 - the users' interface
-        found = service._inference(inputs)  # noqa: SLF001 - likewise
-        return list(found) if isinstance(found, list | tuple) else [found]
+        outputs = service._inference(inputs)  # noqa: SLF001 - likewise
+        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     return []
 
 
 def replace_this_process() -> None:
-    """End this worker after its requests; its master starts another in milliseconds."""
+    """End this worker after its requests; the master starts another one in milliseconds."""
     os.kill(os.getpid(), signal.SIGTERM)

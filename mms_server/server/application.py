@@ -27,7 +27,13 @@ from mms_server.inference.batching.batch_delay import BatchDelay
 from mms_server.inference.engine_heartbeat import EngineHeartbeat
 from mms_server.inference.executor import Engine
 from mms_server.inference.model_loader import load_model
-from mms_server.inference.warmup import Batches, Limits, make_ready, replace_this_process, warm_up
+from mms_server.inference.warmup import (
+    BatchingOptions,
+    Limits,
+    make_ready,
+    replace_this_process,
+    warm_up,
+)
 from mms_server.metrics.prediction_metrics import MemoryMetrics, PredictionMetrics
 from mms_server.overload.backlog_limit import BacklogLimit
 from mms_server.overload.queue_delay import QueueDelayRecorder
@@ -73,10 +79,10 @@ def _application() -> Any:
     engine = Engine(release.predict_timeout_s, partial(_replace_stuck, quarantine))
     worker_load = WorkerLoad(instance_files.worker_load, release.workers)
     batch_delay = BatchDelay(release.max_batch_delay_ms / 1000)
-    batches = Batches(
+    batching = BatchingOptions(
         release.max_batch_size,
         lambda: worker_load.own,
-        partial(batch_decision.tell, instance_files=instance_files),
+        partial(batch_decision.record, instance_files=instance_files),
         # What a GPU does costs the processor nothing.
         time.perf_counter if release.on_gpu else None,
         batch_delay.wait,
@@ -88,13 +94,13 @@ def _application() -> Any:
         samples,
         quarantine=quarantine,
         engine=engine,
-        batches=batches,
-        chosen=BackendChoice(release.engine, release.engine_tolerance),
-        kept=ConversionCache(
+        batching=batching,
+        backend=BackendChoice(release.engine, release.engine_tolerance),
+        conversions=ConversionCache(
             layout.store / release.conversion if release.conversion else None,
             instance_files.conversion,
         ),
-        queued=QueueDelayRecorder(instance_files.queue, time.time).record,
+        record_queue_delay=QueueDelayRecorder(instance_files.queue, time.time).record,
     )
     model_routes(app, servables)
     # One of a group's models says whether the engine works: they share it.
@@ -106,7 +112,7 @@ def _application() -> Any:
     batch_computer = servables[first.name].batch_computer
     backlog = BacklogLimit(release.max_queue, release.queue_timeout_ms / 1000, release.workers)
     intake = IntakeLimits(
-        worker_load, batch_computer.most if batch_computer else 1, backlog, batch_delay
+        worker_load, batch_computer.max_batch if batch_computer else 1, backlog, batch_delay
     )
     setattr(
         app,

@@ -29,7 +29,7 @@ from mms_server.host import live_links
 from mms_server.host.generations import Generation
 from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import Release
-from mms_server.inference.batching.batch_decision import most_of
+from mms_server.inference.batching.batch_decision import read_max_batch
 from mms_server.metrics import multiprocess
 from mms_server.metrics.multiprocess_files import HOST, MetricsFiles
 from mms_server.overload import admission, queue_delay
@@ -116,7 +116,7 @@ class Control:
                 release.parts[name].archive_sha256,
                 generation.number,
                 state.reason,
-                most_of(InstanceFiles(self._layout.instance(release.id)).batching),
+                read_max_batch(InstanceFiles(self._layout.instance(release.id)).batching),
                 release.engine,
             )
         return facts

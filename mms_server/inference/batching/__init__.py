@@ -1,5 +1,7 @@
-"""Batches: several requests that waited while all workers were busy, in one forward.
+"""Batching: requests that waited while all workers were busy are computed in one forward.
 
-:mod:`.worker_load` and :mod:`.rounds` say which requests a worker takes together, :mod:`.batcher` brings
-them to the engine, :mod:`.batch_computer` computes them, :mod:`.trial` finds out at load whether that helps.
+* :mod:`.intake` accepts requests in rounds; :mod:`.batch_delay` is the optional wait for more.
+* :mod:`.batcher` passes the requests of a round to the engine; :mod:`.batch_compute` computes them.
+* :mod:`.batch_benchmark` measures at load whether batches help, with the clock of :mod:`.cpu_clock`
+  and the check of :mod:`.statefulness`; :mod:`.batch_decision` records the result.
 """

@@ -1,4 +1,4 @@
-"""Compute several requests of a service at a time, in the engine's thread."""
+"""Compute a batch of requests of one service, in the engine's thread."""
 
 from __future__ import annotations
 
@@ -15,52 +15,55 @@ from mms_server.inference.services.mxnet_model_service import MXNetBaseService
 from mms_server.metrics.stage_timing import POSTPROCESS, PREPROCESS, stage
 
 Row = Sequence[Any]
-"""One request's inputs, or outputs, of the network: arrays with a batch of one."""
+"""The network's inputs or outputs of one request: arrays with a batch of one."""
 
 
 class BatchComputer(Protocol):
-    """A service that computes up to ``most`` requests at a time."""
+    """Computes batches of up to ``max_batch`` requests of a service."""
 
-    most: int
+    max_batch: int
 
     @property
     def arrays(self) -> Callable[[Any], Any] | None:
-        """Makes of a request's own outputs what :meth:`Servable.infer_arrays` returns."""
+        """Converts the outputs of a request to the result of :meth:`Servable.infer_arrays`.
+
+        It is None if outputs cannot be converted; then such requests are not part of a batch.
+        """
 
     def prepare(self, inputs: Any) -> Any:
-        """Return what :meth:`compute` takes of one request."""
+        """Return the inputs of one request in the form that :meth:`compute` takes."""
 
     def fits(self, prepared: Any) -> bool:
-        """Return whether it can be part of a batch."""
+        """Return whether a request with these prepared inputs can be part of a batch."""
 
     def compute(self, prepared: Sequence[Any]) -> Sequence[Any]:
         """Return the outputs of each request."""
 
     def compute_one(self, prepared: Any) -> Any:
-        """Return the outputs of a request that does not fit."""
+        """Return the outputs of a request that cannot be part of a batch."""
 
-    def answer(self, own: Any) -> Any:
-        """Return the answer to a request that has these outputs."""
+    def answer(self, outputs: Any) -> Any:
+        """Return the answer to a request with these outputs."""
 
 
 class ServiceBatchComputer:
-    """A service that says itself how requests are computed together: ``handle_batch``.
+    """Computes batches by the service's own method ``handle_batch``.
 
-    It gets a list of what ``inference`` gets, and returns a list of what that returns.
+    The method takes a list of arguments of ``inference``, and returns the list of their results.
     """
 
     arrays: Callable[[Any], Any] | None = None
 
-    def __init__(self, service: Any, most: int) -> None:
+    def __init__(self, service: Any, max_batch: int) -> None:
         self._service = service
-        self.most = most
+        self.max_batch = max_batch
 
     def prepare(self, inputs: Any) -> Any:
-        """Return the inputs as they are."""
+        """Return the inputs unchanged."""
         return inputs
 
     def fits(self, prepared: Any) -> bool:
-        """Return yes: it is the service's own affair."""
+        """Return True: the service must accept any inputs."""
         del prepared
         return True
 
@@ -68,7 +71,7 @@ class ServiceBatchComputer:
         """Return the answers.
 
         Raises:
-            TypeError: the service returned no list.
+            TypeError: the service did not return a list.
         """
         answers = as_list(self._service.handle_batch(list(prepared)))
         if not isinstance(answers, list | tuple):
@@ -79,33 +82,34 @@ class ServiceBatchComputer:
         """Return the answer to one request."""
         return self._service.inference(prepared)
 
-    def answer(self, own: Any) -> Any:
-        """Return the answer as it is."""
-        return own
+    def answer(self, outputs: Any) -> Any:
+        """Return the outputs, which are the answer."""
+        return outputs
 
 
 class NetworkBatchComputer:
-    """A service whose network is ours to run: prepared and finished by itself, for each request."""
+    """Runs the network of a service on batches; the service's other steps run for each request."""
 
     def __init__(self, service: Any, network: Network) -> None:
         self._service = service
         self.network = network
-        self.shapes = [bound_shape(row["data_shape"]) for row in service.signature["inputs"]]
-        self.most = 1
-        self._parts: list[list[int]] = [[], [1]]
+        self.shapes = [bound_shape(spec["data_shape"]) for spec in service.signature["inputs"]]
+        self.max_batch = 1
+        # By number of requests: the sizes of the forwards that compute them.
+        self._splits: list[list[int]] = [[], [1]]
 
     def plan(self, costs: Mapping[int, float]) -> None:
-        """Compute in batches of these sizes, of which 1 is one, each at its cost."""
-        self.most = max(costs)
-        self._parts = [split(count, costs) for count in range(self.most + 1)]
+        """Use forwards of these sizes; ``costs`` are seconds by size, also of size 1."""
+        self.max_batch = max(costs)
+        self._splits = [split(count, costs) for count in range(self.max_batch + 1)]
 
     def prepare(self, inputs: Any) -> Any:
-        """Return the network's inputs."""
+        """Return the inputs of the network."""
         with stage(PREPROCESS):
             return as_list(self._service._preprocess(inputs))  # noqa: SLF001 - the users' interface
 
     def fits(self, prepared: Any) -> bool:
-        """Return whether these are the arrays of one row each that the signature says."""
+        """Return whether these are arrays of one row each, with the shapes of the signature."""
         if not isinstance(prepared, list | tuple) or len(prepared) != len(self.shapes):
             return False
         return all(
@@ -116,78 +120,78 @@ class NetworkBatchComputer:
     def compute(self, prepared: Sequence[Row]) -> Sequence[Row]:
         """Return the outputs of each request."""
         outputs: list[Row] = []
-        parts = self._parts[len(prepared)]
-        for size in parts:
+        sizes = self._splits[len(prepared)]
+        for size in sizes:
             rows = prepared[len(outputs) : len(outputs) + size]
             found = self.network.run(rows, size)
-            # The next part may be computed into the same arrays.
-            outputs += [[each.copy() for each in row] for row in found] if len(parts) > 1 else found
-        for each in outputs[-1]:
-            each.wait_to_read()
+            # The next forward may overwrite these arrays.
+            outputs += [[one.copy() for one in row] for row in found] if len(sizes) > 1 else found
+        for output in outputs[-1]:
+            output.wait_to_read()
         return outputs
 
     def compute_one(self, prepared: Any) -> Row:
-        """Return the outputs of a request by the service's own means."""
+        """Return the outputs of a request, computed by the service."""
         outputs: Row = as_list(self._service._inference(prepared))  # noqa: SLF001 - likewise
         return outputs
 
-    def answer(self, own: Row) -> Any:
+    def answer(self, outputs: Row) -> Any:
         """Return the service's answer."""
         with stage(POSTPROCESS):
-            return as_list(self._service._postprocess(list(own)))  # noqa: SLF001 - likewise
+            return as_list(self._service._postprocess(list(outputs)))  # noqa: SLF001 - likewise
 
-    def arrays(self, own: Row) -> tuple[Any, bool]:
-        """Return the outputs as arrays and True, the answer and False if they cannot be."""
-        found = tensor_codec.arrays_of(list(own))
-        return (found, True) if found is not None else (self.answer(own), False)
+    def arrays(self, outputs: Row) -> tuple[Any, bool]:
+        """Return the outputs as numpy arrays and True; if that fails, the answer and False."""
+        arrays = tensor_codec.arrays_of(list(outputs))
+        return (arrays, True) if arrays is not None else (self.answer(outputs), False)
 
 
 class Network(Protocol):
-    """Runs a network on rows; ``dtype`` is what it takes."""
+    """Runs a network on batches of rows; ``dtype`` is the type of its inputs."""
 
     dtype: Any
 
     def prepare(self, size: int) -> None:
-        """Make ready for batches of this size."""
+        """Allocate what batches of this size need."""
 
     def forget(self, size: int) -> None:
-        """Give back what that took."""
+        """Free what batches of this size need."""
 
     def run(self, rows: Sequence[Row], size: int) -> list[Row]:
-        """Return the outputs of up to ``size`` rows; they hold until the next run."""
+        """Return the outputs of up to ``size`` rows; the next run overwrites them."""
 
 
 class BoundNetwork:
-    """The network of a Module, bound once for each size; the parameters are the Module's own."""
+    """The network of a Module, bound once per batch size; all sizes share the parameters."""
 
     def __init__(self, module: Any, ctx: Any) -> None:
         self._module = module
         self._ctx = ctx
         self._executors: dict[int, Any] = {1: _executor_of(module)}
-        self._names = [row.name for row in module.data_shapes]
+        self._names = [desc.name for desc in module.data_shapes]
         self.dtype = self._executors[1].arg_dict[self._names[0]].dtype
 
     def prepare(self, size: int) -> None:
         """Bind the network for batches of this size.
 
         Raises:
-            MXNetError: it cannot be bound.
+            MXNetError: the network cannot be bound for this size.
         """
         if size in self._executors:
             return
-        one, symbol = self._executors[1], self._module.symbol
-        inputs = {row.name: (size, *row.shape[1:]) for row in self._module.data_shapes}
+        single, symbol = self._executors[1], self._module.symbol
+        inputs = {desc.name: (size, *desc.shape[1:]) for desc in self._module.data_shapes}
         shapes, _outputs, _states = symbol.infer_shape(**inputs)
         arguments = {}
         for name, shape in zip(symbol.list_arguments(), shapes, strict=True):
-            known = one.arg_dict[name]
-            # A label that nobody gives has the batch's size too.
-            own = name in inputs or known.shape != shape
-            arguments[name] = mx.nd.zeros(shape, self._ctx, known.dtype) if own else known
-        # One runs at a time, so all compute in the same memory.
+            shared = single.arg_dict[name]
+            # Inputs, and labels that inference does not use, have another shape for each size.
+            differs = name in inputs or shared.shape != shape
+            arguments[name] = mx.nd.zeros(shape, self._ctx, shared.dtype) if differs else shared
+        # Only one executor runs at a time, so all can share their working memory.
         largest = self._executors[max(self._executors)]
         self._executors[size] = symbol.bind(
-            self._ctx, arguments, grad_req="null", aux_states=one.aux_dict, shared_exec=largest
+            self._ctx, arguments, grad_req="null", aux_states=single.aux_dict, shared_exec=largest
         )
 
     def forget(self, size: int) -> None:
@@ -198,24 +202,24 @@ class BoundNetwork:
     def run(self, rows: Sequence[Row], size: int) -> list[Row]:
         """Return the outputs of up to ``size`` rows."""
         executor = self._executors[size]
-        for place, name in enumerate(self._names):
+        for index, name in enumerate(self._names):
             target = executor.arg_dict[name]
-            given = [row[place].as_in_context(self._ctx) for row in rows]
-            kinds = {array.dtype for array in given}
-            if len(kinds) > 1:
-                given = [array.astype(target.dtype) for array in given]
-            # What pads the batch may be anything that the network can take.
-            given += given[-1:] * (size - len(given))
-            if kinds == {target.dtype}:
-                mx.nd.concat(*given, dim=0, out=target)
+            arrays = [row[index].as_in_context(self._ctx) for row in rows]
+            dtypes = {array.dtype for array in arrays}
+            if len(dtypes) > 1:
+                arrays = [array.astype(target.dtype) for array in arrays]
+            # Pad the batch with copies of the last row; their outputs are not used.
+            arrays += arrays[-1:] * (size - len(arrays))
+            if dtypes == {target.dtype}:
+                mx.nd.concat(*arrays, dim=0, out=target)
             else:
-                target[:] = mx.nd.concat(*given, dim=0)
+                target[:] = mx.nd.concat(*arrays, dim=0)
         executor.forward(is_train=False)
-        return _rows(executor.outputs, len(rows), size)
+        return _split_rows(executor.outputs, len(rows), size)
 
 
 class UnboundNetwork:
-    """A network that takes any number of rows: of Gluon's vision service, and of ONNX Runtime."""
+    """A network that takes any batch size: of Gluon's vision service, and of ONNX Runtime."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -231,46 +235,46 @@ class UnboundNetwork:
         """Return the outputs of the rows."""
         del size
         inputs = [mx.nd.concat(*column, dim=0) for column in zip(*rows, strict=True)]
-        found = self._service._inference(inputs)  # noqa: SLF001 - the users' interface
-        return _rows(as_list(found), len(rows), len(rows))
+        outputs = self._service._inference(inputs)  # noqa: SLF001 - the users' interface
+        return _split_rows(as_list(outputs), len(rows), len(rows))
 
 
 def _executor_of(module: Any) -> Any:
-    return module._exec_group.execs[0]  # noqa: SLF001 - MXNet's last release has no other way
+    return module._exec_group.execs[0]  # noqa: SLF001 - MXNet 1.9, its last release, has no API
 
 
-def _rows(outputs: Sequence[Any], count: int, size: int) -> list[Row]:
-    """Return the rows of outputs.
+def _split_rows(outputs: Sequence[Any], count: int, size: int) -> list[Row]:
+    """Return the outputs of the first ``count`` rows of a batch.
 
     Raises:
-        ValueError: they have not one row for each of the batch.
+        ValueError: an output does not have one row for each row of the batch.
     """
-    if any(not each.shape or each.shape[0] != size for each in outputs):
+    if any(not output.shape or output.shape[0] != size for output in outputs):
         raise ValueError(f"the outputs of a batch of {size} have other sizes")
-    return [[each[row : row + 1] for each in outputs] for row in range(count)]
+    return [[output[row : row + 1] for output in outputs] for row in range(count)]
 
 
 def network_of(service: Any) -> Network | None:
-    """Return the network of a service that runs it as the base classes do, None of any other."""
-    kind = type(service)
-    if getattr(kind, "inference", None) is not SingleNodeService.inference:
+    """Return the network of a service that runs it as the base classes do; None for any other."""
+    cls = type(service)
+    if getattr(cls, "inference", None) is not SingleNodeService.inference:
         return None
-    own = getattr(kind, "_inference", None)
-    if own is GluonVisionService._inference:  # noqa: SLF001 - the users' interface
+    inference = getattr(cls, "_inference", None)
+    if inference is GluonVisionService._inference:  # noqa: SLF001 - the users' interface
         return UnboundNetwork(service)
-    if own is not MXNetBaseService._inference:  # noqa: SLF001 - likewise
+    if inference is not MXNetBaseService._inference:  # noqa: SLF001 - likewise
         return None
     module = getattr(service, "mx_model", None)
     if getattr(module, "takes_any_batch", False):
         return UnboundNetwork(service)
-    # Any other Module may do more in its forward.
+    # A subclass of Module may do more in its forward.
     return BoundNetwork(module, service.ctx) if type(module) is mx.mod.Module else None
 
 
 def split(count: int, costs: Mapping[int, float]) -> list[int]:
-    """Return the sizes of batches that compute ``count`` rows at the lowest cost.
+    """Return the batch sizes that compute ``count`` rows at the lowest total cost.
 
-    ``costs`` are by size; there is one for 1. A batch may have room left.
+    ``costs`` are by batch size and include size 1. The last batch may be larger than its rows.
     """
     best: list[tuple[float, list[int]]] = [(0.0, [])]
     for rows in range(1, count + 1):

@@ -1,11 +1,11 @@
-"""What was found out about batches while a release loaded: logged, and kept in its directory."""
+"""The decision about batches of a loading release: logged, and written into its directory."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,35 +20,40 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BatchDecision:
-    """How many requests are computed together, and why; 1 is one at a time.
+    """The largest batch, 1 for one request at a time, and the reason.
 
-    ``row_ms`` is what a row of the network costs the processor, in milliseconds, by size of batch.
+    ``row_ms`` is the cost of a row of the network in milliseconds of CPU time, by batch size.
     """
 
-    most: int
+    max_batch: int
     reason: str
     row_ms: Mapping[int, float] = field(default_factory=dict)
 
 
-def tell(model: str, verdict: BatchDecision, instance_files: InstanceFiles) -> None:
-    """Log a verdict and keep it in the release's directory."""
-    costs = ", ".join(f"{size}: {ms:.3f}" for size, ms in verdict.row_ms.items())
+def record(model: str, decision: BatchDecision, instance_files: InstanceFiles) -> None:
+    """Log a decision and write it into the release's directory."""
+    costs = ", ".join(f"{size}: {ms:.3f}" for size, ms in decision.row_ms.items())
     shown = f" (ms a row by size: {costs})" if costs else ""
     _log.info(
-        "%s computes up to %d requests together: %s%s", model, verdict.most, verdict.reason, shown
+        "%s computes up to %d requests together: %s%s",
+        model,
+        decision.max_batch,
+        decision.reason,
+        shown,
     )
+    content = {"most": decision.max_batch, "reason": decision.reason, "row_ms": decision.row_ms}
     try:
-        replace_group_file(instance_files.batching, json.dumps(asdict(verdict)).encode())
+        replace_group_file(instance_files.batching, json.dumps(content).encode())
     except OSError as error:
-        _log.warning("what was found out about batches is not kept: %s", error)
+        _log.warning("the decision about batches cannot be written: %s", error)
 
 
-def most_of(file: Path) -> int:
-    """Return how many requests the release of such a file computes together; 1 if it says none."""
+def read_max_batch(file: Path) -> int:
+    """Return the largest batch of the release with this file; 1 if the file has no valid one."""
     try:
-        found: Any = json.loads(read_bounded(file, _MAX_BYTES) or b"{}")
-        most = found.get("most", 1)
+        content: Any = json.loads(read_bounded(file, _MAX_BYTES) or b"{}")
+        max_batch = content.get("most", 1)
     except (ValueError, AttributeError, RecursionError):
         return 1
-    # The model's code can write there too.
-    return most if type(most) is int and 1 <= most <= MAX_BATCH else 1
+    # The model's code can write this file too, so the value is checked.
+    return max_batch if type(max_batch) is int and 1 <= max_batch <= MAX_BATCH else 1

@@ -1,6 +1,6 @@
-"""A wait, for a limited time, for more requests to come into a round that is not full.
+"""Batch delay (``max_batch_delay_ms``): wait for more requests for a round that is not full.
 
-Without it the engine never waits, which is how a model is served by default.
+The default is no delay: then the engine never waits.
 """
 
 from __future__ import annotations
@@ -12,55 +12,58 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-_LOOK_S: Final = 0.0005
+_POLL_S: Final = 0.0005
 
-Gathered = Callable[[Callable[[], bool]], None]
-"""Returns when no more requests are waited for, and it is told that those taken have been read."""
+WaitForBatch = Callable[[Callable[[], bool]], None]
+"""Returns when the round is complete, and its argument says that all its requests were read."""
 
 
 def no_delay(_all_read: Callable[[], bool]) -> None:
-    """Wait for nothing."""
+    """Do not wait."""
 
 
 class BatchDelay:
-    """One worker's wait; ``delay_s`` is the longest, 0 for none. Used from one event loop."""
+    """The batch delay of one worker: at most ``delay_s`` seconds, 0 for none.
+
+    It is used from one event loop.
+    """
 
     def __init__(self, delay_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.delay_s = delay_s
         self._clock = clock
-        self._until = 0.0
-        self._over: Event | None = None
+        self._deadline = 0.0
+        self._ended: Event | None = None
         self._timer: Any = None
-        self._then: Callable[[], None] = lambda: None
+        self._on_end: Callable[[], None] = lambda: None
 
     @property
     def open(self) -> bool:
-        """Whether more are waited for."""
-        return self._over is not None
+        """Whether the round is open for more requests."""
+        return self._ended is not None
 
-    def begin(self, then: Callable[[], None]) -> None:
-        """Wait for more from now on; call ``then`` when that ends."""
-        self._over, self._then = Event(), then
-        self._until = self._clock() + self.delay_s
+    def begin(self, on_end: Callable[[], None]) -> None:
+        """Keep the round open from now on; call ``on_end`` when the delay ends."""
+        self._ended, self._on_end = Event(), on_end
+        self._deadline = self._clock() + self.delay_s
         self._timer = gevent.spawn_later(self.delay_s, self.end)
 
     def end(self) -> None:
-        """Wait no more, and compute what is there."""
-        over, self._over = self._over, None
-        if over is None:
+        """End the delay, if the round is open."""
+        ended, self._ended = self._ended, None
+        if ended is None:
             return
-        over.set()
+        ended.set()
         if self._timer is not gevent.getcurrent():
             self._timer.kill(block=False)
-        self._then()
+        self._on_end()
 
     def wait(self, all_read: Callable[[], bool]) -> None:
-        """Return when none are waited for, and those taken have been read, as ``all_read`` says."""
+        """Wait until the delay has ended and ``all_read`` says that all requests were read."""
         if not self.delay_s:
             return
-        over = self._over
-        if over is not None:
-            over.wait(self.delay_s)
-        # A round that is full has its last requests accepted, but not yet read.
-        while not all_read() and self._clock() < self._until:
-            gevent.sleep(_LOOK_S)
+        ended = self._ended
+        if ended is not None:
+            ended.wait(self.delay_s)
+        # The last requests of a full round are accepted, but may not have been read yet.
+        while not all_read() and self._clock() < self._deadline:
+            gevent.sleep(_POLL_S)

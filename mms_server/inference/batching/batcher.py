@@ -23,32 +23,32 @@ from mms_server.core.errors import (
     RefusedError,
 )
 from mms_server.inference.batching.batch_compute import BatchComputer
-from mms_server.inference.batching.batch_delay import Gathered, no_delay
+from mms_server.inference.batching.batch_delay import WaitForBatch, no_delay
 from mms_server.inference.executor import FAILED, prediction_timeout
 from mms_server.inference.scheduler import QueuedRequest, Scheduler
 from mms_server.metrics import stage_timing
 
-_LEAVE_S: Final = 1.0
-_LOOK_S: Final = 0.001
+_DRAIN_S: Final = 1.0
+_POLL_S: Final = 0.001
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class _Entry:
-    """A request in the queue and its result; ``odd`` if its inputs do not fit into a batch."""
+    """A request in the queue and its result; ``single`` if its inputs do not fit into a batch."""
 
     queued: QueuedRequest
     prepared: Any = None
-    odd: bool = False
+    single: bool = False
     answer: Any = None
     error: BaseException | None = None
     done: Event = field(default_factory=Event)
 
     @property
-    def joins(self) -> bool:
-        """Whether the request can be part of a batch."""
-        return self.queued.work.finish is not None and not self.queued.alone
+    def batchable(self) -> bool:
+        """Whether the request can be part of a batch, as far as is known before its preparation."""
+        return self.queued.work.postprocess is not None and not self.queued.run_alone
 
 
 class _BatchFailedError(Exception):
@@ -58,7 +58,7 @@ class _BatchFailedError(Exception):
 class Batcher(Scheduler):
     """A scheduler that computes waiting requests together; used from one event loop.
 
-    ``in_hand`` returns how many requests the worker has accepted and not answered.
+    ``in_flight_count`` returns how many requests the worker has accepted and not answered.
     ``wait_for_batch`` returns when the worker accepts no more requests for now.
     """
 
@@ -66,8 +66,8 @@ class Batcher(Scheduler):
         self,
         scheduler: Scheduler,
         batch_computer: BatchComputer,
-        in_hand: Callable[[], int],
-        wait_for_batch: Gathered = no_delay,
+        in_flight_count: Callable[[], int],
+        wait_for_batch: WaitForBatch = no_delay,
     ) -> None:
         super().__init__(
             scheduler.engine,
@@ -77,18 +77,18 @@ class Batcher(Scheduler):
             scheduler.clock,
         )
         self._batch_computer = batch_computer
-        self._in_hand = in_hand
+        self._in_flight_count = in_flight_count
         self._wait_for_batch = wait_for_batch
         self._waiting: list[_Entry] = []
-        self._works = False
+        self._working = False
         self._current: _Entry | None = None
 
     def run(self, queued: QueuedRequest) -> Any:
         """Return the answer to a request: see :meth:`Scheduler.run`."""
         entry = _Entry(queued)
         self._waiting.append(entry)
-        if not self._works:
-            self._works = True
+        if not self._working:
+            self._working = True
             # It runs when all requests that were accepted together have been read.
             gevent.spawn(self._work)
         limit_s = self.engine.timeout_s
@@ -97,7 +97,7 @@ class Batcher(Scheduler):
             self._waiting.remove(entry)
             raise prediction_timeout(limit_s)
         # The batch has a time limit of its own, which began later.
-        if not entry.done.wait(limit_s + _LEAVE_S):
+        if not entry.done.wait(limit_s + _DRAIN_S):
             raise prediction_timeout(limit_s)
         if entry.error is not None:
             raise entry.error
@@ -105,44 +105,45 @@ class Batcher(Scheduler):
 
     def _work(self) -> None:
         try:
-            self._wait_for_batch(lambda: len(self._waiting) >= self._in_hand())
+            self._wait_for_batch(lambda: len(self._waiting) >= self._in_flight_count())
             while self._waiting:
-                batch = self._next()
+                batch = self._next_batch()
                 if len(batch) > 1:
-                    self._together(batch)
+                    self._run_batch(batch)
                 elif batch:
-                    self._by_itself(batch[0])
+                    self._run_single(batch[0])
         finally:
-            self._works = False
+            self._working = False
 
-    def _next(self) -> list[_Entry]:
+    def _next_batch(self) -> list[_Entry]:
         """Remove the requests of the next batch from the queue and return them."""
-        plain = [entry for entry in self._waiting if not entry.queued.alone]
-        if plain:
-            mates = [entry for entry in plain if entry.joins]
-            chosen = mates[: self._batch_computer.most] if plain[0].joins else plain[:1]
+        harmless = [entry for entry in self._waiting if not entry.queued.run_alone]
+        if harmless:
+            batchable = [entry for entry in harmless if entry.batchable]
+            first = harmless[0]
+            batch = batchable[: self._batch_computer.max_batch] if first.batchable else [first]
         else:
-            self._let_others_leave()
-            chosen = self._waiting[:1]
-        self._waiting = [entry for entry in self._waiting if entry not in chosen]
-        return chosen
+            self._wait_for_others()
+            batch = self._waiting[:1]
+        self._waiting = [entry for entry in self._waiting if entry not in batch]
+        return batch
 
-    def _let_others_leave(self) -> None:
+    def _wait_for_others(self) -> None:
         """Wait, for a limited time, until only requests that may end the process are in flight."""
-        until = self.clock() + _LEAVE_S
-        while self._in_hand() > len(self._waiting) and self.clock() < until:
-            gevent.sleep(_LOOK_S)
+        deadline = self.clock() + _DRAIN_S
+        while self._in_flight_count() > len(self._waiting) and self.clock() < deadline:
+            gevent.sleep(_POLL_S)
 
-    def _by_itself(self, entry: _Entry) -> None:
+    def _run_single(self, entry: _Entry) -> None:
         try:
             entry.answer, entry.error = super().run(entry.queued), None
         except MMSError as error:
             entry.error = error
         entry.done.set()
 
-    def _together(self, batch: Sequence[_Entry]) -> None:
+    def _run_batch(self, batch: Sequence[_Entry]) -> None:
         try:
-            sizes = self.engine.run(partial(self._compute, batch))
+            sizes = self.engine.run(partial(self._compute_batch, batch))
         except PredictionTimeoutError as error:
             self._give_up(batch, error)
             return
@@ -150,7 +151,7 @@ class Batcher(Scheduler):
             cause = error.__cause__ or error
             _log.warning("a batch of %d failed, each request is tried alone: %r", len(batch), cause)
             for entry in batch:
-                self._by_itself(entry)
+                self._run_single(entry)
             return
         for rows in sizes:
             self.computed(rows)
@@ -163,81 +164,86 @@ class Batcher(Scheduler):
         The process ends with the first answer. The connections of the other requests break then,
         nginx sends them again, and they are computed one by one.
         """
-        guilty = [entry for entry in batch if entry is self._current]
-        for entry in guilty or batch:
+        current = [entry for entry in batch if entry is self._current]
+        for entry in current or batch:
             entry.error = error
             entry.done.set()
 
-    def _compute(self, batch: Sequence[_Entry]) -> list[int]:
+    def _compute_batch(self, batch: Sequence[_Entry]) -> list[int]:
         """Compute a batch, in the engine's thread; return the sizes of the forwards.
 
         Raises:
             Exception: the batch failed as a whole.
         """
         for entry in batch:
-            _step(entry, self._admit)
-        going = [entry for entry in batch if entry.error is None]
+            _catch_error(entry, self._admit)
+        active = [entry for entry in batch if entry.error is None]
         began = self.clock()
-        with self.quarantine.computing(*(entry.queued.in_flight_entry for entry in going)):
-            for entry in going:
-                self._in_turn(entry, self._prepare)
-            odd = [entry for entry in going if entry.error is None and entry.odd]
-            for entry in odd:
-                self._in_turn(entry, self._compute_one)
-            going = [entry for entry in going if entry.error is None and not entry.odd]
-            if going:
-                outputs = self._forward(going)
-                for entry, own in zip(going, outputs, strict=True):
-                    self._in_turn(entry, partial(_finish, own))
+        with self.quarantine.computing(*(entry.queued.in_flight_entry for entry in active)):
+            for entry in active:
+                self._run_step(entry, self._prepare)
+            single = [entry for entry in active if entry.error is None and entry.single]
+            for entry in single:
+                self._run_step(entry, self._compute_one)
+            active = [entry for entry in active if entry.error is None and not entry.single]
+            if active:
+                outputs = self._forward(active)
+                for entry, own in zip(active, outputs, strict=True):
+                    self._run_step(entry, partial(_postprocess, own))
         self.service_rate.computed((self.clock() - began) / len(batch))
-        return [1] * len(odd) + [len(going)] * bool(going)
+        return [1] * len(single) + [len(active)] * bool(active)
 
-    def _in_turn(self, entry: _Entry, step: Callable[[_Entry], None]) -> None:
-        """Do a step of one request; while it runs, ``_current`` names the request, if it hangs."""
+    def _run_step(self, entry: _Entry, step: Callable[[_Entry], None]) -> None:
+        """Run a step of one request; ``_current`` names the request meanwhile, if it hangs."""
         self._current = entry
-        with stage_timing.collecting(entry.queued.taken):
-            _step(entry, step)
+        with stage_timing.collecting(entry.queued.stages):
+            _catch_error(entry, step)
         self._current = None
 
     @staticmethod
     def _admit(entry: _Entry) -> None:
-        entry.queued.waited()
+        entry.queued.count_wait()
         entry.queued.check()
 
     def _prepare(self, entry: _Entry) -> None:
-        entry.queued.waited()
+        entry.queued.count_wait()
         entry.prepared = self._batch_computer.prepare(entry.queued.work.inputs)
-        entry.queued.worked()
-        entry.odd = not self._batch_computer.fits(entry.prepared)
+        entry.queued.skip_work()
+        entry.single = not self._batch_computer.fits(entry.prepared)
 
     def _compute_one(self, entry: _Entry) -> None:
-        entry.queued.waited()
+        entry.queued.count_wait()
         with stage_timing.stage(stage_timing.INFERENCE):
-            own = self._batch_computer.compute_one(entry.prepared)
-        _finish(own, entry)
-        entry.queued.worked()
+            outputs = self._batch_computer.compute_one(entry.prepared)
+        _postprocess(outputs, entry)
+        entry.queued.skip_work()
 
-    def _forward(self, going: Sequence[_Entry]) -> Sequence[Any]:
-        for entry in going:
-            entry.queued.waited()
+    def _forward(self, entries: Sequence[_Entry]) -> Sequence[Any]:
+        """Return the outputs of each request.
+
+        Raises:
+            Exception: the batch failed as a whole.
+        """
+        for entry in entries:
+            entry.queued.count_wait()
         began = self.clock()
-        outputs = self._batch_computer.compute([entry.prepared for entry in going])
+        outputs = self._batch_computer.compute([entry.prepared for entry in entries])
         seconds = self.clock() - began
-        for entry in going:
-            entry.queued.taken.add(stage_timing.INFERENCE, seconds)
+        for entry in entries:
+            entry.queued.stages.add(stage_timing.INFERENCE, seconds)
             entry.prepared = None
-        if len(outputs) != len(going):
-            raise _BatchFailedError(f"{len(going)} requests have {len(outputs)} answers")
+        if len(outputs) != len(entries):
+            raise _BatchFailedError(f"{len(entries)} requests have {len(outputs)} answers")
         return outputs
 
 
-def _finish(own: Any, entry: _Entry) -> None:
-    finish = entry.queued.work.finish
-    entry.answer = finish(own) if finish else own
+def _postprocess(outputs: Any, entry: _Entry) -> None:
+    postprocess = entry.queued.work.postprocess
+    entry.answer = postprocess(outputs) if postprocess else outputs
 
 
-def _step(entry: _Entry, step: Callable[[_Entry], None]) -> None:
-    """Do a step; an error fails this request only."""
+def _catch_error(entry: _Entry, step: Callable[[_Entry], None]) -> None:
+    """Run a step; an error fails this request only."""
     try:
         step(entry)
     except RefusedError as error:

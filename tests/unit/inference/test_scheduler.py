@@ -50,14 +50,14 @@ class Refused(QueuedRequest):
 class Doubles:
     """Computes requests together, or refuses one of them in one of its steps."""
 
-    most = 4
+    max_batch = 4
     arrays = None
 
     def prepare(self, inputs: Any) -> Any:
         return refuse() if inputs == "no preparation" else inputs
 
     def fits(self, prepared: Any) -> bool:
-        return prepared != "odd"
+        return prepared != "no fit"
 
     def compute(self, prepared: Sequence[Any]) -> Sequence[Any]:
         return refuse() if "no batch" in prepared else [2 * one for one in prepared]
@@ -87,9 +87,10 @@ def queued(
     compute: Callable[[], Any] = lambda: "alone",
     kind: type[QueuedRequest] = QueuedRequest,
 ) -> QueuedRequest:
-    request = InferenceRequest(inputs, compute, lambda own: own)
-    given, before = Input(b"", b"", b""), WaitTimes(0.0, 0.0)
-    return kind(request, {}, Stages(), "id", given, before, 5.0, ServiceRate())
+    request = InferenceRequest(inputs, compute, lambda outputs: outputs)
+    body, waited = Input(b"", b"", b""), WaitTimes(0.0, 0.0)
+    # No time limit: requests that parametrize are made long before their test runs.
+    return kind(request, {}, Stages(), "id", body, waited, 0.0, ServiceRate())
 
 
 def ask(scheduler: Scheduler, *requests: QueuedRequest) -> list[tuple[int, Any, str]]:
@@ -137,7 +138,12 @@ def test_a_refused_request_gets_its_status(scheduler: Scheduler, request_: Queue
 
 @pytest.mark.parametrize(
     "request_",
-    [queued(1, kind=Refused), queued("no preparation"), queued("odd"), queued("no batch", refuse)],
+    [
+        queued(1, kind=Refused),
+        queued("no preparation"),
+        queued("no fit"),
+        queued("no batch", refuse),
+    ],
     ids=["in its turn", "by its preparation", "beside the batch", "with the batch"],
 )
 def test_a_refused_request_gets_its_status_in_a_batch(

@@ -146,7 +146,7 @@ def test_batches_have_the_outputs_of_single_requests(engine: str) -> None:
     ticks = iter(range(1_000_000))
     batch_computer, decision = choose_batch_computer(loaded, 4, clock=lambda: 0.001 * next(ticks))
     assert batch_computer is not None, decision
-    assert decision.most == 4
+    assert decision.max_batch == 4
 
 
 def test_without_samples_onnxruntime_is_compared_on_random_inputs() -> None:

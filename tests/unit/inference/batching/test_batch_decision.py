@@ -1,4 +1,4 @@
-"""What was found out is kept for whoever asks, and read as a stranger's."""
+"""Tests of the file of the batch decision: written, logged, and read as untrusted."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import pytest
 
 from mms_server.config.model_settings import MAX_BATCH
 from mms_server.host.instance_files import InstanceFiles
-from mms_server.inference.batching.batch_decision import BatchDecision, most_of, tell
+from mms_server.inference.batching.batch_decision import BatchDecision, read_max_batch, record
 
 
-def test_what_is_told_is_read_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_decision_is_written_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    tell("m", BatchDecision(8, "a row costs 60% less", {1: 0.1, 8: 0.04}), InstanceFiles(tmp_path))
-    assert most_of(InstanceFiles(tmp_path).batching) == 8
+    decision = BatchDecision(8, "a row costs 60% less", {1: 0.1, 8: 0.04})
+    record("m", decision, InstanceFiles(tmp_path))
+    assert read_max_batch(InstanceFiles(tmp_path).batching) == 8
     assert "m computes up to 8 requests together: a row costs 60% less" in caplog.text
     assert "8: 0.040" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("text", "most"),
+    ("text", "max_batch"),
     [
         ("", 1),
         ("{", 1),
@@ -32,13 +33,11 @@ def test_what_is_told_is_read_and_logged(tmp_path: Path, caplog: pytest.LogCaptu
         (f'{{"most": {MAX_BATCH + 1}}}', 1),
     ],
 )
-def test_what_a_model_may_have_written_is_not_believed(
-    tmp_path: Path, text: str, most: int
-) -> None:
+def test_an_invalid_file_means_no_batches(tmp_path: Path, text: str, max_batch: int) -> None:
     file = tmp_path / "batching.json"
     file.write_text(text)
-    assert most_of(file) == most
+    assert read_max_batch(file) == max_batch
 
 
-def test_a_file_that_is_not_there_says_nothing(tmp_path: Path) -> None:
-    assert most_of(tmp_path / "none") == 1
+def test_a_missing_file_means_no_batches(tmp_path: Path) -> None:
+    assert read_max_batch(tmp_path / "none") == 1

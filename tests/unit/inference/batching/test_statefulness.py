@@ -1,4 +1,4 @@
-"""Services that keep state between their steps are found by their source."""
+"""Tests of finding state that a service keeps between its steps, from its source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Service(MXNetBaseService):
     def _preprocess(self, data):
 """
 
-KEEPS = [
+STATEFUL = [
     "self.size = data[0]",
     "self.size += 1",
     "self.sizes['a'] = data",
@@ -45,7 +45,7 @@ KEEPS = [
     "x, self.size = data",
     "self.inner.deep.size = data",
 ]
-KEEPS_NOTHING = [
+STATELESS = [
     "return data",
     "size = self.limit",
     "rows = []; rows.append(data); return rows",
@@ -63,21 +63,21 @@ def service(directory: Path, line: str) -> type:
     return found
 
 
-@pytest.mark.parametrize("line", KEEPS)
-def test_what_outlives_a_step_is_state(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", STATEFUL)
+def test_writes_to_shared_objects_are_state(tmp_path: Path, line: str) -> None:
     assert state_of(service(tmp_path, line)) == f"service.py:{HEAD.count(chr(10)) + 1}"
 
 
-@pytest.mark.parametrize("line", KEEPS_NOTHING)
-def test_what_a_step_has_of_its_own_is_none(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", STATELESS)
+def test_writes_to_local_objects_are_not_state(tmp_path: Path, line: str) -> None:
     assert state_of(service(tmp_path, line)) == ""
 
 
-def test_the_classes_of_the_server_keep_none() -> None:
+def test_classes_of_the_server_keep_no_state() -> None:
     assert state_of(MXNetVisionService) == ""
 
 
-def test_a_source_that_is_gone_may_hold_anything(tmp_path: Path) -> None:
+def test_a_class_without_source_counts_as_stateful(tmp_path: Path) -> None:
     made = service(tmp_path, "return data")
     (tmp_path / "service.py").unlink()
     assert "cannot be read" in state_of(made)
