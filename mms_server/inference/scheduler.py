@@ -100,20 +100,20 @@ def check_still_wanted(
 
 
 class Scheduler:
-    """Passes requests to an engine, one at a time; ``computed`` gets the rows of each forward."""
+    """Passes requests to an engine, one at a time; ``record_forward`` gets the rows of each."""
 
     def __init__(
         self,
         engine: Engine,
         quarantine: Quarantine,
         service_rate: ServiceRate,
-        computed: Callable[[int], None],
+        record_forward: Callable[[int], None],
         clock: stage_timing.Clock = time.perf_counter,
     ) -> None:
         self.engine = engine
         self.quarantine = quarantine
         self.service_rate = service_rate
-        self.computed = computed
+        self.record_forward = record_forward
         self.clock = clock
 
     def run(self, queued: QueuedRequest) -> Any:
@@ -125,7 +125,7 @@ class Scheduler:
             PredictionTimeoutError: the prediction was not ready in time.
         """
         result = self.engine.run(lambda: self._compute_single(queued))
-        self.computed(rows_of(queued.work.inputs))
+        self.record_forward(rows_of(queued.work.inputs))
         return result
 
     def _compute_single(self, queued: QueuedRequest) -> Any:

@@ -45,10 +45,10 @@ class Observer(Protocol):
     def in_flight(self, model: str) -> AbstractContextManager[None]:
         """Return a context that lasts as long as one request."""
 
-    def computed(self, model: str, rows: int) -> None:
+    def record_forward(self, model: str, rows: int) -> None:
         """Record a forward that succeeded, and how many rows it computed."""
 
-    def answered(
+    def record_answer(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
     ) -> None:
         """Record an answer; ``seconds`` is by stage (:mod:`mms_server.metrics.stage_timing`)."""
@@ -62,10 +62,10 @@ class NullObserver:
         del model
         return nullcontext()
 
-    def computed(self, model: str, rows: int) -> None:
+    def record_forward(self, model: str, rows: int) -> None:
         """Do nothing."""
 
-    def answered(
+    def record_answer(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
     ) -> None:
         """Do nothing."""
@@ -190,7 +190,7 @@ class Servable:
 
     @cached_property
     def _scheduler(self) -> Scheduler:
-        record = partial(self.observer.computed, self.model.name)
+        record = partial(self.observer.record_forward, self.model.name)
         scheduler = Scheduler(self.engine, self.quarantine, self.service_rate, record, self.clock)
         return (
             Batcher(scheduler, self.batch_computer, self.in_flight_count, self.wait_for_batch)
@@ -199,7 +199,7 @@ class Servable:
         )
 
 
-def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:
+def observe_route(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:
     """Return a callback for Bottle that answers by ``route`` and calls the model's observer.
 
     The routes of all protocols are wrapped by it, so every prediction is counted once.
@@ -221,7 +221,7 @@ def observed(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[
             finally:
                 stages = bottle.request.environ.get(stage_timing.ENVIRON_KEY)
                 seconds = stages.seconds if stages else {}
-                observer.answered(name, status, servable.clock() - started, seconds)
+                observer.record_answer(name, status, servable.clock() - started, seconds)
         return answer
 
     return callback

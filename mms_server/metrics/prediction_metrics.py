@@ -88,11 +88,11 @@ class PredictionMetrics:
         finally:
             gauge.dec()
 
-    def computed(self, model: str, rows: int) -> None:
+    def record_forward(self, model: str, rows: int) -> None:
         """Count the rows of one forward."""
         self._rows.labels(model).observe(rows)
 
-    def answered(
+    def record_answer(
         self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
     ) -> None:
         """Count an answer; ``overall_s`` and ``seconds`` (by stage) are in seconds."""

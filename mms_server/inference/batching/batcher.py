@@ -73,7 +73,7 @@ class Batcher(Scheduler):
             scheduler.engine,
             scheduler.quarantine,
             scheduler.service_rate,
-            scheduler.computed,
+            scheduler.record_forward,
             scheduler.clock,
         )
         self._batch_computer = batch_computer
@@ -154,7 +154,7 @@ class Batcher(Scheduler):
                 self._run_single(entry)
             return
         for rows in sizes:
-            self.computed(rows)
+            self.record_forward(rows)
         for entry in batch:
             entry.done.set()
 

@@ -9,7 +9,7 @@ from typing import Any
 import bottle
 
 from mms_server.core import request_body
-from mms_server.inference.servable import Servable, observed
+from mms_server.inference.servable import Servable, observe_route
 from mms_server.rest.form_parser import parse
 from mms_server.rest.handler_requests import handle
 from mms_server.rest.mms04.inputs import read_inputs
@@ -21,7 +21,7 @@ UNHEALTHY = {"health": "unhealthy!"}
 def contract_routes(app: Any, models: Mapping[str, Servable]) -> None:
     """Add ``POST /<name>/predict`` and ``GET /<name>/ping`` for each model."""
     for name, servable in models.items():
-        app.post(f"/{name}/predict", callback=observed(servable, predict))
+        app.post(f"/{name}/predict", callback=observe_route(servable, predict))
         app.get(f"/{name}/ping", callback=functools.partial(ping, [servable]))
 
 

@@ -14,7 +14,7 @@ import bottle
 
 from mms_server.core import request_body
 from mms_server.core.errors import BadInputError, ModelNotFoundError
-from mms_server.inference.servable import Servable, observed
+from mms_server.inference.servable import Servable, observe_route
 from mms_server.rest.handler_requests import handle
 from mms_server.rest.mms1.inputs import read_any
 from mms_server.rest.openapi.document import openapi
@@ -23,7 +23,7 @@ from mms_server.rest.responses import Raw, json_body, preflight
 
 def prediction_routes(app: Any, models: Mapping[str, Servable]) -> None:
     """Add the routes for each model, and ``/invocations`` for all of them."""
-    callbacks = {name: observed(servable, predict) for name, servable in models.items()}
+    callbacks = {name: observe_route(servable, predict) for name, servable in models.items()}
     for name, callback in callbacks.items():
         app.post(f"/predictions/{name}", callback=callback)
         app.post(f"/models/{name}/invoke", callback=callback)

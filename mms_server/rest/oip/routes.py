@@ -20,7 +20,7 @@ from mms_server.core import request_body
 from mms_server.core.errors import BadInputError, NotFoundError
 from mms_server.core.request_id import request_id
 from mms_server.inference.raw_request import HandlerAnswer, RawRequest
-from mms_server.inference.servable import Servable, observed
+from mms_server.inference.servable import Servable, observe_route
 from mms_server.inference.services.mxnet_model_service import MXNetBaseService
 from mms_server.inference.tensor_codec import BYTES
 from mms_server.rest.mms04.inputs import from_base64, whole_picture
@@ -36,7 +36,7 @@ def oip_routes(app: Any, models: Mapping[str, Servable]) -> None:
     """Add the inference route of each model, with and without a version."""
     for name, servable in models.items():
         path = f"/v2/models/{name}"
-        app.post(f"{path}/infer", callback=observed(servable, infer))
+        app.post(f"{path}/infer", callback=observe_route(servable, infer))
         app.post(f"{path}/versions/<version>/infer", callback=partial(_of_version, servable))
 
 
@@ -46,7 +46,7 @@ def _of_version(servable: Servable, version: str) -> Any:
         raise NotFoundError(
             f"Model {name} has no version {version}; it has {servable.model.version}."
         )
-    return observed(servable, infer)()
+    return observe_route(servable, infer)()
 
 
 def infer(servable: Servable) -> Raw:

@@ -76,10 +76,10 @@ def _row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    def computed(_rows: int) -> None:
-        """Count nothing."""
+    def record_forward(_rows: int) -> None:
+        """Record nothing."""
 
-    return Scheduler(Engine(5.0, list), NoQuarantine(), ServiceRate(), computed)
+    return Scheduler(Engine(5.0, list), NoQuarantine(), ServiceRate(), record_forward)
 
 
 def queued(
