@@ -65,7 +65,7 @@ def status(host: Host) -> tuple[Generation | None, list[ModelStatus]]:
         return None, []
     observed = host.observe(generation.models)
     usage = host.supervisor.usage(list(generation.models.values()))
-    found = health.of_models(host.layout, generation.models)
+    found = health.check_models(host.layout, generation.models)
     left = warm_releases(observed)
     rows = []
     for model, name in generation.models.items():

@@ -1,1 +1,1 @@
-"""The processes that serve: the release server, its workers, the control application."""
+"""The serving processes: a release's master and workers, the control application, mms-metrics."""

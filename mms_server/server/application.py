@@ -1,4 +1,7 @@
-"""The application of a release; importing this module loads its models, runs and checks them."""
+"""The WSGI application of a release.
+
+Importing this module loads the release's models, runs their warm-up and checks golden samples.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ from mms_server.overload.queue_delay import QueueDelayRecorder
 from mms_server.overload.worker_load import WorkerLoad
 from mms_server.rest.responses import contract_app
 from mms_server.rest.routes import model_routes
-from mms_server.server.gevent_worker import LIFE
+from mms_server.server.gevent_worker import LIFECYCLE
 from mms_server.server.release_launcher import RELEASE_VARIABLE, layout_of, read_release
 from mms_server.server.worker_lifecycle import IntakeLimits, WorkerLifecycle
 
@@ -83,7 +86,7 @@ def _application() -> Any:
         release.max_batch_size,
         lambda: worker_load.own,
         partial(batch_decision.record, instance_files=instance_files),
-        # What a GPU does costs the processor nothing.
+        # On a GPU, CPU time says nothing about the cost of a forward.
         time.perf_counter if release.on_gpu else None,
         batch_delay.wait,
     )
@@ -103,7 +106,7 @@ def _application() -> Any:
         record_queue_delay=QueueDelayRecorder(instance_files.queue, time.time).record,
     )
     model_routes(app, servables)
-    # One of a group's models says whether the engine works: they share it.
+    # The models of a group share the engine, so one of them shows whether it works.
     first = next((model for model in models if model.signature), models[0])
     sample = partial(warm_up, first, finite=False)
     heartbeat = EngineHeartbeat(engine, sample, servables[first.name].warm_up_s)
@@ -116,7 +119,7 @@ def _application() -> Any:
     )
     setattr(
         app,
-        LIFE,
+        LIFECYCLE,
         WorkerLifecycle(
             instance_files, quarantine, heartbeat, memory, memory_metrics.replaced, intake=intake
         ),
@@ -125,7 +128,7 @@ def _application() -> Any:
 
 
 def _memory_limit(release: Release) -> int:
-    # What is here before the fork is shared; a worker that loads by itself shares nothing.
+    # Memory from before the fork is shared. On a GPU a worker loads the model and shares nothing.
     shared = 0 if release.on_gpu else resident_bytes()
     return limit_of(release.worker_memory_max_bytes, release.workers, shared, Cgroup.current())
 
@@ -138,8 +141,8 @@ def _replace_stuck(quarantine: ReleaseQuarantine) -> None:
 try:
     application = _application()
 except MMSError as error:
-    # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
+    # Gunicorn would print a traceback. The journal must end with the cause and the fix.
     print(start_failure.format_line(error), file=sys.stderr, flush=True)  # noqa: T201
-    # A worker that loads by itself has to end the master as well: it would only be made again.
+    # On a GPU a worker loads the model. It has to end the master too, which would restart it.
     in_worker = SLOT_VARIABLE in os.environ
     sys.exit(Arbiter.WORKER_BOOT_ERROR if in_worker else error.exit_code)

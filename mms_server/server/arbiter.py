@@ -1,8 +1,11 @@
-"""Gunicorn's master for releases: it knows how each worker ended, and shows systemd that it lives.
+"""Gunicorn's master (arbiter) for releases.
 
-Beside gunicorn's own: a worker's hooks learn its exit status and peak memory (``worker.ended``);
-workers that die again and again are started with growing waits; children that a dead worker leaves
-behind are ended; and systemd's watchdog is fed from the main loop.
+It adds to gunicorn's arbiter:
+
+* the hook ``child_exit`` gets a worker's exit status and peak memory in ``worker.process_end``;
+* workers that die again and again are restarted with growing waits;
+* processes that a dead worker leaves behind are killed;
+* the main loop feeds systemd's watchdog.
 """
 
 from __future__ import annotations
@@ -29,13 +32,13 @@ from mms_server.overload.backlog_limit import set_backlog
 
 _SET_CHILD_SUBREAPER: Final = 36
 _KILLED_WAIT_S: Final = 2.0
-_TELL_AGAIN_S: Final = 0.5
+_RESEND_S: Final = 0.5
 _KIB: Final = 1024
 _PROC: Final = Path("/proc")
 
 
 class Watchdog:
-    """Feeds systemd's watchdog, often enough and not more; fed by nobody if systemd asks not."""
+    """Feeds systemd's watchdog four times within its interval, if the unit has a watchdog."""
 
     def __init__(
         self,
@@ -44,54 +47,54 @@ class Watchdog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         text = environ.get("WATCHDOG_USEC", "")
-        usec = int(text) if text.isascii() and text.isdigit() else 0
-        self._every_s = usec / 1e6 / 4
+        interval_us = int(text) if text.isascii() and text.isdigit() else 0
+        self._period_s = interval_us / 1e6 / 4
         self._notify = notify
         self._clock = clock
-        self._fed: float | None = None
+        self._fed_at: float | None = None
 
     def feed(self) -> None:
-        """Tell systemd that the main loop runs."""
+        """Notify systemd that the main loop runs, if it is time to."""
         now = self._clock()
-        if self._every_s and (self._fed is None or now - self._fed >= self._every_s):
-            self._fed = now
+        if self._period_s and (self._fed_at is None or now - self._fed_at >= self._period_s):
+            self._fed_at = now
             self._notify("WATCHDOG=1")
 
 
 class StopRetryArbiter(Arbiter):  # type: ignore[misc]
-    """A master that tells its workers to stop until they have heard it.
+    """A master that sends the stop signal to its workers again until they have ended.
 
-    One that was just forked still has the master's handlers, and would make a stop last for the
-    whole graceful timeout.
+    A worker that was just forked still has the master's signal handlers and ignores the signal.
+    Without a resend, the stop would take the whole graceful timeout.
     """
 
     def __init__(self, app: Any) -> None:
         self._stop_signal: signal.Signals | None = None
-        self._told_at = 0.0
+        self._stop_sent_at = 0.0
         super().__init__(app)
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Stop the workers."""
         self._stop_signal = signal.SIGTERM if graceful else signal.SIGQUIT
-        self._told_at = time.monotonic()
+        self._stop_sent_at = time.monotonic()
         super().stop(graceful)
 
     def reap_workers(self) -> None:
-        """Take note of children that have ended; called in a loop while the workers are stopped."""
+        """Reap ended children. Gunicorn calls it in a loop while the workers stop."""
         self.resend_stop()
         super().reap_workers()
 
     def resend_stop(self) -> None:
-        """Send the signal once more to workers that are to stop, if they had time to do so."""
-        if self._stop_signal and time.monotonic() - self._told_at > _TELL_AGAIN_S:
-            self._told_at = time.monotonic()
+        """Send the stop signal again if the workers have not ended after 0.5 s."""
+        if self._stop_signal and time.monotonic() - self._stop_sent_at > _RESEND_S:
+            self._stop_sent_at = time.monotonic()
             self.kill_workers(self._stop_signal)
 
 
 class ReleaseArbiter(StopRetryArbiter):
     """The master of one release.
 
-    ``on_pause`` is called with the seconds for which no worker is started, 0 when they are again.
+    ``on_pause`` is called with the seconds for which no worker is started; 0 at the end of it.
     """
 
     on_pause: Callable[[float], None] = staticmethod(lambda _seconds: None)
@@ -102,61 +105,61 @@ class ReleaseArbiter(StopRetryArbiter):
         super().__init__(app)
 
     def start(self) -> None:
-        """Start, as the one to whom the orphans of workers fall."""
-        # Else they fall to systemd, and nobody here could find them.
+        """Start as a child subreaper: the orphans of workers become children of this process."""
+        # Otherwise they become children of systemd, and the master could not find them.
         ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         super().start()
 
     def wait_for_signals(self, timeout: float = 1.0) -> Any:
-        """Feed the watchdog, then wait: this is where each turn of the main loop comes by."""
+        """Feed the watchdog, then wait. The main loop calls this in each iteration."""
         self._watchdog.feed()
         return super().wait_for_signals(timeout)
 
     def spawn_workers(self) -> None:
-        """Start the workers that are missing, but not while those before them wait."""
+        """Start missing workers, unless the wait after a crash still runs."""
         if not self._backoff.left(time.monotonic()):
             self.on_pause(0.0)
             super().spawn_workers()
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
-        """Stop the workers, and see all of them end."""
-        # Who comes in a restart waits in the socket, which systemd holds.
-        sockets = [row.sock.dup() for row in self.LISTENERS]
+        """Stop the workers, and reap all of them."""
+        # systemd keeps the socket open. During a restart, new connections wait in its backlog.
+        sockets = [listener.sock.dup() for listener in self.LISTENERS]
         set_backlog(sockets, MOST_QUEUE)
         super().stop(graceful)
-        # A worker may have set its own limit before it heard of the end.
+        # A worker may have set its own limit before it got the signal.
         set_backlog(sockets, MOST_QUEUE)
-        for each in sockets:
-            each.close()
+        for listening in sockets:
+            listening.close()
         deadline = time.monotonic() + _KILLED_WAIT_S
         while self.WORKERS and time.monotonic() < deadline:
             self.reap_workers()
             time.sleep(0.02)
 
     def reap_workers(self) -> None:
-        """Take note of each child that has ended, with how it ended.
+        """Reap each child that has ended, and handle the exit of each worker.
 
         Raises:
-            HaltServer: a worker could not load its model: a successor could not either.
+            HaltServer: a worker could not load its model: another worker could not either.
         """
-        # Also called in a loop while the workers are stopped.
+        # Gunicorn also calls it in a loop while the workers stop.
         self._watchdog.feed()
         self.resend_stop()
         halt = 0
-        while (found := _ended_child()) is not None:
-            pid, status, peak_bytes = found
+        while (child := _reap_child()) is not None:
+            pid, status, peak_bytes = child
             worker = self.WORKERS.pop(pid, None)
             if worker is None:
                 continue
-            halt = halt or self._bury(worker, pid, status, peak_bytes)
+            halt = halt or self._handle_exit(worker, pid, status, peak_bytes)
         if halt:
             raise HaltServer("A worker could not load its model.", halt)
 
-    def _bury(self, worker: Any, pid: int, status: int, peak_bytes: int) -> int:
-        """Tell all who have to know; return the exit code with which to halt, 0 if not to."""
-        lived_s = time.monotonic() - worker.made
+    def _handle_exit(self, worker: Any, pid: int, status: int, peak_bytes: int) -> int:
+        """Call the hook of a worker's exit; return the exit code to halt with, 0 to go on."""
+        lived_s = time.monotonic() - worker.started_at
         stopping = self._stop_signal is not None
-        worker.ended = ProcessEnd(
+        worker.process_end = ProcessEnd(
             pid, worker.slot, status, peak_bytes, lived_s, worker.aborted, stopping
         )
         worker.tmp.close()
@@ -164,24 +167,27 @@ class ReleaseArbiter(StopRetryArbiter):
         if died:
             self._backoff.died(time.monotonic(), lived_s)
             self.on_pause(self._backoff.left(time.monotonic()))
-        self._end_orphans()
+        self._kill_orphans()
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
         return code if code in {self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR} else 0
 
-    def _end_orphans(self) -> None:
-        """End what a worker has left behind: it may hold the connection of a client."""
+    def _kill_orphans(self) -> None:
+        """Kill processes that a worker has left behind: they may keep a connection open."""
         for child in set(children(os.getpid())) - set(self.WORKERS):
-            self.log.warning("a worker left process %s behind: it is ended", child)
+            self.log.warning("a worker left process %s behind: it is killed", child)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
 
 
 def children(parent: int, proc: Path = _PROC) -> Iterator[int]:
-    """Yield a process's children; a sandbox shows processes, and little else of /proc."""
+    """Yield the process ids of a process's children, from ``/proc/PID/stat``.
+
+    The sandbox shows processes in ``/proc``, and little else of it.
+    """
     for entry in proc.iterdir():
         if entry.name.isdigit():
             try:
-                # The name, in parentheses, may hold anything.
+                # The name in parentheses may contain blanks and parentheses.
                 stat = (entry / "stat").read_text("utf-8", "replace")
             except OSError:
                 continue
@@ -189,8 +195,8 @@ def children(parent: int, proc: Path = _PROC) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _ended_child() -> tuple[int, int, int] | None:
-    """Return process id, status and peak memory in bytes of a child that has ended."""
+def _reap_child() -> tuple[int, int, int] | None:
+    """Return process id, wait status and peak memory in bytes of an ended child; None if none."""
     try:
         pid, status, usage = os.wait4(-1, os.WNOHANG)
     except ChildProcessError:
@@ -198,13 +204,13 @@ def _ended_child() -> tuple[int, int, int] | None:
     return (pid, status, usage.ru_maxrss * _KIB) if pid else None
 
 
-class _Runs(BaseApplication):  # type: ignore[misc]
-    """What is run at the end of gunicorn's own preparations."""
+class _ArbiterRunner(BaseApplication):  # type: ignore[misc]
+    """The base class whose ``run`` gunicorn's application calls after its preparations."""
 
     def run(self) -> None:
-        """Become the master."""
+        """Run the master in this process."""
         ReleaseArbiter(self).run()
 
 
-class ReleaseServer(WSGIApplication, _Runs):  # type: ignore[misc]
+class ReleaseServer(WSGIApplication, _ArbiterRunner):  # type: ignore[misc]
     """Gunicorn's command line with the master of releases."""

@@ -75,7 +75,7 @@ class Control:
             generation = self._newest.get()
             if generation is None or not generation.models:
                 return False
-            found = health.of_models(self._layout, generation.models)
+            found = health.check_models(self._layout, generation.models)
         except (MMSError, OSError) as error:
             _log(f"the host's health cannot be read: {error}")
             return False
@@ -86,7 +86,7 @@ class Control:
         try:
             generation = self._newest.get()
             models = generation.models if generation else {}
-            found = health.of_models(self._layout, models)
+            found = health.check_models(self._layout, models)
         except (MMSError, OSError) as error:
             _log(f"the host's health cannot be read: {error}")
             return {}
@@ -102,7 +102,7 @@ class Control:
         generation = self._newest.get()
         if generation is None:
             return {}
-        found = health.of_models(self._layout, generation.models)
+        found = health.check_models(self._layout, generation.models)
         facts: dict[str, ModelFacts] = {}
         for name, (release, signature) in self._known(generation).items():
             state = found[name]
@@ -132,7 +132,7 @@ class Control:
         if found is None:
             return None
         name, release = found
-        ready = health.of_models(self._layout, {name: release.id})[name].ready
+        ready = health.check_models(self._layout, {name: release.id})[name].ready
         limit_s = release.queue_timeout_ms / 1000
         return Queue(name, release.id, release.max_queue, limit_s) if ready else None
 
@@ -237,7 +237,7 @@ def _auth_route(app: Any, keys: auth.KeyRing) -> Callable[[], bytes]:
         environ, response = bottle.request.environ, bottle.response
         # The preflight of a browser brings no key, and gets no prediction.
         preflight = environ.get("HTTP_X_MMS_METHOD") == "OPTIONS"
-        owner = "-" if preflight else keys.owner(auth.presented(environ))
+        owner = "-" if preflight else keys.owner(auth.key_of_request(environ))
         if owner is None:
             response.status = 401
         else:

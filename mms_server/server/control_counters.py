@@ -1,4 +1,4 @@
-"""What is counted of requests that no model answers: pings and descriptions."""
+"""The counters of the control application: pings and API descriptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HostCounts:
         registry = CollectorRegistry()
         names = (mms04_metrics.PINGS, mms04_metrics.DESCRIPTIONS)
         self._minutes = MinuteStats(directory, "host", [("", name) for name in names])
-        self._told = False
+        self._error_logged = False
         self._counters: Final = {
             mms04_metrics.PINGS: Counter(
                 "mms_pings", "Requests to / and /ping.", registry=registry
@@ -32,11 +32,11 @@ class HostCounts:
         }
 
     def count(self, name: str) -> None:
-        """Count one request; ``name`` is the metric of 0.4."""
+        """Count one request; ``name`` is the name of the metric in 0.4."""
         self._counters[name].inc()
         try:
             self._minutes.add(("", name), 1.0)
         except OSError as error:
-            if not self._told:
+            if not self._error_logged:
                 _log.error("%s is not counted by the minute: %s", name, error)
-            self._told = True
+            self._error_logged = True

@@ -1,4 +1,4 @@
-"""``GET /metrics`` for Prometheus: what was counted, and what the models are now."""
+"""``GET /metrics`` for Prometheus: the counters of all processes, and the state of the models."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from mms_server.rest.responses import Raw
 _ENGINE: Final = "mxnet"
 
 
-def metrics_route(app: Any, catalogue: ModelRegistry, counted: Callable[[], Iterable[Any]]) -> None:
-    """Add the route; ``counted`` returns what all processes have counted."""
+def metrics_route(app: Any, models: ModelRegistry, collect: Callable[[], Iterable[Any]]) -> None:
+    """Add the route; ``collect`` returns the metrics of all processes."""
     engine = _engine_version()
 
     def metrics() -> Raw:
         registry = CollectorRegistry()
-        registry.register(_Collected(lambda: [*counted(), *_state(catalogue, engine)]))
+        registry.register(_Collector(lambda: [*collect(), *_state(models, engine)]))
         encode, content_type = choose_encoder(bottle.request.environ.get("HTTP_ACCEPT", ""))
         return Raw(encode(registry), content_type)
 
     app.get("/metrics", callback=metrics)
 
 
-class _Collected:
-    """What Prometheus' client calls a collector."""
+class _Collector:
+    """A collector, as Prometheus' client defines it."""
 
     def __init__(self, collect: Callable[[], Iterable[Any]]) -> None:
         self.collect = collect
@@ -41,8 +41,8 @@ class _Collected:
         return []
 
 
-def _state(catalogue: ModelRegistry, engine: str) -> Iterator[Any]:
-    found = catalogue.models()
+def _state(models: ModelRegistry, engine: str) -> Iterator[Any]:
+    found = models.models()
     yield InfoMetricFamily(
         "mms_engine", "The engine of this server.", {"engine": _ENGINE, "version": engine}
     )
@@ -61,10 +61,10 @@ def _state(catalogue: ModelRegistry, engine: str) -> Iterator[Any]:
         "Worker processes that mms.conf asks for.",
         {name: float(facts.workers_wanted) for name, facts in found.items()},
     )
-    about = InfoMetricFamily("mms_model", "What is served under a name.", labels=["model"])
+    info = InfoMetricFamily("mms_model", "What is served under a name.", labels=["model"])
     for name, facts in found.items():
-        about.add_metric([name], _about(facts))
-    yield about
+        info.add_metric([name], _info(facts))
+    yield info
 
 
 def _gauge(name: str, documentation: str, values: dict[str, float]) -> GaugeMetricFamily:
@@ -74,7 +74,7 @@ def _gauge(name: str, documentation: str, values: dict[str, float]) -> GaugeMetr
     return family
 
 
-def _about(facts: ModelFacts) -> dict[str, str]:
+def _info(facts: ModelFacts) -> dict[str, str]:
     return {
         "release": facts.version,
         "sha256": facts.archive_sha256,
@@ -83,7 +83,7 @@ def _about(facts: ModelFacts) -> dict[str, str]:
 
 
 def _engine_version() -> str:
-    """Return the installed version without importing the engine; empty if there is none."""
+    """Return the engine's installed version without importing it; empty if not installed."""
     for name in metadata.packages_distributions().get(_ENGINE, []):
         return metadata.version(name)
     return ""

@@ -1,9 +1,10 @@
-"""Gunicorn's configuration for a release: what its command line cannot say."""
+"""Gunicorn's configuration file for a release: the hooks, and all that is done before the fork."""
 
-# ruff: noqa: E402 - gevent must replace the standard library before anything imports it
+# ruff: noqa: E402 - gevent must patch the standard library before any import of it
 from gevent import monkey
 
-# Not what has to do with children: gevent would reap them, and the master learn less of their ends.
+# Not the modules for child processes: gevent would reap the workers, and the master would not get
+# their exit status.
 monkey.patch_all(os=False, signal=False, subprocess=False)
 
 import os
@@ -36,91 +37,92 @@ try:
     _release = read_release(_layout, proc_name)
     log_setup.set_up(_release.log, log_setup.JOURNAL_FORMAT)
     _instance_files.prepare()
-    _files = WorkerCounters(_layout.release_metrics(proc_name), [*_release.parts])
+    _counters = WorkerCounters(_layout.release_metrics(proc_name), [*_release.parts])
     _in_flight = InFlightLog(_instance_files.in_flight)
     _worker_load = WorkerLoad(_instance_files.worker_load, _release.workers)
 except MMSError as error:
-    # Gunicorn would print a traceback; the journal shall end with what is wrong and what to do.
+    # Gunicorn would print a traceback. The journal must end with the cause and the fix.
     print(f"{COMMAND}: {error}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code)
 
 _in_flight.clear()
 _worker_load.clear()
 _crash_reporter = CrashReporter(_instance_files, proc_name, _in_flight, Cgroup.current(), time.time)
-# From here on: also a crash while the model is loaded leaves its stack.
+# Before the model is loaded: a crash in the load also leaves its stacks.
 _stack = stack_dumps.opened(_instance_files, "master")
 if _stack is not None:
     stack_dumps.start(_stack)
 if start_history.read(_instance_files.starts).failures:
-    _files.master_died()
+    _counters.master_died()
 
 
 def on_starting(server: Any) -> None:
-    """Let all know when the master waits before it starts a worker."""
+    """Record until when the master waits before it starts a worker."""
     server.on_pause = lambda seconds: _crash_reporter.pause_until(
         time.time() + seconds if seconds else 0
     )
 
 
-# Whoever looks at a release shares its group only: files that a model's code would close stay open.
+# The control application reads a release's files by their group. A model's code may have changed
+# the umask.
 _UMASK = 0o007
 
 
 def when_ready(_server: Any) -> None:
-    """Tell, by a lock that dies with the process, that the master is up."""
+    """Lock the master's slot: the lock shows that the process is alive."""
     os.umask(_UMASK)
     process_liveness.lock_slot(_alive_file, process_liveness.MASTER_SLOT)
     start_history.note_ready(_instance_files.starts)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give the worker a slot: the fork takes it along as ``worker.slot``."""
+    """Set the worker's slot; the fork inherits ``worker.slot``."""
     worker.slot = _slots.take(worker.age)
-    worker.made = time.monotonic()
-    _files.pre_fork(server, worker)
+    worker.started_at = time.monotonic()
+    _counters.pre_fork(server, worker)
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Count under the worker's slot, and tell it: one on a GPU takes its device by it."""
+    """Count under the worker's slot, and export it: it selects the GPU of a worker."""
     os.umask(_UMASK)
-    _files.post_fork(worker)
+    _counters.post_fork(worker)
     os.environ[SLOT_VARIABLE] = str(worker.slot)
     worker.stack = stack_dumps.opened(_instance_files, str(worker.slot))
 
 
 def worker_abort(worker: Any) -> None:
-    """Add what only the interpreter knows to the stacks of a worker that hangs."""
+    """Dump the Python stacks of a worker that hangs."""
     if worker.stack is not None:
         stack_dumps.now(worker.stack)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Say that the worker ends by its own will: it got this far."""
+    """Record that the worker ends by itself: a worker that crashes does not get here."""
     _in_flight.mark_ended(worker.slot)
 
 
 def child_exit(_server: Any, worker: Any) -> bool:
-    """Certify an end that was not expected; free the slot for a successor.
+    """Write a death certificate for an unexpected end, and free the worker's slot.
 
-    Return whether there was something to certify.
+    Return whether the end was unexpected.
     """
-    certificate = _crash_reporter.died(worker.ended)
+    certificate = _crash_reporter.died(worker.process_end)
     if certificate:
-        _files.died(certificate.cause)
-    _files.child_exit(worker)
+        _counters.died(certificate.cause)
+    _counters.child_exit(worker)
     _worker_load.forget(worker.slot)
     _slots.free(worker.age)
     return certificate is not None
 
 
 def on_exit(_server: Any) -> None:
-    """Note that the master ends as it was told to."""
+    """Record that the master ends as requested."""
     start_history.note_end(_instance_files.starts)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Tell, by a lock that dies with the process, that this worker is up."""
+    """Lock the worker's slot: the lock shows that the process is alive."""
     os.umask(_UMASK)
     process_liveness.lock_slot(_alive_file, worker.age)
-    # Not before one can answer: a restart refuses nobody.
+    # The master sets the largest backlog for a restart. It stays until a worker can answer.
     set_backlog(worker.sockets, _release.max_queue)

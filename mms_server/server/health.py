@@ -1,6 +1,6 @@
-"""Whether the wanted releases are ready, read from the kernel and the live links: never asked.
+"""The health of the models: from record locks of the kernel and the live links.
 
-No model's queue is involved, so the answer comes at once whatever the load.
+No request is sent to a model. So the answer is immediate, whatever the load.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from mms_server.host.generations import Generation
 from mms_server.host.process_liveness import MASTER_SLOT, live_slots
 from mms_server.host.release import Release, model_of
 
-_Key = tuple[int, int, int]
+_FileVersion = tuple[int, int, int]
 _ATTEMPTS: Final = 3
-_REMEMBERED: Final = 1024
+_CACHED_RELEASES: Final = 1024
 
 
 @dataclass(frozen=True)
 class ModelHealth:
-    """One model: is its master alive, and how many workers are.
+    """The health of one model: whether its master is alive, and the number of live workers.
 
-    ``serving`` is the release that its link points at, whose processes count; None if it has no
-    link, and then they are those of the wanted release. ``linked`` is whether it is the wanted one:
-    in the midst of a change it may be another. ``trouble`` says what else is known of one that has
-    no process to answer.
+    ``serving`` is the release that the model's link points at, and the processes are of that
+    release. Without a link it is None, and the processes are of the wanted release. ``linked`` is
+    whether the link points at the wanted release: during a change it may point at another.
+    ``trouble`` is a known cause why no process can answer.
     """
 
     master: bool
@@ -50,7 +50,7 @@ class ModelHealth:
 
     @property
     def reason(self) -> str:
-        """Return why no request would be answered, an empty text if one would."""
+        """Return why no request would be answered; empty if requests are answered."""
         if self.ready:
             return ""
         if self.trouble:
@@ -60,34 +60,38 @@ class ModelHealth:
         return "it has no worker" if not self.workers else "no link leads to it"
 
 
-def of_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
+def check_models(layout: Layout, models: Mapping[str, str]) -> dict[str, ModelHealth]:
     """Return the health of each model; ``models`` maps endpoint names to release ids."""
     serving = {
         model: release
         for model, release in live_links.read(layout).items()
-        # A link that leads to another model serves nobody.
-        if model == model_of(release) or _is_of(layout, model, release)
+        # A link to the release of another model is not counted: requests would get wrong answers.
+        if model == model_of(release) or _serves(layout, release, model)
     }
-    return {model: _one(layout, name, serving.get(model)) for model, name in models.items()}
+    return {
+        model: _check_model(layout, release, serving.get(model))
+        for model, release in models.items()
+    }
 
 
-def _one(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
-    slots = _holders(layout, serving or wanted)
+def _check_model(layout: Layout, wanted: str, serving: str | None) -> ModelHealth:
+    release = serving or wanted
+    slots = _live_slots(layout, release)
     master = MASTER_SLOT in slots
     workers = len(slots) - master
-    answers = master and workers > 0
-    release = serving or wanted
-    why = "" if answers else _hidden(layout, release) or trouble(layout, release, time.time())
-    return ModelHealth(master, workers, serving == wanted, serving, why)
+    cause = ""
+    if not master or not workers:
+        cause = _access_problem(layout, release) or trouble(layout, release, time.time())
+    return ModelHealth(master, workers, serving == wanted, serving, cause)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED_RELEASES)
 def _models_of(layout: Layout, release: str) -> frozenset[str]:
-    """Return the models of a group's release; what a release serves never changes."""
+    """Return the models of a group's release; they never change, so the result is cached."""
     return frozenset(Release.from_json(layout.release_file(release).read_text("utf-8")).parts)
 
 
-def _is_of(layout: Layout, model: str, release: str) -> bool:
+def _serves(layout: Layout, release: str, model: str) -> bool:
     try:
         return model in _models_of(layout, release)
     except (OSError, MMSError):
@@ -95,12 +99,12 @@ def _is_of(layout: Layout, model: str, release: str) -> bool:
 
 
 def has_processes(layout: Layout, release: str) -> bool:
-    """Return whether any process of a release lives."""
-    return bool(_holders(layout, release))
+    """Return whether a process of a release is alive."""
+    return bool(_live_slots(layout, release))
 
 
-def _hidden(layout: Layout, release: str) -> str:
-    """Return that the asking user may not see a release's processes, an empty text if it may."""
+def _access_problem(layout: Layout, release: str) -> str:
+    """Return a text if this user may not read a release's locks; empty if it may."""
     try:
         os.close(open_for_reading(layout.alive_file(release)))
     except PermissionError:
@@ -110,32 +114,32 @@ def _hidden(layout: Layout, release: str) -> str:
     return ""
 
 
-def _holders(layout: Layout, release: str) -> tuple[int, ...]:
+def _live_slots(layout: Layout, release: str) -> tuple[int, ...]:
     try:
         return live_slots(layout.alive_file(release))
     except OSError:
-        # The model's code can have put anything there: it takes nobody but itself out of service.
+        # The model's code can replace the file: only that model is then reported as not ready.
         return ()
 
 
 class NewestGeneration:
-    """The newest generation, parsed again only when another file is the newest.
+    """The newest generation, cached until another file is the newest.
 
-    Generation files never change and their numbers grow, so the directory's list and the newest
-    file's identity say all; times of change alone would miss two changes within a clock tick.
+    Generation files never change, and their numbers grow. So the number and the identity of the
+    newest file show a change. Modification times alone would miss two changes within a clock tick.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._key: _Key | None = None
+        self._version: _FileVersion | None = None
         self._generation: Generation | None = None
 
     def get(self) -> Generation | None:
-        """Return it, None if there is none.
+        """Return the newest generation; None if there is none.
 
         Raises:
             MMSError: the file is not a generation.
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         for _attempt in range(_ATTEMPTS):
             numbers = generations.numbers(self._layout)
@@ -143,15 +147,15 @@ class NewestGeneration:
                 return None
             try:
                 return self._load(numbers[0])
-            except FileNotFoundError:  # removed since it was listed: list again
+            except FileNotFoundError:  # removed after it was listed: list again
                 continue
         return None
 
     def _load(self, number: int) -> Generation | None:
         file: Path = generations.file_of(self._layout, number)
-        facts = file.stat()
-        key = (number, facts.st_ino, facts.st_mtime_ns)
-        if key != self._key:
+        status = file.stat()
+        version = (number, status.st_ino, status.st_mtime_ns)
+        if version != self._version:
             self._generation = generations.load(self._layout, number)
-            self._key = key
+            self._version = version
         return self._generation

@@ -1,8 +1,8 @@
-"""End a process that has loaded the engine, without tearing the interpreter down.
+"""The exit of a process that has loaded the engine, without the interpreter's finalization.
 
 The engine's Python package keeps callbacks made by ctypes. In a process that has forked, libffi of
-Debian 12 aborts when the interpreter frees them at its end: a server that stopped cleanly would
-look like a crash. So the process ends here: after its own code, before the interpreter's.
+Debian 12 aborts when the interpreter frees them at exit. A server that stopped cleanly would look
+like a crash. So the process exits by ``os._exit``, after its own code has ended.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Main = Callable[[], int | str | None]
 
 
 def run_and_end(main: Main) -> NoReturn:
-    """Call ``main`` and end the process with the exit code that its end means."""
+    """Call ``main`` and end the process with the exit code of its result or exception."""
     status = 0
     try:
         sys.exit(main())
     except SystemExit as end:
         status = exit_status(end)
-    except BaseException:  # noqa: BLE001 - what the interpreter would do, nobody is above
+    except BaseException:  # noqa: BLE001 - as the interpreter does at the top level
         traceback.print_exc()
         status = 1
     finally:
@@ -33,7 +33,7 @@ def run_and_end(main: Main) -> NoReturn:
 
 
 def end_now(status: int) -> NoReturn:
-    """End the process with this exit code, after what it has to say."""
+    """End the process with the exit code ``status``, after flushing its logs and output."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         # A model's code may have closed them.
@@ -43,7 +43,7 @@ def end_now(status: int) -> NoReturn:
 
 
 def exit_status(end: SystemExit) -> int:
-    """Return the exit code that a SystemExit means; a text is printed, as the interpreter does."""
+    """Return the exit code of a SystemExit; a text is printed, as the interpreter does."""
     if end.code is None:
         return 0
     if isinstance(end.code, int):
@@ -52,12 +52,13 @@ def exit_status(end: SystemExit) -> int:
     return 1
 
 
-def gunicorn() -> None:
+def run_gunicorn() -> None:
     """Run gunicorn's command line: ``[OPTIONS] [APP_MODULE]``."""
-    from mms_server.server.arbiter import ReleaseServer  # noqa: PLC0415 - others here need it not
+    # Other users of this module do not need gunicorn.
+    from mms_server.server.arbiter import ReleaseServer  # noqa: PLC0415
 
     ReleaseServer("%(prog)s [OPTIONS] [APP_MODULE]").run()
 
 
 if __name__ == "__main__":
-    run_and_end(gunicorn)
+    run_and_end(run_gunicorn)

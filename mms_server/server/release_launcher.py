@@ -1,11 +1,11 @@
-"""Start the server of one release: the command ``mms-release-server RELEASE_ID``.
+"""The launcher of a release's server: the command ``mms-release-server RELEASE_ID``.
 
-Each runtime has this command. A unit calls that of the current runtime, which hands over to that of
-the runtime that the release was checked with. So the only things that two versions have to agree
-on are the command, its argument and ``runtime`` in ``release.json``.
+Each runtime has this command. A unit runs the command of the current runtime. It executes the same
+command of the runtime that the release was checked with. So two versions have to agree only on the
+command, its argument, and ``runtime`` in ``release.json``.
 
-The process then becomes gunicorn. Its process id stays the same, so systemd's protocols for sockets
-and readiness hold. After failed starts the launcher waits first, longer each time.
+The process then executes gunicorn and keeps its process id, as systemd's protocols for sockets and
+readiness require. After failed starts the launcher first waits, longer each time.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ START_TIMEOUT_VARIABLE = "MMS_START_TIMEOUT_S"
 _START_TIMEOUT_S = 300.0
 _WRITE_AGAIN = "run `mms apply` to write it again."
 
-# A release's code comes from elsewhere: it sees these variables of ours and no others.
-_PASSED_ON = (
+# A release's code is not trusted: it gets these variables of the launcher's environment, no others.
+_INHERITED_VARIABLES = (
     "PATH",
     "LANG",
     "LC_ALL",
@@ -55,8 +55,9 @@ _PASSED_ON = (
 )
 _FIXED_ARGUMENTS = (
     "--worker-class=mms_server.server.gevent_worker.Worker",
-    # One round at a time: a request that an idle worker could start must wait in the kernel's
-    # queue, which all workers share, and not in a busy worker (mms_server.inference.batching).
+    # One round of requests at a time: a further request waits in the kernel's queue, which all
+    # workers share, until a worker is idle. In a busy worker it would wait although another is
+    # idle (mms_server.inference.batching).
     "--worker-connections=1",
     "--keep-alive=0",
     "--graceful-timeout=60",
@@ -65,26 +66,26 @@ _FIXED_ARGUMENTS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Become the release's server; return only with an exit code that is an error."""
+    """Execute the release's server. It returns only after an error, with the exit code."""
     options = _parser().parse_args(argv)
     root = options.layout_root
     layout = Layout.under(root) if root else Layout()
     try:
-        handed_over = hand_over(runtime_of(layout, options.release), options.release, root)
-        if handed_over:
-            _become(handed_over, dict(os.environ))
+        other = other_launcher(runtime_of(layout, options.release), options.release, root)
+        if other:
+            _execute(other, dict(os.environ))
         release = read_release(layout, options.release)
         check_socket(os.environ, os.getpid())
         start_barrier.wait(layout.hold_file(release.id), time.monotonic, time.sleep)
-        _wait_for_turn(InstanceFiles(layout.instance(release.id)))
-        _become(arguments(release), environment(release, os.environ, root))
+        _wait_after_failures(InstanceFiles(layout.instance(release.id)))
+        _execute(gunicorn_command(release), environment(release, os.environ, root))
     except MMSError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)  # noqa: T201 - the journal reads it
         return error.exit_code
 
 
 def runtime_of(layout: Layout, release_id: str) -> Path:
-    """Return the runtime of a release, whatever version has written its ``release.json``.
+    """Return the runtime of a release, for a ``release.json`` of any version.
 
     Raises:
         MMSError: the file cannot be read, or names no runtime.
@@ -99,11 +100,11 @@ def runtime_of(layout: Layout, release_id: str) -> Path:
         raise MMSError(f"{file} names no runtime.", fix=_WRITE_AGAIN) from error
 
 
-def hand_over(
-    runtime: Path, release_id: str, root: Path | None, own: Path = Path(sys.prefix)
+def other_launcher(
+    runtime: Path, release_id: str, root: Path | None, current: Path = Path(sys.prefix)
 ) -> list[str]:
-    """Return the command line of the release's own runtime; empty if this is that runtime."""
-    if runtime == own.resolve():
+    """Return the command line of the launcher in ``runtime``; empty if that is ``current``."""
+    if runtime == current.resolve():
         return []
     options = ["--layout-root", str(root)] if root else []
     command = runtime / "bin" / COMMAND
@@ -113,27 +114,27 @@ def hand_over(
     return [str(runtime / "bin/python"), "-m", "mms_server.worker", release_id, *options]
 
 
-def _wait_for_turn(instance_files: InstanceFiles) -> None:
-    """Wait as long as the failures of those before this one ask for, and tell systemd."""
+def _wait_after_failures(instance_files: InstanceFiles) -> None:
+    """Wait if earlier starts have failed, and let systemd extend the start timeout by the wait."""
     instance_files.prepare()
-    begun = start_history.read(instance_files.starts).again(time.time())
-    wait_s = begun.next - begun.begun
-    start_history.write(instance_files.starts, begun)
+    start = start_history.read(instance_files.starts).again(time.time())
+    wait_s = start.next - start.begun
+    start_history.write(instance_files.starts, start)
     if wait_s:
-        text = f"{begun.failures} starts in a row failed: trying again in {wait_s:g} s."
+        text = f"{start.failures} starts in a row failed: trying again in {wait_s:g} s."
         print(f"{COMMAND}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the journal
-        extend = int((wait_s + _start_timeout_s(os.environ)) * 1e6)
-        sd_notify(f"STATUS={text}\nEXTEND_TIMEOUT_USEC={extend}", logging.getLogger(__name__))
+        extend_us = int((wait_s + _start_timeout_s(os.environ)) * 1e6)
+        sd_notify(f"STATUS={text}\nEXTEND_TIMEOUT_USEC={extend_us}", logging.getLogger(__name__))
         time.sleep(wait_s)
 
 
 def _start_timeout_s(environ: Mapping[str, str]) -> float:
-    """Return how long the unit may take to start: a wait must not count against it."""
+    """Return the start timeout of the unit, in seconds."""
     text = environ.get(START_TIMEOUT_VARIABLE, "")
     return float(text) if text.isascii() and text.isdigit() else _START_TIMEOUT_S
 
 
-def _become(command: list[str], environ: dict[str, str]) -> NoReturn:
+def _execute(command: list[str], environ: dict[str, str]) -> NoReturn:
     os.execve(command[0], command, environ)  # noqa: S606 - no shell
 
 
@@ -141,7 +142,7 @@ def read_release(layout: Layout, release_id: str) -> Release:
     """Return the release with this id.
 
     Raises:
-        MMSError: there is none, or the file describes another one.
+        MMSError: the file cannot be read, or describes another release.
     """
     file = layout.release_file(release_id)
     try:
@@ -155,10 +156,10 @@ def read_release(layout: Layout, release_id: str) -> Release:
 
 
 def check_socket(environ: Mapping[str, str], pid: int) -> None:
-    """Refuse to run without the one socket that systemd holds for the release.
+    """Check that systemd passed exactly one socket, the release's.
 
     Raises:
-        MMSError: no socket was passed: gunicorn would open a port of its own.
+        MMSError: systemd did not: gunicorn would open a TCP port instead.
     """
     if environ.get("LISTEN_PID") != str(pid) or environ.get("LISTEN_FDS") != "1":
         raise MMSError(
@@ -167,15 +168,15 @@ def check_socket(environ: Mapping[str, str], pid: int) -> None:
         )
 
 
-def arguments(release: Release) -> list[str]:
-    """Return the command line of a release's gunicorn: defaults first, so that its own win."""
+def gunicorn_command(release: Release) -> list[str]:
+    """Return the command line of gunicorn: defaults first, so that the release's arguments win."""
     return [
         f"{release.runtime}/bin/python",
         "-m",
         "mms_server.server.process_exit",
         "--config=python:mms_server.server.gunicorn_conf",
         f"--workers={release.workers}",
-        # What CUDA has set up does not survive a fork: on a GPU each worker loads its own model.
+        # CUDA does not work after a fork: on a GPU each worker loads the model itself.
         *(() if release.on_gpu else ("--preload",)),
         *_FIXED_ARGUMENTS,
         f"--timeout={release.watchdog_s}",
@@ -186,14 +187,14 @@ def arguments(release: Release) -> list[str]:
 
 def environment(release: Release, environ: Mapping[str, str], root: Path | None) -> dict[str, str]:
     """Return the environment of a release's server."""
-    passed = {name: environ[name] for name in _PASSED_ON if name in environ}
-    own = {RELEASE_VARIABLE: release.id, **({ROOT_VARIABLE: str(root)} if root else {})}
-    # One thread per worker is fastest when workers fill the machine; the release may say otherwise.
-    return {"OMP_NUM_THREADS": "1", **release.environment, **passed, **own}
+    inherited = {name: environ[name] for name in _INHERITED_VARIABLES if name in environ}
+    added = {RELEASE_VARIABLE: release.id, **({ROOT_VARIABLE: str(root)} if root else {})}
+    # One thread per worker is fastest if there is a worker per core; the release may override it.
+    return {"OMP_NUM_THREADS": "1", **release.environment, **inherited, **added}
 
 
 def layout_of(environ: Mapping[str, str]) -> Layout:
-    """Return the layout that the launcher passed on."""
+    """Return the layout in the environment that the launcher made."""
     root = environ.get(ROOT_VARIABLE)
     return Layout.under(Path(root)) if root else Layout()
 
@@ -201,7 +202,7 @@ def layout_of(environ: Mapping[str, str]) -> Layout:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Become the server of one release.",
+        description="Run the server of one release.",
     )
     parser.add_argument("release", help="id of the release: <model>.<8 hex>")
     parser.add_argument("--layout-root", type=Path, help="directory that stands for / (for tests)")

@@ -1,4 +1,4 @@
-"""What the master of a server counts of its workers."""
+"""The master's counters of its workers: restarts and deaths."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mms_server.crashes.report import Cause
 from mms_server.metrics import multiprocess
 
 MASTER_CAUSE: Final = "master"
-"""What the death of a master counts as: who counts it does not know why it died."""
+"""The cause of a master's death in the counter: its successor counts it without a known cause."""
 
 
 class WorkerCounters:
-    """What gunicorn's hooks do for the counters of a server's processes; lives in the master."""
+    """Counts workers from gunicorn's hooks, in the master and, after the fork, in a worker."""
 
     def __init__(self, directory: Path, models: Sequence[str]) -> None:
         multiprocess.configure(directory)
@@ -40,7 +40,7 @@ class WorkerCounters:
                 self._deaths.labels(model, cause)
 
     def pre_fork(self, server: Any, worker: Any) -> None:
-        """Count a worker beyond the first ones."""
+        """Count a restart, if the worker is not one of the first ones."""
         if worker.age > server.num_workers:
             for restarts in self._restarts:
                 restarts.inc()
@@ -55,9 +55,9 @@ class WorkerCounters:
         self.died(MASTER_CAUSE)
 
     def post_fork(self, worker: Any) -> None:
-        """Count as this worker from now on."""
+        """Count in the files of this worker from now on."""
         multiprocess.set_process_name(str(worker.slot))
 
     def child_exit(self, worker: Any) -> None:
-        """Forget what the worker had in flight when it ended."""
+        """Remove the gauges of an ended worker, such as its requests in flight."""
         multiprocess.remove_gauges(self._directory, str(worker.slot))

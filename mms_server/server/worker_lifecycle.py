@@ -1,4 +1,4 @@
-"""What a release's worker does beside answering: prove its engine alive, watch its memory."""
+"""The lifecycle of a release's worker: heartbeats of its engine, and replacement by memory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IntakeLimits:
-    """How many requests a worker takes at a time, where it says that, how many may wait.
+    """The limits of a worker's intake.
 
-    ``batch_delay`` is the wait for a round to fill.
+    ``most`` is the number of requests that it accepts at a time. ``worker_load`` publishes how many
+    it has. ``backlog`` limits the requests that wait. ``batch_delay`` is the wait for a round to
+    fill.
     """
 
     worker_load: WorkerLoad
@@ -35,7 +37,7 @@ class IntakeLimits:
 
 
 class WorkerLifecycle:
-    """One worker's life, made with its application; it begins after the fork."""
+    """The lifecycle of one worker; made with the application, it begins after the fork."""
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class WorkerLifecycle:
         quarantine: ReleaseQuarantine,
         heartbeat: EngineHeartbeat,
         memory: WorkerMemory,
-        replaced: Callable[[], None],
+        count_replacement: Callable[[], None],
         *,
         intake: IntakeLimits,
     ) -> None:
@@ -51,32 +53,30 @@ class WorkerLifecycle:
         self._quarantine = quarantine
         self._heartbeat = heartbeat
         self._memory = memory
-        self._replaced = replaced
+        self._count_replacement = count_replacement
         self._lock = -1
         self.intake = intake
 
     def begin(self, slot: int) -> None:
-        """Work under this slot from now on."""
+        """Begin in the worker, with its slot."""
         self.intake.worker_load.begin(slot)
         self._quarantine.begin(slot)
         self._heartbeat.begin()
 
     def last_progress(self, limit_s: float) -> float:
-        """Return when the engine was last proven alive, in monotonic seconds."""
+        """Return the time of the engine's last progress, in monotonic seconds."""
         return self._heartbeat.last_progress(limit_s)
 
     @property
     def stuck(self) -> bool:
-        """Whether the engine computes beyond its time limit, for nobody."""
+        """Whether the engine computes beyond its time limit; no client waits for the result."""
         return self._heartbeat.stuck
 
     def must_exit(self) -> bool:
-        """Return whether the worker has outgrown its memory, and it is its turn to be replaced.
+        """Return whether the worker has outgrown its memory and is the one to be replaced now.
 
-        From then on the answer is yes.
-
-        Call it after each request. Only one worker of a release goes at a time: its lock is free
-        when its process has ended.
+        Call it after each request. Once true, it stays true. A lock lets only one worker of a
+        release be replaced at a time; it is free when the process has ended.
         """
         if self._lock >= 0:
             return True
@@ -94,9 +94,9 @@ class WorkerLifecycle:
             os.close(descriptor)
             return False
         _log.warning("the worker has outgrown its memory: it is replaced")
-        self._replaced()
+        self._count_replacement()
         return True
 
     def leave(self) -> None:
-        """Say that the worker ends by its own will."""
+        """Record that the worker ends by itself, so that its end is not a crash."""
         self._quarantine.leave()

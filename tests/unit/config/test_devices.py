@@ -103,10 +103,10 @@ def test_workers_take_gpus_in_turn_and_a_new_one_takes_the_dead_ones() -> None:
 
 @pytest.mark.parametrize("change", [{"gpu": 0}, {"num_gpu": 2}])
 def test_a_master_of_gpu_workers_does_not_load_the_model(change: dict[str, int]) -> None:
-    assert "--preload" in release_launcher.arguments(RELEASE)
+    assert "--preload" in release_launcher.gunicorn_command(RELEASE)
     on_gpu = dataclasses.replace(RELEASE, **change)  # type: ignore[arg-type]
     assert on_gpu.on_gpu
-    assert "--preload" not in release_launcher.arguments(on_gpu)
+    assert "--preload" not in release_launcher.gunicorn_command(on_gpu)
     assert on_gpu.id != RELEASE.id
 
 

@@ -10,7 +10,7 @@ from mms_server.deploy import operate
 from mms_server.deploy.apply import apply, plan, rollback
 from mms_server.host import generations, live_links
 from mms_server.host.release import Release
-from mms_server.server.health import of_models
+from mms_server.server.health import check_models
 from tests.fixtures.fake_host import FakeHost
 
 MB = 10**6
@@ -94,7 +94,7 @@ def test_a_link_to_another_group_serves_nobody(grouped: FakeHost) -> None:
     live_links.point(grouped.layout, "c", release)
     generation = generations.newest(grouped.layout)
     assert generation is not None
-    found = of_models(grouped.layout, generation.models)
+    found = check_models(grouped.layout, generation.models)
     assert {name: row.serving for name, row in found.items()} == {
         "a": release,
         "b": release,

@@ -1,4 +1,4 @@
-"""The watchdog is fed often enough and not more; the whole master has tests in tests/http."""
+"""The watchdog's feeds, and a process's children. The whole master has tests in tests/http."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from mms_server.server.arbiter import Watchdog, children
 
 
-def test_it_is_fed_four_times_within_its_limit() -> None:
-    now, told = [0.0], list[str]()
-    watchdog = Watchdog({"WATCHDOG_USEC": "8000000"}, told.append, lambda: now[0])
+def test_it_is_fed_four_times_within_its_interval() -> None:
+    now, notified = [0.0], list[str]()
+    watchdog = Watchdog({"WATCHDOG_USEC": "8000000"}, notified.append, lambda: now[0])
     times = []
     for step in range(100):
         now[0] = step / 10
         watchdog.feed()
-        times += [now[0]] * (len(told) - len(times))
-    assert told == ["WATCHDOG=1"] * 5
+        times += [now[0]] * (len(notified) - len(times))
+    assert notified == ["WATCHDOG=1"] * 5
     assert times == [0, 2, 4, 6, 8]
 
 
@@ -33,7 +33,7 @@ def test_children_are_found_by_their_parent_whatever_their_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("environ", [{}, {"WATCHDOG_USEC": ""}, {"WATCHDOG_USEC": "x"}])
-def test_it_is_fed_by_nobody_who_was_not_asked(environ: dict[str, str]) -> None:
-    told: list[str] = []
-    Watchdog(environ, told.append).feed()
-    assert told == []
+def test_without_an_interval_it_is_not_fed(environ: dict[str, str]) -> None:
+    notified: list[str] = []
+    Watchdog(environ, notified.append).feed()
+    assert notified == []

@@ -1,4 +1,4 @@
-"""Keys of clients: a file of digests, several at once, read again when it changes."""
+"""API keys: a file of digests, several valid keys at once, read again when it changes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def line(key: str, name: str) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    # As Ansible writes: a new file takes the old one's place.
+    # As Ansible writes: a new file replaces the old one.
     new = file.with_suffix(".new")
     new.write_text(text)
     new.replace(file)
 
 
-def test_a_key_has_256_bits_and_is_another_each_time() -> None:
+def test_a_new_key_has_256_random_bits() -> None:
     keys = {auth.new_key() for _ in range(100)}
     assert len(keys) == 100
     assert {len(key) for key in keys} == {43}
 
 
-def test_several_keys_count_at_once_and_a_change_counts_at_once(tmp_path: Path) -> None:
+def test_several_keys_are_valid_at_once_and_a_change_takes_effect_at_once(tmp_path: Path) -> None:
     file = tmp_path / "api_keys"
     write(file, f"# comment\n\n{line(ONE, 'old')}")
     ring = auth.KeyRing(file)
@@ -43,19 +43,19 @@ def test_several_keys_count_at_once_and_a_change_counts_at_once(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("key", ["", " ", ONE + "x", ONE[:-1], "x" * 1000, "\udcff"])
-def test_what_is_no_key_has_no_owner(tmp_path: Path, key: str) -> None:
+def test_an_invalid_key_has_no_owner(tmp_path: Path, key: str) -> None:
     file = tmp_path / "api_keys"
     write(file, line(ONE, "a") + line("", "empty"))
     assert auth.KeyRing(file).owner(key) is None
 
 
-def test_without_a_file_no_key_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_file_no_key_is_valid(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ring = auth.KeyRing(tmp_path / "none")
     assert [ring.owner(ONE) for _ in range(3)] == [None] * 3
     assert len(caplog.records) == 1
 
 
-def test_a_file_that_turns_bad_refuses_nobody_who_was_let_in(
+def test_after_a_file_turns_invalid_earlier_keys_stay_valid(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "api_keys"
@@ -65,7 +65,7 @@ def test_a_file_that_turns_bad_refuses_nobody_who_was_let_in(
     write(file, line(ONE, "a") + f"{TWO} b\n")
     assert [ring.owner(ONE), ring.owner(TWO)] == ["a", None]
     assert len(caplog.records) == 1
-    # A key that was written in place of its digest is not shown to readers of the journal.
+    # A key that was written in place of its digest must not appear in the journal.
     assert TWO not in caplog.text
     file.unlink()
     assert ring.owner(ONE) == "a"
@@ -111,12 +111,12 @@ def test_a_bad_line_is_named(text: str, number: int) -> None:
         ({}, ""),
     ],
 )
-def test_how_a_request_brings_its_key(headers: dict[str, str], key: str) -> None:
-    assert auth.presented(headers) == key
+def test_the_headers_that_carry_a_key(headers: dict[str, str], key: str) -> None:
+    assert auth.key_of_request(headers) == key
 
 
 def test_names() -> None:
-    assert auth.name_of("a" * 64) == "a" * 64
+    assert auth.check_name("a" * 64) == "a" * 64
     for bad in ("a" * 65, "", "-a", "a b"):
         with pytest.raises(MMSError, match="cannot name a key"):
-            auth.name_of(bad)
+            auth.check_name(bad)

@@ -140,7 +140,7 @@ def test_a_user_without_permission_gets_the_reason(
 ) -> None:
     apply(fake.host, fake.write_conf({"a": "1"}))
     live = live_links.read(fake.layout)
-    (row,) = health.of_models(fake.layout, live).values()
+    (row,) = health.check_models(fake.layout, live).values()
     assert row.reason == "its server is not running, or still loads the model"
 
     def forbidden(*_arguments: Any, **_named: Any) -> int:
@@ -148,7 +148,7 @@ def test_a_user_without_permission_gets_the_reason(
 
     # A test that root runs may see everything.
     monkeypatch.setattr(os, "open", forbidden)
-    (row,) = health.of_models(fake.layout, live).values()
+    (row,) = health.check_models(fake.layout, live).values()
     assert row.reason == "this user may not see whether it runs: ask as root"
 
 

@@ -1,4 +1,4 @@
-"""A process that ends early ends with the right code, and loses no output."""
+"""A process that exits without the interpreter's finalization: exit code and output."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def test_output_is_flushed_and_errors_are_shown() -> None:
     assert "ValueError: why" in done.stderr
 
 
-def test_the_interpreter_is_not_torn_down() -> None:
+def test_the_interpreter_is_not_finalized() -> None:
     done = run("import atexit\natexit.register(print, 'torn down')\ndef main(): return 0")
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""The launcher of a release: its command line and environment, without running it."""
+"""The launcher of a release: the command line and the environment that it makes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RELEASE = Release(
 
 
 def test_the_releases_own_arguments_win() -> None:
-    line = release_launcher.arguments(RELEASE)
+    line = release_launcher.gunicorn_command(RELEASE)
     assert line[:3] == ["/opt/runtime/bin/python", "-m", "mms_server.server.process_exit"]
     assert line[-3:] == ["--timeout", "300", "mms_server.server.application:application"]
     assert "--workers=3" in line
@@ -80,7 +80,7 @@ def written(root: Path, text: str) -> Layout:
     return layout
 
 
-def test_the_runtime_is_read_of_any_versions_release(tmp_path: Path) -> None:
+def test_the_runtime_of_a_release_of_any_version_is_read(tmp_path: Path) -> None:
     layout = written(tmp_path, '{"runtime": "/opt/mms/releases/x", "what comes later": 1}')
     assert release_launcher.runtime_of(layout, "digits.0") == Path("/opt/mms/releases/x")
 
@@ -93,16 +93,16 @@ def test_a_release_without_a_runtime_is_refused(tmp_path: Path, text: str) -> No
 
 def test_the_runtime_of_the_release_starts_it(tmp_path: Path) -> None:
     own, other, old = (tmp_path / name for name in ("own", "other", "old"))
-    for each in (own, other, old):
-        (each / "bin").mkdir(parents=True)
+    for runtime in (own, other, old):
+        (runtime / "bin").mkdir(parents=True)
     (other / "bin/mms-release-server").touch()
     current = tmp_path / "current"
     current.symlink_to(own)
     root = Path("/x")
-    assert release_launcher.hand_over(own, "m.1", None, current) == []
-    assert release_launcher.hand_over(other, "m.1", root, current) == [
+    assert release_launcher.other_launcher(own, "m.1", None, current) == []
+    assert release_launcher.other_launcher(other, "m.1", root, current) == [
         f"{other}/bin/mms-release-server", "m.1", "--layout-root", "/x"
     ]  # fmt: skip
-    assert release_launcher.hand_over(old, "m.1", None, current) == [
+    assert release_launcher.other_launcher(old, "m.1", None, current) == [
         f"{old}/bin/python", "-m", "mms_server.worker", "m.1"
     ]  # fmt: skip
