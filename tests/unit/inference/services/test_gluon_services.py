@@ -1,4 +1,4 @@
-"""Services around Gluon networks (contract, section 10)."""
+"""Tests of services with Gluon networks: attributes and behaviour of 0.4."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def values() -> dict[str, Any]:
     }
 
 
-def test_the_contracts_attributes(tmp_path: Path) -> None:
+def test_a_service_has_the_attributes_of_0_4(tmp_path: Path) -> None:
     write(tmp_path, IMPERATIVE.format(more=""), parameters=values())
     (tmp_path / "synset.txt").write_text(" one \ntwo\n")
     model = load_model("net", tmp_path)
@@ -131,7 +131,7 @@ def test_the_contracts_attributes(tmp_path: Path) -> None:
         service.inference([[[3, 4, 5]]])
 
 
-def test_stages_do_nothing_unless_overridden(tmp_path: Path) -> None:
+def test_stages_that_are_not_overridden_return_none(tmp_path: Path) -> None:
     write(tmp_path, IMPERATIVE.format(more=""), parameters=values())
     manifest = json.loads((tmp_path / "MANIFEST.json").read_text())
     manifest["Model"]["Parameters"] = ""
@@ -154,7 +154,7 @@ SCOPED = IMPERATIVE.replace(
         ("net0_dense0_", "self.net.collect_params().load(model_dir + '/net.params')"),
     ],
 )
-def test_old_names_of_parameters_do_not_depend_on_what_was_loaded_before(
+def test_names_of_parameters_do_not_depend_on_models_loaded_before(
     tmp_path: Path, prefix: str, more: str
 ) -> None:
     old = {key.replace("dense.", prefix): value for key, value in values().items()}
@@ -165,14 +165,14 @@ def test_old_names_of_parameters_do_not_depend_on_what_was_loaded_before(
 
 
 @pytest.mark.parametrize("parameters", [None, {"other.weight": mx.nd.zeros((1,))}])
-def test_a_network_without_values_is_refused(tmp_path: Path, parameters: Any) -> None:
+def test_a_network_with_unset_parameters_is_refused(tmp_path: Path, parameters: Any) -> None:
     write(tmp_path, IMPERATIVE.format(more=""), parameters=parameters)
     with pytest.raises(ServiceError, match=r"model net has no values for .*dense0_bias"):
         load_model("net", tmp_path)
 
 
 @pytest.mark.parametrize("parameters", [None, {"other.weight": mx.nd.zeros((1,))}])
-def test_a_network_that_the_subclass_initializes(
+def test_a_subclass_may_initialize_its_network(
     tmp_path: Path, parameters: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, IMPERATIVE.format(more="self.net.initialize()"), parameters=parameters)
@@ -180,7 +180,7 @@ def test_a_network_that_the_subclass_initializes(
     assert ("net.params could not be loaded" in caplog.text) == (parameters is not None)
 
 
-def test_a_shape_that_is_known_later_is_set() -> None:
+def test_an_initialized_parameter_counts_as_set_without_a_shape() -> None:
     net = mx.gluon.nn.Dense(3)
     assert len(unset_parameters(net)) == 2
     net.initialize()
@@ -201,7 +201,7 @@ def vision(directory: Path, answer: str = "means") -> Path:
 
 
 @pytest.mark.parametrize("answer", ["means", "[means, means]"])
-def test_pictures_are_normalized_and_scores_are_softmax(tmp_path: Path, answer: str) -> None:
+def test_images_are_normalized_and_scores_are_softmax(tmp_path: Path, answer: str) -> None:
     model = load_model("net", vision(tmp_path, answer))
     warm_up(model)
     (batch,) = model.service._preprocess([encoded((255, 51, 0))])
@@ -210,32 +210,32 @@ def test_pictures_are_normalized_and_scores_are_softmax(tmp_path: Path, answer: 
     assert np.allclose(batch.asnumpy()[0, :, 4, 3], pixel, atol=1e-5)
     answers = model.service.inference([encoded((255, 51, 0))])
     assert len(answers) == (2 if answer.startswith("[") else 1)
-    shares = np.exp(pixel) / np.exp(pixel).sum()
+    probabilities = np.exp(pixel) / np.exp(pixel).sum()
     for rows in answers:
         assert [row["class"] for row in rows] == ["red", "green", "blue"]
-        assert np.allclose([row["probability"] for row in rows], shares, atol=1e-5)
+        assert np.allclose([row["probability"] for row in rows], probabilities, atol=1e-5)
 
 
-def test_a_subclass_may_answer_one_bare_array(tmp_path: Path) -> None:
+def test_outputs_may_be_one_bare_array(tmp_path: Path) -> None:
     service = load_model("net", vision(tmp_path)).service
     (rows,) = service._postprocess(mx.nd.array([[0.2, 0.5, 0.3]]))
     assert [row["class"] for row in rows] == ["green", "blue", "red"]
 
 
-def test_without_labels_the_answer_says_why(tmp_path: Path) -> None:
+def test_without_labels_the_error_names_synset(tmp_path: Path) -> None:
     vision(tmp_path)
     (tmp_path / "synset.txt").unlink()
     with pytest.raises(RuntimeError, match="Did you put synset"):
         load_model("net", tmp_path).service.inference([encoded((1, 2, 3))])
 
 
-def test_a_vision_network_that_cannot_compute_is_found_before_it_serves(tmp_path: Path) -> None:
+def test_warm_up_finds_a_vision_network_that_cannot_compute(tmp_path: Path) -> None:
     model = load_model("net", vision(tmp_path, "F.dot(means, means)"))
     with pytest.raises(ServiceError, match="fails in a first run"):
         warm_up(model)
 
 
-def test_the_name_decides_where_the_gpu_goes(tmp_path: Path) -> None:
+def test_the_gpu_is_passed_by_name(tmp_path: Path) -> None:
     plain = "from mms.model_service.mxnet_model_service import GluonImperativeBaseService\n"
     write(tmp_path, plain)
     service = load_model("net", tmp_path).service

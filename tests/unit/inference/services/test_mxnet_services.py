@@ -1,4 +1,4 @@
-"""Service classes by their 0.4 names, and the one leaf class of a file (contract, section 10)."""
+"""Tests of service classes under their names of 0.4, and of finding a file's leaf class."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mms_server.inference.services import service_templates
 from mms_server.inference.services.module import bound_shape, epoch_of
 from mms_server.inference.warmup import warm_up
 
-HERE = Path(service_templates.__file__).parent
+TEMPLATES = Path(service_templates.__file__).parent
 
 
 def encoded(pixels: Any) -> bytes:
@@ -51,7 +51,7 @@ def write_model(
         )
     )
     (directory / "synset.txt").write_text("".join(f" class {n} \n" for n in range(72)))
-    (directory / "service.py").write_text((HERE / "mxnet_vision_service.py").read_text())
+    (directory / "service.py").write_text((TEMPLATES / "mxnet_vision_service.py").read_text())
     model = {
         "Model-Name": "net",
         "Model-Format": "MXNet-Symbolic",
@@ -66,7 +66,7 @@ def write_model(
 
 
 def halved(pixels: Any, axis: int) -> Any:
-    """Halve by the interpolation that number 2 is in OpenCV: cubic, a = -0.75, edges repeated."""
+    """Halve an axis by OpenCV's interpolation 2: cubic, a = -0.75, edges repeated."""
     values = np.moveaxis(pixels.astype(float), axis, 0)
     padded = np.pad(values, [(1, 1), *[(0, 0)] * (values.ndim - 1)], mode="edge")
     outer, inner = -0.09375, 0.59375
@@ -85,7 +85,7 @@ def test_preprocessing_resizes_and_does_not_scale(tmp_path: Path) -> None:
     assert np.abs(batch.asnumpy()[0].transpose(1, 2, 0) - expected).max() <= 1
 
 
-def test_the_five_likeliest_classes(tmp_path: Path) -> None:
+def test_the_answer_is_the_five_most_probable_classes(tmp_path: Path) -> None:
     model = load_model("net", write_model(tmp_path))
     warm_up(model)
     pixels = np.zeros((4, 6, 3), dtype=np.uint8)
@@ -100,7 +100,7 @@ def test_the_five_likeliest_classes(tmp_path: Path) -> None:
     assert model.service.ping() == mx.__version__
 
 
-def test_without_labels_the_answer_says_why(tmp_path: Path) -> None:
+def test_without_labels_the_error_names_synset(tmp_path: Path) -> None:
     write_model(tmp_path)
     (tmp_path / "synset.txt").unlink()
     service = load_model("net", tmp_path).service
@@ -119,30 +119,34 @@ def test_without_labels_the_answer_says_why(tmp_path: Path) -> None:
         ("", "net", 0),
     ],
 )
-def test_epochs(parameters: str, model: str, epoch: int) -> None:
+def test_the_epoch_is_in_the_name_of_the_parameters_file(
+    parameters: str, model: str, epoch: int
+) -> None:
     assert epoch_of(parameters, model) == epoch
 
 
-def test_the_epoch_rule(tmp_path: Path) -> None:
+def test_parameters_are_found_by_prefix_and_epoch(tmp_path: Path) -> None:
     load_model("net", write_model(tmp_path / "a", epoch=7))
     load_model("net", write_model(tmp_path / "b", prefix="other"))
     with pytest.raises(ServiceError, match=r"other-0000\.params are not in the archive"):
         load_model("net", write_model(tmp_path / "c", prefix="other", epoch=7))
 
 
-def test_zeros_are_bound_as_one() -> None:
+def test_variable_sizes_are_bound_as_1() -> None:
     assert bound_shape([0, 3, 0]) == (1, 3, 1)
     assert bound_shape([8, 3]) == (1, 3)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 4, 5)])
-def test_a_shape_that_does_not_fit(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_a_signature_that_does_not_match_the_network_is_refused(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
     with pytest.raises(ServiceError, match="cannot be bound") as caught:
         load_model("net", write_model(tmp_path, shape=shape))
     assert "\n" not in str(caught.value)
 
 
-def test_input_shapes_are_checked() -> None:
+def test_input_shapes_are_compared_with_the_signature() -> None:
     signature = {"inputs": [{"data_name": "data", "data_shape": [0, 3, 0]}]}
     check_input_shape([mx.nd.zeros((5, 3, 9))], signature)
     with pytest.raises(ValueError, match="Input number mismatches"):
@@ -181,7 +185,7 @@ SINGLE = "from mms.model_service.model_service import SingleNodeService\n"
         ),
     ],
 )
-def test_the_leaf_class(tmp_path: Path, text: str, name: str) -> None:
+def test_the_leaf_class_is_found(tmp_path: Path, text: str, name: str) -> None:
     assert leaf_class(module(tmp_path, text)).__name__ == name
 
 
@@ -189,7 +193,7 @@ def test_the_leaf_class(tmp_path: Path, text: str, name: str) -> None:
     "text",
     ["", SINGLE, BASE + "class A(MXNetBaseService): pass\nclass B(MXNetBaseService): pass\n"],
 )
-def test_no_single_leaf_class(tmp_path: Path, text: str) -> None:
+def test_a_file_without_exactly_one_leaf_class_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ServiceError, match="There should be one user defined service"):
         leaf_class(module(tmp_path, text))
 
@@ -201,19 +205,17 @@ def test_no_single_leaf_class(tmp_path: Path, text: str) -> None:
         ("mxnet_model_service.py", MXNetBaseService),
     ],
 )
-def test_the_files_that_the_exporter_puts_in_name_the_servers_classes(
-    file: str, found: type
-) -> None:
-    assert leaf_class(load_service(str(HERE / file))) is found
+def test_service_templates_import_classes_of_the_server(file: str, found: type) -> None:
+    assert leaf_class(load_service(str(TEMPLATES / file))) is found
 
 
 @pytest.mark.parametrize("text", ["import no_such_module", "raise SystemExit(3)", "1 +"])
-def test_a_service_file_that_cannot_be_imported(tmp_path: Path, text: str) -> None:
+def test_a_service_file_that_cannot_be_imported_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ServiceError, match="cannot be imported"):
         module(tmp_path, text)
 
 
-def test_a_service_that_cannot_start_is_named(tmp_path: Path) -> None:
+def test_a_service_whose_constructor_fails_is_named(tmp_path: Path) -> None:
     write_model(tmp_path)
     (tmp_path / "service.py").write_text(
         HEAD
@@ -224,7 +226,7 @@ def test_a_service_that_cannot_start_is_named(tmp_path: Path) -> None:
         load_model("net", tmp_path)
 
 
-def test_lazy_results_of_python_2_services_become_lists() -> None:
+def test_map_filter_and_zip_become_lists() -> None:
     class Lazy(SingleNodeService):
         def _preprocess(self, data: Any) -> Any:
             return map(int, data)
@@ -247,7 +249,7 @@ def test_lazy_results_of_python_2_services_become_lists() -> None:
     assert Lazy("lazy", "", {}).inference(["1", "0", "2"]) == [(1, 1), (2, 2)]
 
 
-def test_picture_helpers() -> None:
+def test_image_helpers() -> None:
     pixels = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
     picture = image.read(encoded(pixels))
     assert (picture.asnumpy() == pixels).all()
@@ -264,13 +266,13 @@ def test_picture_helpers() -> None:
         image.transform_shape(picture, "CHW")
 
 
-def test_top_probability_squeezes_and_sorts() -> None:
+def test_top_probability_removes_dimensions_of_size_1_and_sorts() -> None:
     values = mx.nd.array([[0.1, 0.5, 0.4]]).reshape((1, 3, 1, 1))
     rows = ndarray.top_probability(values, ["a", "b", "c"], top=2)
     assert [row["class"] for row in rows] == ["b", "c"]
 
 
-def test_timeit_and_the_logger(caplog: pytest.LogCaptureFixture) -> None:
+def test_timeit_logs_the_duration(caplog: pytest.LogCaptureFixture) -> None:
     assert get_logger().name == "mms"
     with caplog.at_level("INFO"):
         assert timeit(abs)(-1) == 1
