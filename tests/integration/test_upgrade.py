@@ -79,7 +79,9 @@ def test_a_host_that_fails_gets_its_traffic_back(balanced: str, through: Load) -
         through.wait_for_answers(40)
     assert done.returncode != 0
     assert f"{first.name}: {first.name} answers" in output
-    assert "It serves what it served, with its old runtime, and gets its traffic again." in output
+    assert (
+        "The host serves its old releases with its old runtime, and gets traffic again." in output
+    )
     assert "The hosts after it have not been changed" in output
     # It got as far as the last step: changed, rebooted, and asked for a prediction.
     assert boots(first) != before
