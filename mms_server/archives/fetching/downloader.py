@@ -96,7 +96,7 @@ class Fetcher:
             with entry.locked(self.limits.timeout_s, self.clock, self.sleep):
                 return _Fetch(self, location, entry, until).run(have)
         except TimeoutError as error:
-            cause = "another process was fetching it for all that time."
+            cause = "another process has been fetching it for all that time."
             raise FetchError(location.shown, cause, fix="wait until it is done.") from error
 
     def discard(self, location: Location) -> None:
