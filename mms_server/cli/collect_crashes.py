@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from mms_server.cli import console
-from mms_server.core import process
+from mms_server.core import console, process
 from mms_server.core.paths import Layout
 from mms_server.crashes.collector import CrashCollector
 from mms_server.host.cgroup import Cgroup

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.cli import console, output
+from mms_server.cli import output
 from mms_server.config import settings
+from mms_server.core import console
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.deploy.host_context import Host

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mms_server.cli import console
+from mms_server.core import console
 from mms_server.core.errors import MMSError
 from mms_server.export import SUFFIX, export_model
 

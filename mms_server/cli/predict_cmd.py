@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mms_server.cli import console
 from mms_server.cli.client import BadRequestError, Client
+from mms_server.core import console
 from mms_server.core.errors import MMSError
 
 _EPILOG: Final = """\

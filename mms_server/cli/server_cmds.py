@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from mms_server.cli import command_line, console
+from mms_server.cli import command_line
+from mms_server.core import console
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.deploy import service_control
@@ -46,7 +47,7 @@ def control(
 
 
 def _start(host: Host, conf: Path | None, environ: Mapping[str, str]) -> int:
-    found = service_control.condition(host)
+    found = service_control.check_condition(host)
     if found.state is State.RUNNING:
         sys.stderr.write(
             f"[{host.now():%a %b %d %H:%M:%S %Z %Y}] : mxnet-model-server : Process is already "
@@ -82,7 +83,7 @@ def _stop(host: Host, _conf: Path | None, _environ: Mapping[str, str]) -> int:
 
 
 def _status(host: Host, _conf: Path | None, _environ: Mapping[str, str]) -> int:
-    found = service_control.condition(host)
+    found = service_control.check_condition(host)
     lines = [f"mxnet-model-server is {found.state.name.lower()}"]
     lines += [f"nginx: {f'process {found.pid}' if found.pid else 'stopped'}"]
     lines += [f"{name}: {'stopped' if name in found.missing else 'up'}" for name in found.models]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from mms_server.cli import console
+from mms_server.core import console
 from mms_server.server.process_exit import run_and_end
 
 USAGE: Final = """\

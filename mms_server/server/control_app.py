@@ -20,7 +20,7 @@ import bottle
 from mms_server.archives import extract
 from mms_server.archives.signature import Signature
 from mms_server.config.mms_conf import DEFAULT_HOST, DEFAULT_PORT
-from mms_server.core import refusals
+from mms_server.core import console, refusals
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.core.request_id import request_id
@@ -262,6 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="mms-control",
         description="Answer for this host: health, description, metrics.",
     )
+    console.add_version(parser)
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
     parser.add_argument("--bind", help="address to listen on, where systemd passes no socket")
     options = parser.parse_args(argv)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from mms_server.config.mms_args import METRICS
-from mms_server.core import log_setup
+from mms_server.core import console, log_setup
 from mms_server.core.errors import MMSError
 from mms_server.core.files import write_atomically
 from mms_server.core.log_setup import Log
@@ -132,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="mms-metrics",
         description="Write the metrics of MXNet Model Server 0.4 for this host.",
     )
+    console.add_version(parser)
     parser.add_argument("--layout-root", type=Path, default=Path("/"), help="stands for / in tests")
     options = parser.parse_args(argv)
     stop = threading.Event()

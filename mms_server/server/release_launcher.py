@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from gunicorn.systemd import sd_notify
 
+from mms_server.core import console
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.crashes import start_history
@@ -204,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=COMMAND,
         description="Run the server of one release.",
     )
+    console.add_version(parser)
     parser.add_argument("release", help="id of the release: <model>.<8 hex>")
     parser.add_argument("--layout-root", type=Path, help="directory that stands for / (for tests)")
     return parser

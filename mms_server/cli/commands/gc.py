@@ -16,7 +16,7 @@ from mms_server.host.lock import locked
 def run(host: Host, options: argparse.Namespace) -> Answer:
     """Stop releases that are no longer kept warm, and remove what no kept generation needs."""
     if options.check:
-        ended, found = retire.overdue(host), find_unused(host)
+        ended, found = retire.find_overdue(host), find_unused(host)
     else:
         with locked(host.layout, "mms gc", host.now(), wait_s=LOCK_WAIT_S):
             ended, found = retire.end_overdue(host), prune(host)

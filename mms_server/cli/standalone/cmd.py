@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mms_server.archives.extract import check
-from mms_server.cli import console
 from mms_server.cli.client_codegen import generate
 from mms_server.cli.standalone.options import Options
 from mms_server.config.devices import count_gpus, require
 from mms_server.config.mms_args import METRICS, MODEL_NAME
-from mms_server.core import log_setup
+from mms_server.core import console, log_setup
 from mms_server.core.errors import MMSError
 from mms_server.core.log_setup import Log, LogError
 from mms_server.rest.mms04.swagger import describe

@@ -13,7 +13,6 @@ import pytest
 import mms_server
 from mms_server.cli import (
     collect_crashes,
-    console,
     entry_point,
     export_cmd,
     fleet_main,
@@ -21,6 +20,8 @@ from mms_server.cli import (
     server_main,
 )
 from mms_server.cli.standalone import cmd
+from mms_server.core import console
+from mms_server.server import control_app, metrics_daemon, release_launcher
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], Any]] = {
     "mms": entry_point.main,
@@ -29,6 +30,9 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], Any]] = {
     "mxnet-model-export": export_cmd.main,
     "mms-predict": predict_cmd.main,
     "mms-collect-crashes": collect_crashes.main,
+    "mms-control": control_app.main,
+    "mms-metrics": metrics_daemon.main,
+    "mms-release-server": release_launcher.main,
 }
 
 
