@@ -16,7 +16,7 @@ import requests
 
 from tests import lab
 from tests.fixtures import bad_models
-from tests.fixtures.bad_models import ANIMALS, BAD, GOOD, Outcome, Where
+from tests.fixtures.bad_models import BAD, BAD_MODELS, GOOD, Outcome, Where
 from tests.integration import changes
 from tests.integration.load import Load, Request
 
@@ -26,7 +26,7 @@ EARLY = (Outcome.NEVER_READY, Outcome.NOT_IN_TIME)
 SAMPLE_EARLY = ("import-error", "load-segv", "load-eats-memory", "golden-digit")
 SAMPLE_LATE = ("segv", "eats-memory", "kills-master", "closes-descriptors")
 TOGETHER = 4
-"""Animals that are served at a time: more would not fit the host."""
+"""Bad models that are served at a time: the host's memory does not suffice for more."""
 
 IMPATIENT = """\
 [Service]
@@ -35,17 +35,19 @@ TimeoutStartSec=25
 
 
 def chosen(sample: Sequence[str], outcomes: Sequence[Outcome], every: bool) -> list[str]:
-    """Return the animals of these outcomes; of a sample, only those that are in it."""
-    found = [name for name, animal in ANIMALS.items() if animal.outcome in outcomes]
+    """Return the bad models with these outcomes; only those in ``sample`` unless ``every``."""
+    found = [name for name, bad_model in BAD_MODELS.items() if bad_model.outcome in outcomes]
     return [name for name in found if every or name in sample]
 
 
 def serve(machine: lab.Machine, directory: Path, names: Sequence[str]) -> str:
-    """Put animals on a host, beside the digits; return the file that asks for them."""
+    """Put bad models on a host, beside the digits; return the mms.conf that names them."""
     models = {name: bad_models.build(name, directory) for name in names}
-    limits = "".join(f"{name}.memory_max={MEMORY_MAX}\n" for name in names if ANIMALS[name].limited)
+    limits = "".join(
+        f"{name}.memory_max={MEMORY_MAX}\n" for name in names if BAD_MODELS[name].limited
+    )
     rest = f"--workers\n1\n[Model Settings]\n{limits}"
-    return changes.put(machine, "zoo", {"digits": lab.MODELS / "digits.model", **models}, rest)
+    return changes.put(machine, "bad", {"digits": lab.MODELS / "digits.model", **models}, rest)
 
 
 def ask(machine: lab.Machine, name: str, order: int, request_id: str) -> requests.Response:
@@ -105,7 +107,7 @@ def test_what_fails_before_it_serves_gets_no_request(
         assert changes.healthy(last), name
         found = deaths(last, name)
         assert found, name
-        assert found[0]["cause"] == ANIMALS[name].cause, (name, found[0])
+        assert found[0]["cause"] == BAD_MODELS[name].cause, (name, found[0])
         left = lab.on(last, "systemctl list-units --all --plain --no-legend 'mms@*.service'")
         assert name not in left
 
@@ -129,22 +131,22 @@ def batched_names(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def misbehave(machine: lab.Machine, name: str) -> None:
-    """Send the request that an animal cannot bear, and look at what comes of it."""
-    animal = ANIMALS[name]
+    """Send the request that a bad model fails on, and check the outcome."""
+    bad_model = BAD_MODELS[name]
     assert ask(machine, name, GOOD, f"before-{name}").status_code == 200, name
     answer = ask(machine, name, BAD, f"bad-{name}")
-    if animal.where is Where.IDLE:
+    if bad_model.where is Where.IDLE:
         assert answer.status_code == 200, (name, answer.text)
         certified(machine, name, name)
     changes.wait_until(lambda: answers(machine, name), f"{name} answers again", 90)
-    if animal.where is Where.IDLE:
+    if bad_model.where is Where.IDLE:
         return
-    if animal.outcome is Outcome.WORKER_DIES:
+    if bad_model.outcome is Outcome.WORKER_DIES:
         is_refused_at_last(machine, name, answer)
-    elif animal.outcome is Outcome.MASTER_DIES:
+    elif bad_model.outcome is Outcome.MASTER_DIES:
         assert deaths(machine, name), name
-    elif animal.outcome is Outcome.ERROR:
-        assert answer.status_code == animal.status, (name, answer.status_code)
+    elif bad_model.outcome is Outcome.ERROR:
+        assert answer.status_code == bad_model.status, (name, answer.status_code)
         assert not deaths(machine, name), name
     else:
         assert answer.status_code == 200, (name, answer.status_code)
@@ -152,18 +154,18 @@ def misbehave(machine: lab.Machine, name: str) -> None:
 
 
 def certified(machine: lab.Machine, name: str, asked: str) -> list[dict[str, Any]]:
-    """Return the certificates that `mms why ASKED` finds, which are this animal's."""
+    """Return the certificates that `mms why ASKED` finds, which are of this model."""
     changes.wait_until(lambda: bool(deaths(machine, asked)), f"{asked} is certified", 120)
     found = deaths(machine, asked)
     assert {row["model"] for row in found} == {name}
-    assert {row["cause"] for row in found} == {ANIMALS[name].cause}, (name, found)
+    assert {row["cause"] for row in found} == {BAD_MODELS[name].cause}, (name, found)
     return found
 
 
 def is_refused_at_last(machine: lab.Machine, name: str, answer: requests.Response) -> None:
     """Send again what a worker died in; what was only too slow is not blamed."""
     found = certified(machine, name, f"bad-{name}")
-    if ANIMALS[name].status == GATEWAY_TIMEOUT:
+    if BAD_MODELS[name].status == GATEWAY_TIMEOUT:
         # The worker tells the client and ends then: by the request's id its end is found.
         assert answer.status_code == GATEWAY_TIMEOUT, (name, answer.text)
         assert f"bad-{name}" in answer.text, answer.text
@@ -176,5 +178,5 @@ def is_refused_at_last(machine: lab.Machine, name: str, answer: requests.Respons
 
 
 def answers(machine: lab.Machine, name: str) -> bool:
-    """Return whether an animal answers what it can bear."""
+    """Return whether a bad model answers a good request."""
     return ask(machine, name, GOOD, f"wait-{name}").status_code == 200
