@@ -69,7 +69,9 @@ class DrainRates:
 def answered(layout: Layout, release: str) -> float:
     """Return how many predictions a release has answered; 0 if the counts cannot be read."""
     try:
-        found = multiprocess.merge(multiprocess.counter_files(layout.release_metrics(release), gauges=False))
+        found = multiprocess.merge(
+            multiprocess.counter_files(layout.release_metrics(release), gauges=False)
+        )
     except OSError:
         return 0.0
     return sum(
