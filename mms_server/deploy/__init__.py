@@ -1,1 +1,1 @@
-"""Plan and apply: what a host should serve, what it serves, and the change between the two."""
+"""Plan and apply: the desired state of a host, its observed state, and the change between them."""

@@ -1,9 +1,9 @@
-"""What a change will cost a host: memory, seconds, and whether it can be done at all. Pure.
+"""The capacity forecast of a change: memory, seconds, and whether it is possible. A pure function.
 
-Releases get ready beside those they replace, if memory allows. If not, what is only kept warm ends
-first. What does not fit even then is started after the release that it replaces has ended: a gap,
-in which requests wait. Of several, those that need less than they free go first: so every step fits
-if the end does.
+New releases get ready beside the releases that they replace, if memory suffices. If it does not,
+warm releases end first. A release that does not fit even then is started after the end of the
+release that it replaces. That is a gap, in which requests wait. Of several such releases, those
+that need less memory than they free go first. So every step fits if the final state does.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from mms_server.host.resource_profile import ResourceNeed
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Bytes of the host, what wanted releases need and what loaded ones use, by release id."""
+class Capacity:
+    """The memory of a host; by release id, the needs of wanted releases and the bytes of loaded.
+
+    ``reserve_bytes`` must stay free.
+    """
 
     total_bytes: int
     available_bytes: int
@@ -30,8 +33,8 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes in use on the host: now, at most during the change, and once all of it is done."""
+class MemoryForecast:
+    """The bytes in use on the host: before the change, at most during it, and after it."""
 
     total: int
     reserve: int
@@ -42,26 +45,27 @@ class Memory:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a plan costs.
+    """The cost of a plan.
 
-    ``starts`` are the releases that have to be loaded, by name; ``evicted`` end before anything
-    is started. ``gap`` are the models that are without a loaded release for a while, in the order
-    in which they change; ``short_bytes`` is what the others leave them too little of, and
-    ``lacking_bytes`` what is missing even when everything replaced has ended. ``tangled`` is
-    whether several of them come out of one release, which can end only once.
+    ``starts``: the needs of the releases that have to be loaded, by name of model or group.
+    ``evicted``: the releases that end before a release is started, to free memory.
+    ``gap``: the models and groups that have no loaded release for some time, in their order.
+    ``short_bytes``: the memory that is missing to load those of the gap beside the old releases.
+    ``lacking_bytes``: the memory that is missing even after the end of all replaced releases.
+    ``from_one_release``: whether several of the gap replace the same release, which ends only once.
     """
 
-    memory: Memory
+    memory: MemoryForecast
     seconds: float
     starts: Mapping[str, ResourceNeed]
     evicted: tuple[str, ...] = ()
     gap: tuple[str, ...] = ()
     short_bytes: int = 0
     lacking_bytes: int = 0
-    tangled: bool = False
+    from_one_release: bool = False
 
     def refusal(self, *, allow_gap: bool) -> NoRoomError | None:
-        """Return why the change must not be begun, None if it may."""
+        """Return why the change is refused; None if it is possible."""
         models = list(self.starts)
         if self.lacking_bytes:
             return NoRoomError(
@@ -70,10 +74,10 @@ class Forecast:
                 f"{size(self.lacking_bytes)} of memory are missing, even after everything that is "
                 f"replaced has ended; {size(self.memory.reserve)} must stay free. Nothing was "
                 "touched.",
-                fix="use fewer workers, serve fewer models, or take a larger host "
-                "(memory_reserve is what must stay free).",
+                fix="use fewer workers, serve fewer models, take a larger host, or lower "
+                "memory_reserve, which must stay free.",
             )
-        if self.tangled:
+        if self.from_one_release:
             return NoRoomError(
                 self.gap,
                 self.short_bytes,
@@ -94,112 +98,117 @@ class Forecast:
 
     @property
     def gap_s(self) -> float:
-        """Return the longest time for which a model's requests are expected to wait."""
+        """Return the longest time, in seconds, for which requests of a model probably wait."""
         return max((self.starts[model].ready_s for model in self.gap), default=0.0)
 
 
-def forecast(plan: Plan, observed: ObservedState, facts: Facts) -> Forecast:
-    """Return what ``plan`` costs a host that is as ``observed``."""
+def forecast(plan: Plan, observed: ObservedState, capacity: Capacity) -> Forecast:
+    """Return the cost of ``plan`` on a host in the state ``observed``."""
     starting = {
         model: release for model, release in plan.to_start() if not observed.state(release).up
     }
-    wants = {
-        model: max(0, facts.needs[release].peak_bytes - facts.loaded.get(release, 0))
+    added = {
+        model: max(0, capacity.needs[release].peak_bytes - capacity.loaded.get(release, 0))
         for model, release in starting.items()
     }
-    room = facts.available_bytes - facts.reserve_bytes
-    evicted = _evicted(plan, observed, facts, sum(wants.values()) - room)
-    room += sum(facts.loaded[release] for release in evicted)
-    beside, gap = _split(wants, room)
-    room -= sum(wants[model] for model in beside)
-    freed = _freed(plan, evicted, facts, {name: starting[name] for name in gap})
-    gap.sort(key=lambda model: wants[model] > freed.get(model, 0))
-    at_end = room + sum(freed.values()) - sum(wants[model] for model in gap)
-    before = facts.total_bytes - facts.available_bytes
-    settled = before - sum(facts.loaded[name] for name in evicted) - sum(freed.values())
+    free = capacity.available_bytes - capacity.reserve_bytes
+    evicted = _choose_evicted(plan, observed, capacity, sum(added.values()) - free)
+    free += sum(capacity.loaded[release] for release in evicted)
+    beside, gap = _split_by_memory(added, free)
+    free -= sum(added[model] for model in beside)
+    freed = _freed_bytes(plan, evicted, capacity, {name: starting[name] for name in gap})
+    gap.sort(key=lambda model: added[model] > freed.get(model, 0))
+    free_after = free + sum(freed.values()) - sum(added[model] for model in gap)
+    before = capacity.total_bytes - capacity.available_bytes
+    after = before - sum(capacity.loaded[name] for name in evicted) - sum(freed.values())
     for release in starting.values():
-        settled += max(0, facts.needs[release].memory_bytes - facts.loaded.get(release, 0))
-    during = max(before, _most(facts, wants, evicted, gap, freed))
-    memory = Memory(facts.total_bytes, facts.reserve_bytes, before, during, settled)
+        after += max(0, capacity.needs[release].memory_bytes - capacity.loaded.get(release, 0))
+    during = max(before, _peak_bytes(capacity, added, evicted, gap, freed))
     return Forecast(
-        memory,
-        sum(facts.needs[release].ready_s for release in starting.values()),
-        {model: facts.needs[release] for model, release in starting.items()},
+        MemoryForecast(capacity.total_bytes, capacity.reserve_bytes, before, during, after),
+        sum(capacity.needs[release].ready_s for release in starting.values()),
+        {model: capacity.needs[release] for model, release in starting.items()},
         tuple(evicted),
         tuple(gap),
-        max(0, sum(wants[model] for model in gap) - room) if gap else 0,
-        max(0, -at_end) if gap else 0,
-        _tangled(plan, [starting[name] for name in gap]),
+        max(0, sum(added[model] for model in gap) - free) if gap else 0,
+        max(0, -free_after) if gap else 0,
+        _replace_the_same(plan, [starting[name] for name in gap]),
     )
 
 
-def _tangled(plan: Plan, releases: Sequence[str]) -> bool:
-    replaced = [each for release in releases for each in plan.replaced_by(release)]
+def _replace_the_same(plan: Plan, releases: Sequence[str]) -> bool:
+    replaced = [old for release in releases for old in plan.replaced_by(release)]
     return len(replaced) > len(set(replaced))
 
 
-def _evicted(plan: Plan, observed: ObservedState, facts: Facts, missing: int) -> list[str]:
-    """Return what ends first: what never served, then what is kept warm, the oldest first."""
+def _choose_evicted(
+    plan: Plan, observed: ObservedState, capacity: Capacity, missing: int
+) -> list[str]:
+    """Return the releases that end first to free ``missing`` bytes.
+
+    First come leftovers that do not serve, then warm releases, by the end of their time as warm.
+    """
     serving = {*observed.models.values(), *observed.links.values()}
     wanted = {action.release for action in plan.actions}
-    strays = [name for name in plan.leftovers if name not in serving]
+    idle = [name for name in plan.leftovers if name not in serving]
     warm = sorted(
         (name for name in observed.warm if observed.is_warm(name) and name not in wanted),
         key=lambda name: (observed.warm[name], name),
     )
     evicted = []
-    for name in (*strays, *warm):
+    for name in (*idle, *warm):
         if missing <= 0:
             break
-        if facts.loaded.get(name, 0) and name not in serving:
+        if capacity.loaded.get(name, 0) and name not in serving:
             evicted.append(name)
-            missing -= facts.loaded[name]
+            missing -= capacity.loaded[name]
     return evicted
 
 
-def _split(wants: Mapping[str, int], room: int) -> tuple[list[str], list[str]]:
+def _split_by_memory(added: Mapping[str, int], free: int) -> tuple[list[str], list[str]]:
+    """Return the names that fit into ``free`` bytes beside the old releases, and the others."""
     beside, gap = list[str](), list[str]()
-    for model, wanted in wants.items():
-        # One that needs no more than it has already is no question of room.
-        if wanted <= max(room, 0):
-            room -= wanted
+    for model, needed in added.items():
+        # A release that needs no more than it uses already always fits.
+        if needed <= max(free, 0):
+            free -= needed
             beside.append(model)
         else:
             gap.append(model)
     return beside, gap
 
 
-def _freed(
-    plan: Plan, evicted: Sequence[str], facts: Facts, gap: Mapping[str, str]
+def _freed_bytes(
+    plan: Plan, evicted: Sequence[str], capacity: Capacity, gap: Mapping[str, str]
 ) -> dict[str, int]:
-    """Return what comes free when what is replaced or unloaded ends, by name of what replaces it.
+    """Return the bytes that leftovers free at their end, by the name that replaces them.
 
-    ``gap`` are the releases, by name, for which something ends first.
+    ``gap`` maps names to the releases that start after the end of a leftover.
     """
     freed: dict[str, int] = {}
     for old in plan.leftovers:
         if old not in evicted:
-            takes = (name for name, release in gap.items() if old in plan.replaced_by(release))
-            name = next(takes, model_of(old))
-            freed[name] = freed.get(name, 0) + facts.loaded.get(old, 0)
+            replacing = (name for name, release in gap.items() if old in plan.replaced_by(release))
+            name = next(replacing, model_of(old))
+            freed[name] = freed.get(name, 0) + capacity.loaded.get(old, 0)
     return freed
 
 
-def _most(
-    facts: Facts,
-    wants: Mapping[str, int],
+def _peak_bytes(
+    capacity: Capacity,
+    added: Mapping[str, int],
     evicted: Sequence[str],
     gap: Sequence[str],
     freed: Mapping[str, int],
 ) -> int:
-    """Return the most bytes that are in use once what is evicted has ended."""
-    level = facts.total_bytes - facts.available_bytes
-    level -= sum(facts.loaded[name] for name in evicted)
-    level += sum(wanted for model, wanted in wants.items() if model not in gap)
-    most = level
+    """Return the most bytes that are in use after the end of the evicted releases."""
+    used = capacity.total_bytes - capacity.available_bytes
+    used -= sum(capacity.loaded[name] for name in evicted)
+    used += sum(needed for model, needed in added.items() if model not in gap)
+    peak = used
     if gap:
-        level -= sum(amount for model, amount in freed.items() if model not in gap)
+        used -= sum(amount for model, amount in freed.items() if model not in gap)
     for model in gap:
-        level += wants[model] - freed.get(model, 0)
-        most = max(most, level)
-    return most
+        used += added[model] - freed.get(model, 0)
+        peak = max(peak, used)
+    return peak

@@ -1,4 +1,4 @@
-"""What a change of a host does, or would do: for people, for programs and for a diff."""
+"""The report of a change, planned or done: for people, for programs and for a diff."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mms_server.core.errors import NoRoomError
 from mms_server.core.formatting import size
-from mms_server.deploy.capacity import Facts, Forecast, forecast
+from mms_server.deploy.capacity import Capacity, Forecast, forecast
 from mms_server.deploy.desired_state import DesiredState
 from mms_server.deploy.host_context import Host
 from mms_server.deploy.plan import ModelAction, ObservedState, Plan, as_text
@@ -21,12 +21,12 @@ from mms_server.host.resource_profile import (
 )
 from mms_server.host.systemd import Usage
 
-_SHORT: dict[str, int] = {"archive_sha256": 12, "golden": 12}
+_SHOWN_CHARACTERS: dict[str, int] = {"archive_sha256": 12, "golden": 12}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One setting of a model, before and after; empty for none."""
+    """One setting of a model, before and after the change; empty if it has no value."""
 
     name: str
     before: str
@@ -35,11 +35,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done, or would be; ``before`` and ``after`` are texts for a diff.
+    """The outcome of a change, planned or done; ``before`` and ``after`` are texts for a diff.
 
-    ``changes`` are by model, ``keep_warm`` is by release in seconds, ``gap_s`` by model how long
-    requests waited in the end. ``forecast`` is None when there is nothing to do; ``refusal`` says
-    why the change must not be begun, ``command`` what does it.
+    ``changes``: the changed settings, by model. ``keep_warm``: seconds, by release.
+    ``gap_s``: the seconds that requests have waited, by model.
+    ``forecast``: None if there is nothing to do. ``refusal``: why the change is refused, or None.
+    ``command``: the command that makes the change.
     """
 
     changed: bool
@@ -58,89 +59,90 @@ class Outcome:
     command: str = "mms apply"
 
 
-def gather(host: Host, wanted: DesiredState, observed: ObservedState) -> Facts:
-    """Measure the host and what is loaded on it; work out what is wanted.
+def measure_capacity(host: Host, wanted: DesiredState, observed: ObservedState) -> Capacity:
+    """Measure the host's memory and the loaded releases; estimate the needs of wanted releases.
 
     Raises:
-        SupervisorError: systemd cannot be asked.
+        SupervisorError: systemctl fails.
     """
     memory = host.memory()
-    there = [name for name, state in observed.states.items() if not state.gone]
-    usage = host.supervisor.usage(there)
+    usage = host.supervisor.usage(
+        [name for name, state in observed.states.items() if not state.gone]
+    )
     needs = {
-        release.id: expected(
+        release.id: expected_need(
             host,
             release,
             wanted.archive_bytes(release),
-            # Of a group, one that was a group too: what its models needed alone says little.
-            next((each for each in observed.models.values() if model_of(each) == name), None),
+            # For a group only an earlier release of the group: models alone need other memory.
+            next((old for old in observed.models.values() if model_of(old) == name), None),
             usage,
         )
         for name, release in wanted.named.items()
     }
-    loaded = {name: found.memory_bytes or 0 for name, found in usage.items()}
+    loaded = {name: used.memory_bytes or 0 for name, used in usage.items()}
     reserve = host.settings.memory_reserve
-    return Facts(memory.total, memory.available, reserve, needs, loaded)
+    return Capacity(memory.total, memory.available, reserve, needs, loaded)
 
 
-def expected(
+def expected_need(
     host: Host,
     release: Release,
     archive_bytes: int,
     replaces: str | None,
     usage: Mapping[str, Usage],
 ) -> ResourceNeed:
-    """Return what a release needs, by what is known of it and of the one that it replaces.
+    """Return the need of a release, from its own profile or that of the release it ``replaces``.
 
-    ``usage`` is that of the loaded releases, of which ``replaces`` is one if it is given.
+    ``usage`` has the memory of the loaded releases.
     """
-    seen = read(host.layout.measured_file(release.id))
-    return estimate_need(release, archive_bytes, seen, _known(host, replaces, usage))
+    profile = read(host.layout.measured_file(release.id))
+    return estimate_need(release, archive_bytes, profile, _measured(host, replaces, usage))
 
 
-def _known(host: Host, name: str | None, usage: Mapping[str, Usage]) -> MeasuredRelease | None:
-    """Return what is known of the release that serves a model now; it may have grown since."""
+def _measured(host: Host, name: str | None, usage: Mapping[str, Usage]) -> MeasuredRelease | None:
+    """Return a serving release with its profile, which includes its growth since the start."""
     release = host.release(name) if name else None
     if name is None or release is None:
         return None
     archives = [part.archive_sha256 for part in release.parts.values()]
     if not all(map(host.store.has, archives)):
         return None
-    seen, now = read(host.layout.measured_file(name)), usage.get(name, Usage())
-    if seen is None:
+    profile, now = read(host.layout.measured_file(name)), usage.get(name, Usage())
+    if profile is None:
         return None
-    memory = max(seen.memory_bytes, now.memory_bytes or 0)
-    peak = max(seen.peak_bytes, now.peak_bytes or 0, memory)
-    size_bytes = sum(host.store.content(each).size_bytes for each in archives)
-    return MeasuredRelease(release, size_bytes, ResourceProfile(memory, peak, seen.ready_s))
+    memory = max(profile.memory_bytes, now.memory_bytes or 0)
+    peak = max(profile.peak_bytes, now.peak_bytes or 0, memory)
+    size_bytes = sum(host.store.content(digest).size_bytes for digest in archives)
+    return MeasuredRelease(release, size_bytes, ResourceProfile(memory, peak, profile.ready_s))
 
 
-def outcome_of(
-    host: Host, wanted: DesiredState, observed: ObservedState, decided: Plan, *, allow_gap: bool
+def make_outcome(
+    host: Host, wanted: DesiredState, observed: ObservedState, plan: Plan, *, allow_gap: bool
 ) -> Outcome:
-    """Return what ``decided`` does to the host.
+    """Return the outcome of ``plan``, with its forecast.
 
     Raises:
-        SupervisorError: systemd cannot be asked.
+        SupervisorError: systemctl fails.
     """
     known = {model: host.release(name) for model, name in observed.models.items()}
-    repairs = {row.model: ", ".join(row.repairs) for row in decided.actions}
+    repairs = {action.model: ", ".join(action.repairs) for action in plan.actions}
     before = {
         model: (name, known[model], repairs.get(model, ""))
         for model, name in observed.models.items()
     }
-    after = {model: (row.id, row, "") for model, row in wanted.releases.items()}
+    after = {model: (release.id, release, "") for model, release in wanted.releases.items()}
     leftovers = "".join(
-        f"leftover: {name}\n" for name in decided.leftovers if name not in observed.models.values()
+        f"leftover: {name}\n" for name in plan.leftovers if name not in observed.models.values()
     )
     costs = None
-    if decided.changed:
-        costs = forecast(decided, observed, gather(host, wanted, observed))
+    if plan.changed:
+        costs = forecast(plan, observed, measure_capacity(host, wanted, observed))
     return Outcome(
-        changed=decided.changed,
+        changed=plan.changed,
         generation=observed.generation.number if observed.generation else None,
-        actions=decided.actions,
-        leftovers=decided.leftovers,
+        actions=plan.actions,
+        leftovers=plan.leftovers,
         before=as_text(before) + leftovers,
         after=as_text(after),
         warnings=wanted.warnings,
@@ -149,7 +151,7 @@ def outcome_of(
             for model, old in known.items()
             if old and model in wanted.releases and old != wanted.releases[model]
         },
-        keep_warm={} if costs and costs.gap else decided.keep_warm,
+        keep_warm={} if costs and costs.gap else plan.keep_warm,
         forecast=costs,
         risks=_risks(wanted, known, costs) if costs else (),
         refusal=costs.refusal(allow_gap=allow_gap) if costs else None,
@@ -157,7 +159,7 @@ def outcome_of(
 
 
 def differences(model: str, before: Release, after: Release) -> tuple[Change, ...]:
-    """Return which settings of a model are others than before."""
+    """Return the settings of a model that differ between two releases."""
     old, new = _flat(model, before), _flat(model, after)
     names = [*old, *(name for name in new if name not in old)]
     return tuple(
@@ -168,22 +170,23 @@ def differences(model: str, before: Release, after: Release) -> tuple[Change, ..
 
 
 def _flat(model: str, release: Release) -> dict[str, str]:
-    found: dict[str, str] = {}
+    """Return all settings of a model in a release, as texts by name."""
+    flat: dict[str, str] = {}
     part = release.parts.get(model)
-    own = vars(release) | (vars(part) if part else {})
-    own |= {"group": release.model if release.group else ""}
-    for name, value in own.items():
+    settings = vars(release) | (vars(part) if part else {})
+    settings |= {"group": release.model if release.group else ""}
+    for name, value in settings.items():
         if name == "model":
             continue
         if isinstance(value, Mapping):
-            found.update({key: str(each) for key, each in value.items()})
+            flat.update({key: str(item) for key, item in value.items()})
         elif isinstance(value, tuple):
-            found[name] = " ".join(map(str, value))
+            flat[name] = " ".join(map(str, value))
         elif hasattr(value, "__dict__"):
-            found.update({f"{name}.{key}": str(each) for key, each in vars(value).items()})
+            flat.update({f"{name}.{key}": str(item) for key, item in vars(value).items()})
         else:
-            found[name] = "" if value is None else str(value)[: _SHORT.get(name)]
-    return found
+            flat[name] = "" if value is None else str(value)[: _SHOWN_CHARACTERS.get(name)]
+    return flat
 
 
 def _risks(
@@ -200,30 +203,30 @@ def _risks(
                 )
         if release.group:
             risks.append(
-                f"group {name}: its {len(release.group)} models share processes: what ends one "
-                "ends the others, and a change of one is a change of all"
+                f"group {name}: its {len(release.group)} models share processes: a crash of one "
+                "ends the others, and a change of one replaces all"
             )
         if not needs.measured:
-            what = f"{'group' if release.group else 'model'} {name}"
-            risks.append(f"{what}: never loaded on this host: memory and seconds are estimates")
+            subject = f"{'group' if release.group else 'model'} {name}"
+            risks.append(f"{subject}: never loaded on this host: memory and seconds are estimates")
     for model in costs.gap:
         seconds = costs.starts[model].ready_s
         risks.append(
-            f"model {model}: no room beside what is loaded, {size(costs.short_bytes)} short: "
-            f"a gap of about {seconds:.0f} s, in which requests wait"
+            f"model {model}: it does not fit beside what is loaded, {size(costs.short_bytes)} are "
+            f"missing: a gap of about {seconds:.0f} s, in which requests wait"
         )
     risks += [f"release {name}, kept warm or left over, ends first" for name in costs.evicted]
     return tuple(risks)
 
 
 def _risks_of(model: str, release: Release, old: Release | None) -> list[str]:
-    """Return what may go otherwise because another release served a model before."""
+    """Return the risks of replacing the release ``old`` of a model."""
     risks = []
     if old and old.runtime != release.runtime:
-        risks.append(f"model {model}: the runtime changes, and perhaps the engine with it")
+        risks.append(f"model {model}: the runtime changes, and the engine may change with it")
     if old and old.engine != release.engine:
         risks.append(
             f"model {model}: the engine changes from {old.engine} to {release.engine}: numbers in "
-            "its answers may move"
+            "its answers may change"
         )
     return risks

@@ -1,6 +1,6 @@
-"""Take converted networks out of where a release's processes leave them, into the store.
+"""Converted networks: moved from a release's instance directory into the store.
 
-They can be anything that a model's code has written: nothing of them is read here.
+A model's code may have written anything into such a file, so its content is not interpreted here.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from mms_server.host.release import Release
 from mms_server.inference.backends.converted_network import FILE_NAME, MAX_BYTES
 
 
-def take(layout: Layout, store: Store, release: Release) -> bool:
-    """Keep what a release has left, if it has; return whether it was kept.
+def move_to_store(layout: Layout, store: Store, release: Release) -> bool:
+    """Move the converted network of a release into the store; return whether it is stored.
 
     Raises:
-        OSError: it cannot be read or written.
+        OSError: the file cannot be read or written.
     """
     if not release.conversion:
         return False
-    left = InstanceFiles(layout.instance(release.id)).conversion
+    file = InstanceFiles(layout.instance(release.id)).conversion
     try:
-        stream = open_regular(left)
+        stream = open_regular(file)
     except FileNotFoundError:
         return False
     except OSError:
-        # A link, which is not followed, or no file.
-        left.unlink(missing_ok=True)
+        # A symlink, which is not followed, or not a regular file.
+        file.unlink(missing_ok=True)
         return False
     with stream:
-        kept = store.put(release.conversion, FILE_NAME, stream, MAX_BYTES)
-    # It takes memory there.
-    left.unlink(missing_ok=True)
-    return kept
+        stored = store.put(release.conversion, FILE_NAME, stream, MAX_BYTES)
+    # The instance directory is on a tmpfs, so the file takes memory.
+    file.unlink(missing_ok=True)
+    return stored

@@ -1,4 +1,4 @@
-"""One host as the commands see it: its places, its settings, and what they act through."""
+"""The context of a command on one host: paths, settings, supervisor, proxy, clocks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Host:
-    """``report`` is told each step before it is taken; ``by`` is who acts, for the record.
+    """One host.
 
-    ``uptime`` is in seconds: Linux counts them from the boot, alike in every process.
+    ``report`` is called with the text of each step before the step. ``by`` is the user who makes a
+    change; the generation records it. ``uptime`` returns seconds since the boot, which are the same
+    in every process (``time.monotonic`` on Linux).
     """
 
     layout: Layout
@@ -53,42 +55,42 @@ class Host:
 
     @property
     def archives(self) -> ArchiveResolver:
-        """Return the way archives come into the store."""
+        """Return the resolver that puts archives into the store."""
         return ArchiveResolver(self.store, self.fetcher(self.layout.fetched))
 
     def fetcher(self, directory: Path) -> Fetcher:
-        """Return what fetches remote archives, with its files in ``directory``."""
+        """Return the downloader of remote archives, with its files in ``directory``."""
         limits = Limits(self.settings.max_archive_bytes, self.settings.fetch_timeout_s)
         return Fetcher(directory, parse_words(self.settings.fetch_allow), limits, self.report)
 
     def observe(self, releases: Mapping[str, str]) -> ObservedState:
-        """Return the host as it is; asks the supervisor once."""
+        """Return the observed state, with the units of ``releases``, by one supervisor call."""
         generation = generations.newest(self.layout)
-        linked = live_links.read(self.layout)
+        links = live_links.read(self.layout)
         known = {
             *releases.values(),
-            *linked.values(),
+            *links.values(),
             *(generation.models if generation else {}).values(),
         }
         served = frozenset(
-            name for each in generations.readable(self.layout) for name in each.models.values()
+            name for kept in generations.readable(self.layout) for name in kept.models.values()
         )
         return ObservedState(
             generation,
             self.supervisor.states(known),
-            linked,
+            links,
             warm_standby.read(self.layout),
             self.uptime(),
             served,
         )
 
     def models_of(self, release_id: str) -> list[str]:
-        """Return the models that a release serves; of one that cannot be read, its name."""
+        """Return the models of a release; if it cannot be read, the name in its id."""
         release = self.release(release_id)
         return list(release.parts) if release else [model_of(release_id)]
 
     def release(self, release_id: str) -> Release | None:
-        """Return a release that is on this host, None if it cannot be read."""
+        """Return a release that is on this host; None if it cannot be read."""
         try:
             return Release.from_json(self.layout.release_file(release_id).read_text("utf-8"))
         except (OSError, MMSError):

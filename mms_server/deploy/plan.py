@@ -1,4 +1,4 @@
-"""The decision: from what is wanted and what is there to what has to be done. No side effects."""
+"""The plan of a change: from the desired and the observed state to actions. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _DOWN = UnitState()
 
 @dataclass(frozen=True)
 class ObservedState:
-    """A host as it is: ``links`` and ``generation`` name release ids, by endpoint name.
+    """The observed state of a host.
 
-    ``warm`` says at which uptime replaced releases end that are still loaded, ``uptime_s`` is the
-    uptime now. ``served`` are the releases of all generations that are kept.
+    ``generation`` is the newest one. ``states`` are by release. ``links`` maps endpoint names to
+    the releases that the live links point at. ``warm`` maps warm releases to the uptime at which
+    they end; ``uptime_s`` is the current uptime. ``served`` are the releases of all kept
+    generations.
     """
 
     generation: Generation | None = None
@@ -31,7 +33,7 @@ class ObservedState:
 
     @property
     def models(self) -> Mapping[str, str]:
-        """Return what the newest generation wants: endpoint name -> release id."""
+        """Return the release of each endpoint name in the newest generation."""
         return self.generation.models if self.generation else {}
 
     def state(self, release: str) -> UnitState:
@@ -39,20 +41,20 @@ class ObservedState:
         return self.states.get(release, _DOWN)
 
     def is_warm(self, release: str) -> bool:
-        """Return whether a release that was replaced is loaded and may stay so for now."""
+        """Return whether a replaced release is loaded, and its time as warm has not ended."""
         return self.warm.get(release, 0.0) > self.uptime_s and self.state(release).up
 
     def unwanted(self, wanted: Collection[str]) -> list[str]:
-        """Return the releases that have to end: neither wanted nor kept warm, and still there."""
+        """Return the releases that have to end: present, but neither wanted nor warm."""
         names = sorted(set(self.states) - set(wanted))
         return [name for name in names if not (self.state(name).gone or self.is_warm(name))]
 
 
 @dataclass(frozen=True)
 class ModelAction:
-    """What happens to one model: ``keep``, ``load``, ``replace`` or ``unload``.
+    """The action for one model: ``keep``, ``load``, ``replace`` or ``unload``.
 
-    ``repairs`` says what a kept model lacks: ``start``, ``link``, ``enable``.
+    ``repairs`` are the steps that a kept model still needs: ``start``, ``link``, ``enable``.
     """
 
     model: str
@@ -64,11 +66,12 @@ class ModelAction:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be done, in the order of ``mms.conf``.
+    """The plan of a change, in the order of ``mms.conf``.
 
-    ``leftovers`` are releases that nobody wants and that are still there: replaced and unloaded
-    ones, and those of an apply that was killed. ``keep_warm`` are those of them that have served,
-    with the seconds for which they stay loaded. ``stale_links`` are models whose link has to go.
+    ``links`` maps models to the releases that their links have to point at. ``stale_links`` are the
+    models whose link is removed. ``leftovers`` are releases that have to end: replaced, unloaded,
+    or left by an apply that was killed. ``keep_warm`` maps those of them that have served to the
+    seconds for which they stay loaded.
     """
 
     actions: tuple[ModelAction, ...]
@@ -80,36 +83,34 @@ class Plan:
 
     @property
     def changed(self) -> bool:
-        """Return whether there is anything to do."""
-        busy = any(action.action != "keep" or action.repairs for action in self.actions)
-        rest = (self.links, self.stale_links, self.leftovers, self.new_generation)
-        return busy or any(rest)
+        """Return whether the plan has anything to do."""
+        acting = any(action.action != "keep" or action.repairs for action in self.actions)
+        return acting or any((self.links, self.stale_links, self.leftovers, self.new_generation))
 
     def to_start(self) -> tuple[tuple[str, str], ...]:
-        """Return name and release of everything that has to get ready before the switch."""
-        found = dict.fromkeys(
+        """Return name and id of each release that has to get ready before the switch."""
+        releases = dict.fromkeys(
             action.release
             for action in self.actions
             if action.release
             and (action.action in ("load", "replace") or "start" in action.repairs)
         )
-        return tuple((model_of(release), release) for release in found)
+        return tuple((model_of(release), release) for release in releases)
 
     def replaced_by(self, release: str) -> list[str]:
-        """Return the leftovers in whose place a release comes.
+        """Return the leftovers that a release replaces.
 
-        They are those of its name, and those that served its models: models may come into a group,
-        and leave it.
+        They have its name, or served one of its models: models may move into a group or out of it.
         """
-        previous = {row.previous for row in self.actions if row.release == release}
+        previous = {action.previous for action in self.actions if action.release == release}
         name = model_of(release)
-        return [each for each in self.leftovers if each in previous or model_of(each) == name]
+        return [old for old in self.leftovers if old in previous or model_of(old) == name]
 
 
 def decide(wanted: DesiredState, observed: ObservedState, keep_warm_s: int = 0) -> Plan:
-    """Return how a host that is as ``observed`` comes to serve what is ``wanted``.
+    """Return the plan that leads from the ``observed`` to the ``wanted`` state.
 
-    ``keep_warm_s`` is for models that are not wanted any more.
+    ``keep_warm_s`` are the seconds for which releases of unloaded models stay warm.
     """
     ids = wanted.ids()
     actions = [_action(model, release, observed) for model, release in ids.items()]
@@ -130,16 +131,16 @@ def decide(wanted: DesiredState, observed: ObservedState, keep_warm_s: int = 0) 
         keep_warm={
             name: seconds[name] for name in leftovers if seconds[name] and _may_stay(name, observed)
         },
-        new_generation=_facts(observed.generation)
+        new_generation=_content(observed.generation)
         != (ids, wanted.host, wanted.port, wanted.metrics_write_to),
     )
 
 
 def _may_stay(release: str, observed: ObservedState) -> bool:
-    """Return whether a release has served, and its time afterwards is not yet over."""
+    """Return whether a release is up and has served, and its time as warm has not ended."""
     live = release in observed.models.values()
-    over = release in observed.warm and not live
-    return observed.state(release).up and release in observed.served and not over
+    overdue = release in observed.warm and not live
+    return observed.state(release).up and release in observed.served and not overdue
 
 
 def _action(model: str, release: str, observed: ObservedState) -> ModelAction:
@@ -147,16 +148,17 @@ def _action(model: str, release: str, observed: ObservedState) -> ModelAction:
     if previous != release:
         return ModelAction(model, "replace" if previous else "load", release, previous)
     state = observed.state(release)
-    lacking = {
+    needed = {
         "start": not state.up,
         "link": observed.links.get(model) != release,
         "enable": not state.enabled,
     }
-    repairs = tuple(name for name, lacks in lacking.items() if lacks)
+    repairs = tuple(name for name, is_needed in needed.items() if is_needed)
     return ModelAction(model, "keep", release, previous, repairs)
 
 
-def _facts(generation: Generation | None) -> tuple[Mapping[str, str], str, int, str] | None:
+def _content(generation: Generation | None) -> tuple[Mapping[str, str], str, int, str] | None:
+    """Return what a change of the desired state compares of a generation."""
     if generation is None:
         return None
     return (generation.models, generation.host, generation.port, generation.metrics_write_to)
@@ -171,10 +173,10 @@ def _engine(release: Release) -> str:
 def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
     """Return a host's models as short YAML-like text, for a diff.
 
-    ``models`` maps an endpoint name to (release id, the release if it is known, a note or "").
+    ``models`` maps an endpoint name to (release id, the release or None, its repairs or "").
     """
     lines: list[str] = []
-    for model, (release_id, release, note) in sorted(models.items()):
+    for model, (release_id, release, repairs) in sorted(models.items()):
         lines += [f"{model}:", f"  release: {release_id}"]
         if release:
             part = release.parts.get(model)
@@ -192,5 +194,5 @@ def as_text(models: Mapping[str, tuple[str, Release | None, str]]) -> str:
                 "confinement": release.confinement.as_text(),
             }
             lines += [f"  {name}: {value}" for name, value in facts.items() if value]
-        lines += [f"  lacks: {note}"] if note else []
+        lines += [f"  lacks: {repairs}"] if repairs else []
     return "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,8 @@
-"""Remove what no kept generation and no running release needs. Call it under the host's lock."""
+"""The removal of unused generations, releases, store entries and downloads.
+
+An item is unused if no kept generation and no running release needs it. The caller holds the host's
+lock.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from mms_server.metrics.multiprocess_files import MetricsFiles
 
 @dataclass(frozen=True)
 class PruneList:
-    """What nobody needs: generations by number, the rest by name; ``bytes`` is what it takes."""
+    """The unused items: generations by number, the others by name; ``size_bytes`` is their size."""
 
     generations: tuple[int, ...] = ()
     releases: tuple[str, ...] = ()
@@ -29,57 +33,55 @@ class PruneList:
 
 
 def find_unused(host: Host) -> PruneList:
-    """Return what :func:`prune` would remove; what is only bookkeeping is not told.
+    """Return the items that :func:`prune` would remove, without those of bookkeeping.
 
     Raises:
-        MMSError: a kept generation or release cannot be read: then nothing is rubbish.
+        MMSError: a kept generation or release cannot be read, so it is not known what it needs.
         OSError: likewise.
-        SupervisorError: it is not known what runs.
+        SupervisorError: systemctl fails, so it is not known which releases run.
     """
-    return _look(host, _kept_releases(host))
+    return _find(host, _kept_releases(host))
 
 
-def _look(host: Host, kept: Collection[str]) -> PruneList:
+def _find(host: Host, kept: Collection[str]) -> PruneList:
     releases = sorted(_names(host.layout.releases) - set(kept))
     entries = host.store.others(_needed_entries(host, set(kept)))
     downloads = host.archives.fetcher.stale(host.now().timestamp())
-    places = [host.layout.releases / name for name in releases]
-    places += [host.store.entry(name) for name in entries]
+    paths = [host.layout.releases / name for name in releases]
+    paths += [host.store.entry(name) for name in entries]
     return PruneList(
         tuple(generations.numbers(host.layout)[host.settings.keep_generations :]),
         tuple(releases),
         tuple(entries),
         tuple(path.name for path in downloads),
-        sum(map(_size, [*places, *downloads])),
+        sum(map(_size, [*paths, *downloads])),
     )
 
 
 def prune(host: Host) -> PruneList:
-    """Remove old generations, then what else nobody needs: releases, store entries, downloads.
+    """Remove old generations, then unused releases, store entries and downloads; return them.
 
-    What a removed release has counted is added to the past, before its instance directory goes.
-    Returned is what was removed.
-
-    When a kept generation or release cannot be read, nothing that it may need is removed.
+    The counters of a removed release are added to the past before its instance directory is
+    removed. If a kept generation or release cannot be read, only old generations are removed.
 
     Raises:
-        OSError: something cannot be removed.
-        SupervisorError: it is not known what runs.
+        OSError: an item cannot be removed.
+        SupervisorError: systemctl fails, so it is not known which releases run.
     """
     old = tuple(generations.numbers(host.layout)[host.settings.keep_generations :])
     generations.prune(host.layout, host.settings.keep_generations)
     try:
         kept = _kept_releases(host)
-        found = _look(host, kept)
+        found = _find(host, kept)
         needed = _needed_entries(host, kept)
     except (MMSError, OSError) as error:
-        host.report(f"nothing is cleaned up: {error}")
+        host.report(f"no unused release or archive is removed: {error}")
         return PruneList(old)
     for release in found.releases:
         shutil.rmtree(host.layout.releases / release, ignore_errors=False)
-    gone = _names(host.layout.instances) - kept
-    MetricsFiles(host.layout, lambda _name: False).add_to_past(gone)
-    for release in sorted(gone):
+    removed = _names(host.layout.instances) - kept
+    MetricsFiles(host.layout, lambda _name: False).add_to_past(removed)
+    for release in sorted(removed):
         shutil.rmtree(host.layout.instance(release))
     for release in sorted(_names(host.layout.roots) - kept):
         shutil.rmtree(host.layout.root(release))
@@ -94,9 +96,9 @@ def prune(host: Host) -> PruneList:
     return PruneList(old, found.releases, found.entries, found.downloads, found.size_bytes)
 
 
-def _size(place: Path) -> int:
-    files = place.rglob("*") if place.is_dir() else [place]
-    return sum(path.lstat().st_size for path in files if not path.is_dir())
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
 def _names(directory: Path) -> set[str]:
@@ -104,17 +106,18 @@ def _names(directory: Path) -> set[str]:
 
 
 def _kept_releases(host: Host) -> set[str]:
+    """Return the releases of kept generations, and those whose units are still there."""
     kept: set[str] = set()
     for number in generations.numbers(host.layout)[: host.settings.keep_generations]:
         kept.update(generations.load(host.layout, number).models.values())
     layout = host.layout
-    doubtful = host.supervisor.configured() | warm_standby.read(layout).keys()
+    others = host.supervisor.configured() | warm_standby.read(layout).keys()
     for directory in (layout.releases, layout.instances, layout.roots):
-        doubtful |= _names(directory)
-    doubtful -= kept
-    if doubtful:
-        states = host.supervisor.states(doubtful)
-        kept.update(name for name in doubtful if not states[name].gone)
+        others |= _names(directory)
+    others -= kept
+    if others:
+        states = host.supervisor.states(others)
+        kept.update(name for name in others if not states[name].gone)
     return kept
 
 

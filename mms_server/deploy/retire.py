@@ -1,4 +1,4 @@
-"""The end of a release that is replaced: drained, kept warm for a while, stopped."""
+"""The end of a replaced release: it is drained, kept warm for some time, and stopped."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mms_server.deploy.host_context import Host
 from mms_server.host import generations, live_links, warm_standby
 from mms_server.host.release import model_of
 
-# The timer must not come before the time that it is for.
+# The timer must not fire before the end of the release's time as warm.
 _MARGIN_S: Final = 1.0
 
 
 def drain(host: Host, release: str) -> None:
-    """Return when everything that was queued at a release's socket has been taken.
+    """Return when the release has accepted all connections that wait at its socket.
 
     Raises:
-        ProbeError: that was not so in time.
+        ProbeError: it has not within ``drain_timeout_s``.
     """
     host.report(f"model {model_of(release)}: drain release {release}")
-    # Its models share the queue: what one is asked comes after all that was queued.
+    # The models of a release share one queue, so a probe of any model is behind all that waits.
     model = host.models_of(release)[0]
     host.probe(host.layout.socket(release), model, host.settings.drain_timeout_s)
 
@@ -30,7 +30,7 @@ def stop(host: Host, release: str) -> None:
     """Stop a release after its last request.
 
     Raises:
-        SupervisorError: it cannot be stopped.
+        SupervisorError: the release cannot be stopped.
     """
     host.report(f"model {model_of(release)}: stop release {release}")
     host.supervisor.stop(release, host.settings.stop_timeout_s)
@@ -38,26 +38,26 @@ def stop(host: Host, release: str) -> None:
 
 
 def keep(host: Host, release: str, seconds: int) -> None:
-    """Let a release that has been drained stay loaded for so many seconds.
+    """Keep a drained release loaded for ``seconds``.
 
     Raises:
-        SupervisorError: its end cannot be scheduled; the next change of the host will see to it.
+        SupervisorError: its end cannot be scheduled; the next change of the host ends the release.
     """
     host.report(f"model {model_of(release)}: keep release {release} warm for {seconds} s")
     until_s = host.uptime() + seconds
-    # In this order: what is noted as warm, and that no timer ends, would stay for ever.
+    # In this order: a release that is recorded as warm without a timer would stay for ever.
     host.supervisor.schedule_gc(release, seconds + _MARGIN_S)
     warm_standby.keep(host.layout, release, until_s)
 
 
-def overdue(host: Host) -> list[str]:
-    """Return the releases that were kept warm and whose time is over.
+def find_overdue(host: Host) -> list[str]:
+    """Return the warm releases whose time has ended.
 
     Raises:
         MMSError: the newest generation cannot be read.
     """
     generation = generations.newest(host.layout)
-    # A link may point at one already that the generation does not name yet.
+    # A live link may already point at a release that no generation has yet.
     used = {
         *(generation.models if generation else {}).values(),
         *live_links.read(host.layout).values(),
@@ -71,23 +71,26 @@ def overdue(host: Host) -> list[str]:
 
 
 def end_overdue(host: Host) -> list[str]:
-    """End what is overdue; return the releases. Call it under the host's lock.
+    """Stop the overdue warm releases and return them. The caller holds the host's lock.
 
     Raises:
-        MMSError: something cannot be ended.
+        MMSError: a release cannot be stopped.
     """
-    names = overdue(host)
+    names = find_overdue(host)
     for release in names:
         host.supervisor.disable(release)
         stop(host, release)
     return names
 
 
-def attempt(notes: list[str], act: Callable[[], None]) -> bool:
-    """Do one thing of many that should all be tried; note what failed, and return whether not."""
+def attempt(errors: list[str], step: Callable[[], None]) -> bool:
+    """Run one of several steps that must all be tried; return whether it succeeded.
+
+    The text of an error is added to ``errors``.
+    """
     try:
-        act()
+        step()
     except (MMSError, OSError) as error:
-        notes.append(str(error))
+        errors.append(str(error))
         return False
     return True

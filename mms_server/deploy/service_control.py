@@ -1,8 +1,8 @@
-"""Start, stop and restart what a host serves, for the control command (contract, section 4).
+"""Start, stop and restart of a host's serving, for ``mxnet-model-server`` (contract, section 4).
 
-A stop is graceful: nginx ends after its last request, so nothing is left in any queue when the
-releases end. What is stopped stays enabled: a boot serves what the newest generation says, as
-``systemctl stop`` has it.
+A stop is graceful: nginx ends after its last request, so no queue has a request when the releases
+end. Stopped releases stay enabled: a boot starts those of the newest generation, as after
+``systemctl stop``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOCK_WAIT_S = 60.0
 
 
 class State(IntEnum):
-    """How a host is, as the exit code of ``status`` in the words of the Linux Standard Base."""
+    """The state of a host: the exit code of ``status`` by the Linux Standard Base."""
 
     RUNNING = 0
     DEGRADED = 1
@@ -34,7 +34,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """A host's state; ``missing`` are the models that are wanted and not ready."""
+    """The state of a host, nginx's process id, its models, and those that are not ready."""
 
     state: State
     pid: int
@@ -42,11 +42,11 @@ class Condition:
     missing: tuple[str, ...]
 
 
-def condition(host: Host) -> Condition:
-    """Return how the host is.
+def check_condition(host: Host) -> Condition:
+    """Return the state of the host.
 
     Raises:
-        MMSError: the generation cannot be read, or systemd cannot be asked.
+        MMSError: the newest generation cannot be read, or systemctl fails.
     """
     pid = host.proxy.pid()
     _generation, rows = operate.status(host)
@@ -62,15 +62,15 @@ def condition(host: Host) -> Condition:
 
 
 def default_conf(host: Host, otherwise: Path) -> Path:
-    """Return the file that the newest generation came from, ``otherwise`` if there is none."""
+    """Return the ``mms.conf`` of the newest generation; ``otherwise`` if there is none."""
     generation = generations.newest(host.layout)
     return Path(generation.conf) if generation else otherwise
 
 
 def serve(host: Host, conf: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Make the host serve what ``conf`` says, nginx included; return warnings.
+    """Apply ``conf`` to the host, including nginx; return warnings.
 
-    nginx's part is checked first, and changed last: it may need the new models.
+    nginx's part is checked first and changed last, because it may need the new models.
 
     Raises:
         MMSError: as for :func:`mms_server.deploy.apply.apply` and
@@ -84,10 +84,10 @@ def serve(host: Host, conf: Path, environ: Mapping[str, str]) -> tuple[str, ...]
 
 
 def restart(host: Host, conf: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Serve what ``conf`` says, with new processes for every model; return warnings.
+    """Apply ``conf`` with new processes for every model; return warnings.
 
-    A model that has changed is replaced without losing a request; the others are restarted one by
-    one, while their sockets keep what arrives. A stopped host is started.
+    A changed model is replaced without a failed request. The others are restarted one after the
+    other, while requests wait at their sockets. A stopped host is started.
 
     Raises:
         MMSError: as for :func:`serve`, and for :func:`mms_server.deploy.operate.restart`.
@@ -95,11 +95,13 @@ def restart(host: Host, conf: Path, environ: Mapping[str, str]) -> tuple[str, ..
     parsed = conf_file.read(conf)
     nginx_config.check(host.layout, parsed, environ, host.proxy)
     outcome = engine.apply(host, conf)
-    kept = [
-        row.model for row in outcome.actions if row.action == "keep" and "start" not in row.repairs
+    unchanged = [
+        action.model
+        for action in outcome.actions
+        if action.action == "keep" and "start" not in action.repairs
     ]
-    if kept:
-        operate.restart(host, kept)
+    if unchanged:
+        operate.restart(host, unchanged)
     _install_edge(host, conf, environ)
     return outcome.warnings
 
@@ -108,10 +110,10 @@ def stop(host: Host) -> list[str]:
     """Stop nginx, then every release, each after its last request; return the releases.
 
     Raises:
-        LockHeldError: the host is being changed.
-        SupervisorError: something did not stop; what comes after it was tried as well.
+        LockHeldError: another process is changing the host.
+        SupervisorError: a release did not stop; the others were stopped nevertheless.
     """
-    failures: list[MMSError] = []
+    errors: list[MMSError] = []
     with locked(host.layout, "mxnet-model-server stop", host.now(), wait_s=_LOCK_WAIT_S):
         if host.proxy.pid():
             host.report("stop nginx, after its last request")
@@ -127,9 +129,9 @@ def stop(host: Host) -> list[str]:
             try:
                 host.supervisor.stop(release, host.settings.stop_timeout_s)
             except MMSError as error:
-                failures.append(error)
-    if failures:
-        raise failures[0]
+                errors.append(error)
+    if errors:
+        raise errors[0]
     return running
 
 

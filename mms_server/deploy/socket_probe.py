@@ -1,8 +1,8 @@
-"""Ask a release on its own socket, whoever is live.
+"""A health probe of a release on its own Unix socket, whether it is live or not.
 
-The kernel hands out a socket's connections in the order they came. So when a question put into the
-queue of a replaced release is answered, everything that was queued before it has been taken, and
-the release can be stopped: it ends after what it has taken.
+The kernel hands out a socket's connections in their order of arrival. So when a probe of a replaced
+release is answered, the release has accepted all requests that waited before it. Then it can be
+stopped: it ends after the requests that it has accepted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from mms_server.core.errors import ProbeError
 
-_PAUSE_S: Final = 0.05
+_POLL_S: Final = 0.05
 _OK: Final = 200
 
 Probe = Callable[[Path, str, float], None]
@@ -30,18 +30,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self._clock = clock
 
     def connect(self) -> None:
-        """Connect; a full queue has to be asked again, for it refuses at once."""
+        """Connect; if the backlog is full, which fails at once, try again until the deadline."""
         while True:
-            left = self._deadline - self._clock()
+            remaining_s = self._deadline - self._clock()
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.settimeout(max(left, _PAUSE_S))
+            self.sock.settimeout(max(remaining_s, _POLL_S))
             try:
                 self.sock.connect(str(self._path))
             except BlockingIOError:
                 self.sock.close()
-                if left <= 0:
+                if remaining_s <= 0:
                     raise
-                time.sleep(_PAUSE_S)
+                time.sleep(_POLL_S)
             else:
                 return
 
@@ -52,7 +52,7 @@ def probe(
     """Return when ``GET /<model>/ping`` on the socket ``path`` was answered with 200.
 
     Raises:
-        ProbeError: it was not, within ``timeout_s`` seconds.
+        ProbeError: there was no such answer within ``timeout_s`` seconds.
     """
     connection = _UnixConnection(path, clock() + timeout_s, clock)
     try:

@@ -24,7 +24,7 @@ from mms_server.core.errors import ConfError, MMSError, NoRoomError
 from mms_server.core.files import write_atomically
 from mms_server.core.formatting import size
 from mms_server.deploy import retire
-from mms_server.deploy.change_report import expected
+from mms_server.deploy.change_report import expected_need
 from mms_server.deploy.host_context import Host
 from mms_server.deploy.prune import prune
 from mms_server.host import generations, unit_dropin
@@ -222,7 +222,7 @@ def _require_room(host: Host, live: Release, trial: Release) -> None:
     """Refuse a trial for which the memory does not suffice beside the loaded releases."""
     usage = host.supervisor.usage([live.id])
     archive_bytes = host.store.content(live.archive_sha256).size_bytes
-    needed = expected(host, trial, archive_bytes, live.id, usage).peak_bytes
+    needed = expected_need(host, trial, archive_bytes, live.id, usage).peak_bytes
     memory = host.memory()
     lacking = needed - (memory.available - host.settings.memory_reserve)
     if lacking > 0:

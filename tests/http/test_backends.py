@@ -78,7 +78,7 @@ def test_all_workers_answer_correctly(archives: dict[str, Path], root: Path, eng
         assert f"colors is computed by {engine}: a forward takes" in server.log.read_text()
         assert CACHED not in server.log.read_text()
     layout = Layout.under(root)
-    assert converted_networks.take(layout, Store(layout.store, 0), release)
+    assert converted_networks.move_to_store(layout, Store(layout.store, 0), release)
     with release_server(root, release) as server:
         assert [color(server, name) for name in COLORS] == [*COLORS]
         assert CACHED in server.log.read_text()

@@ -105,7 +105,7 @@ def test_the_way_back_opens_the_old_socket_before_the_new_one_closes(small: Fake
     events = small.clockwork.events
     (new,) = {act.split()[1] for act in small.supervisor.acts} - {old}
     opened = events.index(f"after open {old}")
-    back = events.index(f"model a: put the link back to {old}")
+    back = events.index(f"model a: restore the link to {old}")
     closed = events.index(f"after stop {new}")
     again = events.index(f"after restart {old}")
     assert opened < back < closed < again

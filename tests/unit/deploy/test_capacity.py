@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mms_server.deploy.capacity import Facts, Forecast, forecast
+from mms_server.deploy.capacity import Capacity, Forecast, forecast
 from mms_server.deploy.plan import ModelAction, ObservedState, Plan
 from mms_server.host import resource_profile
 from mms_server.host.generations import Generation
@@ -31,7 +31,7 @@ def changing(*rows: tuple[str, int, int], room: int, **more: Any) -> Forecast:
     """Forecast a change of each (model, bytes loaded now, bytes needed), with ``room`` left."""
     old = {f"{model}.old": now for model, now, _needed in rows if now}
     used = sum(old.values()) + sum(more.get("warm", {}).values())
-    facts = Facts(
+    capacity = Capacity(
         used + room + more.get("reserve", 0),
         room + more.get("reserve", 0),
         more.get("reserve", 0),
@@ -53,7 +53,7 @@ def changing(*rows: tuple[str, int, int], room: int, **more: Any) -> Forecast:
         ),
         leftovers=tuple(old),
     )
-    return forecast(plan, observed, facts)
+    return forecast(plan, observed, capacity)
 
 
 def test_what_fits_is_started_beside() -> None:
@@ -114,9 +114,9 @@ def test_what_is_kept_warm_ends_first_and_no_more_of_it_than_needed() -> None:
 
 
 def test_what_is_loaded_already_needs_no_room() -> None:
-    facts = Facts(100, 0, 0, {"a.new": ResourceNeed(50, 50, 10)}, {"a.new": 50})
+    capacity = Capacity(100, 0, 0, {"a.new": ResourceNeed(50, 50, 10)}, {"a.new": 50})
     plan = Plan((ModelAction("a", "replace", "a.new", "a.old"),))
-    found = forecast(plan, ObservedState(states={"a.new": UP}), facts)
+    found = forecast(plan, ObservedState(states={"a.new": UP}), capacity)
     assert (found.starts, found.gap, found.seconds) == ({}, (), 0)
 
 

@@ -12,7 +12,7 @@ from mms_server.archives.content_store import Store
 from mms_server.core.paths import Layout
 from mms_server.deploy import converted_networks
 from mms_server.deploy.apply import apply
-from mms_server.deploy.converted_networks import take
+from mms_server.deploy.converted_networks import move_to_store
 from mms_server.deploy.prune import prune
 from mms_server.host import unit_dropin
 from mms_server.host.instance_files import InstanceFiles
@@ -44,10 +44,10 @@ def kept(layout: Layout) -> Path:
 
 
 def test_what_is_left_is_kept_and_replaced(layout: Layout, store: Store) -> None:
-    assert not take(layout, store, RELEASE)
+    assert not move_to_store(layout, store, RELEASE)
     for content in (b"one", b"two"):
         left(layout).write_bytes(content)
-        assert take(layout, store, RELEASE)
+        assert move_to_store(layout, store, RELEASE)
         assert kept(layout).read_bytes() == content
         assert not left(layout).exists()
     assert [path.name for path in layout.store.iterdir()] == [RELEASE.conversion]
@@ -56,7 +56,7 @@ def test_what_is_left_is_kept_and_replaced(layout: Layout, store: Store) -> None
 
 def test_mxnet_leaves_nothing(layout: Layout, store: Store) -> None:
     left(layout).write_bytes(b"x")
-    assert not take(layout, store, replace(RELEASE, engine="mxnet"))
+    assert not move_to_store(layout, store, replace(RELEASE, engine="mxnet"))
     assert not layout.store.exists()
 
 
@@ -66,16 +66,16 @@ def test_links_pipes_and_what_is_too_large_are_not_taken(
     secret = tmp_path / "secret"
     secret.write_text("secret")
     left(layout).symlink_to(secret)
-    assert not take(layout, store, RELEASE)
+    assert not move_to_store(layout, store, RELEASE)
     os.mkfifo(left(layout))
-    assert not take(layout, store, RELEASE)
+    assert not move_to_store(layout, store, RELEASE)
     monkeypatch.setattr(converted_networks, "MAX_BYTES", 4)
     left(layout).write_bytes(b"12345")
-    assert not take(layout, store, RELEASE)
+    assert not move_to_store(layout, store, RELEASE)
     assert not list(layout.store.glob("*"))
     assert not left(layout).exists()
     left(layout).write_bytes(b"1234")
-    assert take(layout, store, RELEASE)
+    assert move_to_store(layout, store, RELEASE)
     assert secret.read_text() == "secret"
 
 

@@ -117,7 +117,7 @@ class RandomHost:
         return engine._change(self.fake.host, "mms apply", lambda: made(conf), allow_gap=allow_gap)
 
     def plan(self, conf: Conf, *, allow_gap: bool = True) -> Outcome:
-        return engine._planned(self.fake.host, self.wanted(conf), allow_gap=allow_gap)
+        return engine._make_plan(self.fake.host, self.wanted(conf), allow_gap=allow_gap)
 
     def used(self) -> int:
         return sum(map(self.fake.supervisor.used, self.fake.supervisor.units))
