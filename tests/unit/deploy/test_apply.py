@@ -1,4 +1,4 @@
-"""Apply: all or nothing, and idle when nothing changed."""
+"""Apply: all of a change or nothing; no action if nothing changed."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_another_port_is_a_new_generation_and_touches_no_unit(fake: FakeHost) ->
     assert fake.supervisor.acts == []
 
 
-def test_the_service_file_is_taken_into_the_store(fake: FakeHost) -> None:
+def test_the_service_file_is_copied_into_the_store(fake: FakeHost) -> None:
     (fake.root / "efs").mkdir()
     (fake.root / "efs/my.py").write_text("# one")
     conf = fake.write_conf({"a": "1"}, "--service\nmy.py\n")
@@ -200,7 +200,7 @@ def test_a_release_is_measured_when_it_is_ready(fake: FakeHost) -> None:
     assert not any("never loaded" in text for text in again.risks)
 
 
-def test_changed_settings_are_told(fake: FakeHost) -> None:
+def test_changed_settings_are_listed(fake: FakeHost) -> None:
     text = (
         "[MXNet Environment Variables]\nOMP_NUM_THREADS={}\n[Gunicorn Arguments]\n--workers\n{}\n"
     )
@@ -250,7 +250,7 @@ def test_a_first_release_that_fails_leaves_nothing(fake: FakeHost) -> None:
     assert list(fake.layout.releases.iterdir()) == list(fake.layout.store.iterdir()) == []
 
 
-def test_a_failure_while_switching_puts_the_links_back(
+def test_a_failure_while_switching_restores_the_links(
     fake: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conf = fake.write_conf({"a": "1", "b": "1"})
@@ -274,7 +274,9 @@ def test_a_queue_that_does_not_empty_is_a_warning(fake: FakeHost) -> None:
     fake.check_settled({"b": "1"})
 
 
-def test_what_cannot_be_stopped_keeps_its_files_and_is_tried_again(fake: FakeHost) -> None:
+def test_a_release_that_cannot_be_stopped_keeps_its_files_and_is_stopped_later(
+    fake: FakeHost,
+) -> None:
     fake.settings = replace(fake.settings, keep_generations=1)
     apply(fake.host, fake.write_conf({"a": "1"}))
     (old,) = fake.serving()
@@ -332,7 +334,7 @@ def test_a_link_is_never_absent_while_it_moves(fake: FakeHost) -> None:
         ({"a": "1"}, "[MMS Arguments]\n--models\na=a.model\n[Oops]\n", "unknown section header"),
     ],
 )
-def test_bad_input_touches_nothing(
+def test_invalid_input_changes_nothing(
     fake: FakeHost, models: dict[str, str], text: str, cause: str
 ) -> None:
     conf = fake.write_conf(models)
@@ -358,7 +360,7 @@ def test_a_held_lock_names_its_owner(fake: FakeHost) -> None:
     assert caught.value.exit_code == 3
 
 
-def test_what_tidies_up_by_itself_is_waited_for(fake: FakeHost) -> None:
+def test_apply_waits_for_a_lock_of_gc(fake: FakeHost) -> None:
     conf = fake.write_conf({"a": "1"})
     tidying = locked(fake.layout, "mms gc", datetime(2020, 1, 1, tzinfo=UTC))
     tidying.__enter__()
@@ -367,7 +369,7 @@ def test_what_tidies_up_by_itself_is_waited_for(fake: FakeHost) -> None:
 
 
 @pytest.mark.parametrize(("command", "waited"), [("mms gc", 60), ("mms restart", 0)])
-def test_no_wait_for_a_lock_is_without_end(fake: FakeHost, command: str, waited: int) -> None:
+def test_the_wait_for_a_lock_is_limited(fake: FakeHost, command: str, waited: int) -> None:
     now = datetime(2020, 1, 1, tzinfo=UTC)
     seconds, told = [0.0], list[str]()
 

@@ -1,4 +1,4 @@
-"""Hosts without memory for two releases at a time."""
+"""Changes with a gap, on hosts without memory for two releases at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MB = 10**6
 
 @pytest.fixture
 def small(fake: FakeHost) -> FakeHost:
-    """A host that serves ``a`` and ``b``, without room for another release."""
+    """A host that serves ``a`` and ``b``, without memory for another release."""
     fake.supervisor.memory = {"a": 180 * MB, "b": 180 * MB, "c": 180 * MB}
     fake.memory_bytes = 500 * MB
     apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
@@ -26,7 +26,7 @@ def small(fake: FakeHost) -> FakeHost:
     return fake
 
 
-def test_without_leave_nothing_is_touched(small: FakeHost) -> None:
+def test_without_permission_for_a_gap_nothing_changes(small: FakeHost) -> None:
     conf = small.write_conf({"a": "2", "b": "1"})
     outcome = plan(small.host, conf)
     assert isinstance(outcome.refusal, NoRoomError)
@@ -62,7 +62,7 @@ def test_requests_wait_in_the_new_socket_while_the_old_release_ends(small: FakeH
     assert not apply(small.host, small.root / "efs/mms.conf").changed
 
 
-def test_the_setting_is_leave_too(small: FakeHost) -> None:
+def test_the_setting_allow_gap_is_permission_too(small: FakeHost) -> None:
     small.settings = replace(small.settings, allow_gap=True)
     conf = small.write_conf({"a": "2", "b": "1"})
     assert plan(small.host, conf).refusal is None
@@ -81,7 +81,7 @@ def test_several_with_a_gap_are_one_transaction(small: FakeHost) -> None:
 
 
 @pytest.mark.parametrize("broken", ["a", "b", "c"])
-def test_a_failure_goes_the_same_way_back(small: FakeHost, broken: str) -> None:
+def test_a_failure_in_a_gap_is_reverted(small: FakeHost, broken: str) -> None:
     before = live_links.read(small.layout)
     conf = small.write_conf({"a": "2", "b": "2", "c": "1"})
     small.memory_bytes = 700 * MB
@@ -96,7 +96,7 @@ def test_a_failure_goes_the_same_way_back(small: FakeHost, broken: str) -> None:
     small.check_settled({"a": "1", "b": "1"})
 
 
-def test_the_way_back_opens_the_old_socket_before_the_new_one_closes(small: FakeHost) -> None:
+def test_the_revert_opens_the_old_socket_before_the_new_one_closes(small: FakeHost) -> None:
     old = live_links.read(small.layout)["a"]
     conf = small.write_conf({"a": "2", "b": "1"})
     small.mute = {"a"}
@@ -111,7 +111,7 @@ def test_the_way_back_opens_the_old_socket_before_the_new_one_closes(small: Fake
     assert opened < back < closed < again
 
 
-def test_what_is_kept_warm_makes_room(small: FakeHost) -> None:
+def test_warm_releases_end_to_free_memory(small: FakeHost) -> None:
     small.settings = replace(small.settings, keep_warm_s=300)
     small.memory_bytes = 560 * MB
     old = live_links.read(small.layout)["a"]
@@ -136,7 +136,7 @@ def test_a_rollback_with_a_gap(small: FakeHost) -> None:
     small.check_settled({"a": "1", "b": "1"})
 
 
-def test_what_fits_not_even_alone_is_refused(small: FakeHost) -> None:
+def test_a_release_that_does_not_fit_alone_is_refused(small: FakeHost) -> None:
     small.memory_bytes = 370 * MB
     before = generations.numbers(small.layout)
     with pytest.raises(NoRoomError, match="even after everything"):
@@ -145,8 +145,8 @@ def test_what_fits_not_even_alone_is_refused(small: FakeHost) -> None:
     small.check_settled({"a": "1", "b": "1"})
 
 
-def test_a_release_that_starts_while_held_begins_anew(small: FakeHost) -> None:
-    """As after a kill in the gap, once the old release has ended."""
+def test_a_release_that_waits_at_its_barrier_is_restarted(small: FakeHost) -> None:
+    """The state is that after a kill in the gap, when the old release had ended."""
     conf = small.write_conf({"a": "2", "b": "1"})
     old = live_links.read(small.layout)["a"]
     (new,) = [row.release for row in plan(small.host, conf).actions if row.model == "a"]

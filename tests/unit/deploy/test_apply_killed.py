@@ -1,4 +1,4 @@
-"""Apply: the same end from wherever it was killed."""
+"""Apply: after a kill at any step, the next apply reaches the same final state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mms_server.host import generations, live_links
 from mms_server.host.systemd import UnitState
 from tests.fixtures.fake_host import FakeHost, Killed
 
-# Memory, where there is such a place: hundreds of hosts are made, and each write reaches the disk.
+# In memory if possible: the tests make hundreds of hosts, and each write is fsynced.
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - random names below it
 
 
@@ -30,7 +30,7 @@ def _set_up(root: Path, before: dict[str, str]) -> FakeHost:
 
 
 def _killed_everywhere(before: dict[str, str], after: dict[str, str]) -> int:
-    """Kill an apply at its first event, its second ...; after each, look and run it again."""
+    """Kill an apply at its first event, its second ...; each time check the host and apply again."""
     count = 0
     while True:
         with tempfile.TemporaryDirectory(dir=_FAST) as directory:
@@ -70,7 +70,7 @@ MB = 10**6
 
 
 def _small(root: Path) -> FakeHost:
-    """Return a host that serves ``a`` and ``b`` and has no room for a third release."""
+    """Return a host that serves ``a`` and ``b``, without memory for a third release."""
     fake = FakeHost(root)
     fake.supervisor.memory = dict.fromkeys("abc", 180 * MB)
     fake.memory_bytes = 500 * MB
@@ -80,7 +80,7 @@ def _small(root: Path) -> FakeHost:
 
 
 def _check_gap(fake: FakeHost) -> None:
-    """Assert that each link leads to a socket that takes requests, and that a boot is safe."""
+    """Assert that each link points at an open socket, and that a boot is safe."""
     for model, release in live_links.read(fake.layout).items():
         state = fake.supervisor.units.get(release, UnitState())
         assert state.socket == "active", f"{model} -> {release}, which is {state}"
@@ -91,7 +91,7 @@ def _check_gap(fake: FakeHost) -> None:
 
 @pytest.mark.parametrize("wanted_then", [{"a": "2", "c": "1"}, {"a": "1", "b": "1"}])
 def test_killed_in_a_gap_it_reaches_the_same_end(wanted_then: dict[str, str]) -> None:
-    """Whether the same is wanted afterwards, or again what was there before."""
+    """``wanted_then``: the models of the next apply, the same again or those from before."""
     steps = 0
     while True:
         with tempfile.TemporaryDirectory(dir=_FAST) as directory:
@@ -113,7 +113,7 @@ def test_killed_in_a_gap_it_reaches_the_same_end(wanted_then: dict[str, str]) ->
     assert steps > 30
 
 
-def test_killed_while_a_gap_is_put_back_it_still_recovers() -> None:
+def test_killed_in_the_revert_of_a_gap_it_still_recovers() -> None:
     steps = 0
     while True:
         with tempfile.TemporaryDirectory(dir=_FAST) as directory:
@@ -161,7 +161,7 @@ def test_a_rollback_killed_at_every_step_reaches_the_same_end() -> None:
     assert steps > 15
 
 
-def test_killed_while_putting_back_it_still_recovers() -> None:
+def test_killed_in_the_revert_it_still_recovers() -> None:
     with tempfile.TemporaryDirectory(dir=_FAST) as directory:
         counts = [count for count in range(40) if _killed_in_a_failing_apply(directory, count)]
     assert len(counts) > 15

@@ -1,4 +1,4 @@
-"""What [Model Settings] of mms.conf make of a release."""
+"""The effect of [Model Settings] of mms.conf on a release."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mms_server.host import generations
 from tests.fixtures.fake_host import FakeHost
 
 
-def test_workers_of_one_model_count_before_those_of_all(fake: FakeHost) -> None:
+def test_workers_of_one_model_override_those_of_all(fake: FakeHost) -> None:
     rest = "[Gunicorn Arguments]\n--workers\n3\n[Model Settings]\nb.workers=1\n"
     apply(fake.host, fake.write_conf({"a": "1", "b": "1"}, rest))
     generation = generations.newest(fake.layout)
@@ -32,7 +32,7 @@ def test_another_engine_is_a_change_and_a_risk(fake: FakeHost) -> None:
     assert "a is computed by onnxruntime" in status_text(*status(fake.host))
 
 
-def test_int8_without_samples_is_refused_before_anything_is_touched(fake: FakeHost) -> None:
+def test_int8_without_samples_is_refused_before_anything_changes(fake: FakeHost) -> None:
     conf = fake.write_conf({"a": "1"}, "[Model Settings]\na.engine=int8\n")
     for act in (plan, apply):
         with pytest.raises(ConfError, match="calibrated with golden samples, and there are none"):

@@ -1,4 +1,4 @@
-"""Archives that a host fetches: taken at an apply, kept out of the way when they are bad."""
+"""Apply with remote archives: they are downloaded and checked; a bad one changes nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_changed_content_under_the_same_name_is_served(
     assert any("plain http" in text and "#sha256=" in text for text in outcome.warnings)
     assert not engine.apply(fake.host, conf).changed
     write_archive(archive, "two")
-    # Last-Modified counts whole seconds.
+    # Last-Modified has a resolution of one second.
     os.utime(archive, (archive.stat().st_mtime + 2,) * 2)
     assert engine.plan(fake.host, conf).changed
     assert engine.apply(fake.host, conf).changed
@@ -61,7 +61,7 @@ def test_changed_content_under_the_same_name_is_served(
     assert not list(fake.layout.fetched.glob("*.archive"))
 
 
-def test_a_file_that_changed_since_the_plan_is_what_its_content_is(
+def test_a_file_that_changed_since_the_plan_is_identified_by_its_content(
     served: tuple[FakeHost, Path, Path],
 ) -> None:
     fake, conf, _archive = served
@@ -82,7 +82,7 @@ def test_the_query_is_shown_nowhere(served: tuple[FakeHost, Path, Path]) -> None
     assert not any("sig=x" in text for text in fake.reports)
 
 
-def test_a_server_that_is_away_leaves_everything_as_it_was(
+def test_an_unreachable_server_changes_nothing(
     served: tuple[FakeHost, Path, Path],
 ) -> None:
     fake, conf, _archive = served
@@ -96,7 +96,7 @@ def test_a_server_that_is_away_leaves_everything_as_it_was(
     assert fake.served() == {"a": "one"}
 
 
-def test_what_the_rules_refuse_names_the_line_and_the_setting(fake: FakeHost) -> None:
+def test_a_url_that_the_policy_refuses_names_the_line_and_the_setting(fake: FakeHost) -> None:
     conf = fake.write_conf({"a": "1"})
     conf.write_text("[MMS Arguments]\n--models\na=http://127.0.0.1/a.model\n")
     with pytest.raises(ConfError, match="which is not a public address") as caught:
@@ -105,7 +105,7 @@ def test_what_the_rules_refuse_names_the_line_and_the_setting(fake: FakeHost) ->
     assert "fetch_allow" in str(caught.value)
 
 
-def test_a_pin_holds_for_a_path_as_well(fake: FakeHost) -> None:
+def test_a_pin_is_checked_for_a_path_as_well(fake: FakeHost) -> None:
     conf = fake.write_conf({"a": "1"})
     pin = "0" * 64
     conf.write_text(f"[MMS Arguments]\n--models\na=a.model#sha256={pin}\n")

@@ -1,4 +1,4 @@
-"""What a change costs, in figures."""
+"""The capacity forecast: memory and seconds of a change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RELEASE = Release("m", "0" * 64, 2, "/opt")
 
 
 def changing(*rows: tuple[str, int, int], room: int, **more: Any) -> Forecast:
-    """Forecast a change of each (model, bytes loaded now, bytes needed), with ``room`` left."""
+    """Forecast a change of each (model, bytes loaded now, bytes needed), with ``room`` bytes free."""
     old = {f"{model}.old": now for model, now, _needed in rows if now}
     used = sum(old.values()) + sum(more.get("warm", {}).values())
     capacity = Capacity(
@@ -56,7 +56,7 @@ def changing(*rows: tuple[str, int, int], room: int, **more: Any) -> Forecast:
     return forecast(plan, observed, capacity)
 
 
-def test_what_fits_is_started_beside() -> None:
+def test_releases_that_fit_start_beside_the_old_ones() -> None:
     found = changing(("a", 100, 110), ("b", 50, 40), room=150)
     assert (found.gap, found.evicted, found.lacking_bytes) == ((), (), 0)
     assert (found.memory.before, found.memory.during, found.memory.after) == (150, 300, 150)
@@ -77,12 +77,12 @@ def test_one_byte_less_and_there_is_a_gap() -> None:
     assert found.memory.during == 260
 
 
-def test_what_is_reserved_is_not_used() -> None:
+def test_the_reserve_is_not_used() -> None:
     assert changing(("a", 100, 100), room=100, reserve=30).gap == ()
     assert changing(("a", 100, 100), room=99, reserve=30).gap == ("a",)
 
 
-def test_what_shrinks_changes_before_what_grows() -> None:
+def test_shrinking_models_change_before_growing_ones() -> None:
     found = changing(("a", 100, 160), ("b", 100, 50), room=10)
     assert found.gap == ("b", "a")
     assert found.lacking_bytes == 0
@@ -90,7 +90,7 @@ def test_what_shrinks_changes_before_what_grows() -> None:
 
 
 @pytest.mark.parametrize(("room", "lacking"), [(60, 0), (59, 1)])
-def test_what_does_not_fit_alone(room: int, lacking: int) -> None:
+def test_a_release_that_does_not_fit_alone(room: int, lacking: int) -> None:
     found = changing(("a", 100, 160), room=room)
     assert found.lacking_bytes == lacking
     refusal = found.refusal(allow_gap=True)
@@ -104,7 +104,7 @@ def test_a_first_load_that_does_not_fit() -> None:
     assert changing(("a", 0, 100), room=99).lacking_bytes == 1
 
 
-def test_what_is_kept_warm_ends_first_and_no_more_of_it_than_needed() -> None:
+def test_as_few_warm_releases_as_needed_end_first() -> None:
     warm = {"x.1": 30, "y.1": 30}
     assert changing(("a", 100, 100), room=100, warm=warm).evicted == ()
     assert changing(("a", 100, 100), room=99, warm=warm).evicted == ("x.1",)
@@ -113,14 +113,14 @@ def test_what_is_kept_warm_ends_first_and_no_more_of_it_than_needed() -> None:
     assert (found.evicted, found.gap) == (("x.1", "y.1"), ("a",))
 
 
-def test_what_is_loaded_already_needs_no_room() -> None:
+def test_a_loaded_release_needs_no_memory() -> None:
     capacity = Capacity(100, 0, 0, {"a.new": ResourceNeed(50, 50, 10)}, {"a.new": 50})
     plan = Plan((ModelAction("a", "replace", "a.new", "a.old"),))
     found = forecast(plan, ObservedState(states={"a.new": UP}), capacity)
     assert (found.starts, found.gap, found.seconds) == ({}, (), 0)
 
 
-def test_the_rule_for_what_was_never_measured() -> None:
+def test_the_rule_for_releases_without_a_profile() -> None:
     small, large = estimate_need(RELEASE, 0, None), estimate_need(RELEASE, 10**8, None)
     assert small.memory_bytes == ENGINE_BYTES + 2 * WORKER_BYTES
     assert large.memory_bytes - small.memory_bytes == 350_000_000
@@ -129,7 +129,7 @@ def test_the_rule_for_what_was_never_measured() -> None:
     assert on_gpu.memory_bytes == 3 * ENGINE_BYTES + 700_000_000, "workers share nothing"
 
 
-def test_a_release_is_expected_to_be_off_the_rule_like_the_one_before() -> None:
+def test_a_release_differs_from_the_rule_as_its_predecessor_did() -> None:
     old = MeasuredRelease(RELEASE, 10**8, ResourceProfile(100_000_000, 120_000_000, 2.0))
     same = estimate_need(RELEASE, 10**8, None, old)
     assert same == ResourceNeed(100_000_000, 120_000_000, 2.0)
@@ -145,12 +145,12 @@ def test_a_release_is_expected_to_be_off_the_rule_like_the_one_before() -> None:
 
 
 def test_resnet18_as_it_was_measured() -> None:
-    """289 MB for one process with the network loaded and run (its archive has 45 MB)."""
+    """The measurement: 289 MB for one process that has loaded and run a network of 45 MB."""
     found = estimate_need(replace(RELEASE, workers=0), 45 * 10**6, None)
     assert found.memory_bytes == pytest.approx(289e6, rel=0.05)
 
 
-def test_what_was_measured_counts(tmp_path: Path) -> None:
+def test_a_measured_profile_is_used(tmp_path: Path) -> None:
     file = tmp_path / "r" / "measured.json"
     assert resource_profile.read(file) is None
     seen = ResourceProfile(5, 7, 1.5)
@@ -171,7 +171,7 @@ def test_what_was_measured_counts(tmp_path: Path) -> None:
         '{"memory_bytes": 1, "peak_bytes": 1, "ready_s": NaN}',
     ],
 )
-def test_damaged_measurements_are_none(tmp_path: Path, text: str) -> None:
+def test_a_damaged_profile_is_ignored(tmp_path: Path, text: str) -> None:
     file = tmp_path / "measured.json"
     file.write_text(text)
     assert resource_profile.read(file) is None

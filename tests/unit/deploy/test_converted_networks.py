@@ -1,4 +1,4 @@
-"""Converted networks on their way into the store, from where a model's code can write."""
+"""Converted networks: moved into the store from a directory that a model's code can write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def kept(layout: Layout) -> Path:
     return layout.store / RELEASE.conversion / FILE_NAME
 
 
-def test_what_is_left_is_kept_and_replaced(layout: Layout, store: Store) -> None:
+def test_a_converted_network_is_stored_and_replaced(layout: Layout, store: Store) -> None:
     assert not move_to_store(layout, store, RELEASE)
     for content in (b"one", b"two"):
         left(layout).write_bytes(content)
@@ -54,13 +54,13 @@ def test_what_is_left_is_kept_and_replaced(layout: Layout, store: Store) -> None
     assert kept(layout).stat().st_mode & 0o777 == 0o444
 
 
-def test_mxnet_leaves_nothing(layout: Layout, store: Store) -> None:
+def test_mxnet_makes_no_converted_network(layout: Layout, store: Store) -> None:
     left(layout).write_bytes(b"x")
     assert not move_to_store(layout, store, replace(RELEASE, engine="mxnet"))
     assert not layout.store.exists()
 
 
-def test_links_pipes_and_what_is_too_large_are_not_taken(
+def test_links_pipes_and_too_large_files_are_not_stored(
     layout: Layout, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret"
@@ -88,12 +88,12 @@ def test_links_pipes_and_what_is_too_large_are_not_taken(
         {"runtime": "/r"},
     ],
 )
-def test_it_is_kept_by_what_it_is_made_of(other: dict[str, str]) -> None:
+def test_its_entry_is_named_by_its_inputs(other: dict[str, str]) -> None:
     assert replace(RELEASE, **other).conversion != RELEASE.conversion
     assert replace(RELEASE, workers=2, model="b").conversion == RELEASE.conversion
 
 
-def test_a_release_sees_its_own_and_cleaning_up_leaves_it(fake: FakeHost) -> None:
+def test_a_release_sees_its_own_and_pruning_keeps_it(fake: FakeHost) -> None:
     conf = fake.write_conf({"a": "1"}, "[Model Settings]\na.engine=onnxruntime\n")
     apply(fake.host, conf)
     (name,) = fake.serving()

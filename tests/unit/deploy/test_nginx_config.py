@@ -34,7 +34,7 @@ def text(rest: str = "", **environ: str) -> str:
     return nginx_config.compose(FRAME, parsed(rest), environ).text
 
 
-def test_without_a_section_the_frames_own_block_serves() -> None:
+def test_without_a_section_the_block_of_the_frame_is_used() -> None:
     assert text() == FRAME.replace("@router_listen@", "unix:/tmp/mms_app.sock")
     assert "listen 80;" in text(BIND)
     assert "listen unix:/tmp/x.sock;" in text(BIND)
@@ -176,7 +176,7 @@ def test_without_a_frame(fake: FakeHost) -> None:
         install(fake)
 
 
-def test_a_reload_that_fails_puts_the_old_file_back(fake: FakeHost, file: Path) -> None:
+def test_a_failed_reload_restores_the_old_file(fake: FakeHost, file: Path) -> None:
     install(fake)
     before = file.read_text()
     fake.proxy.refuses_reload = True

@@ -1,4 +1,4 @@
-"""After a boot, on a restart, and what a host says of itself."""
+"""Relinking after a boot, restart, and the status of a host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fixtures.fake_host import FakeHost
 
 
 def _reboot(fake: FakeHost) -> None:
-    """Empty what a boot empties; what is enabled starts."""
+    """Empty /run as a boot does, and start the enabled units."""
     for path in fake.layout.live.iterdir():
         path.unlink()
     units = fake.supervisor.units
@@ -23,7 +23,7 @@ def _reboot(fake: FakeHost) -> None:
     fake.supervisor.acts.clear()
 
 
-def test_a_boot_needs_no_more_than_the_links(fake: FakeHost) -> None:
+def test_a_boot_restores_the_links_only(fake: FakeHost) -> None:
     apply(fake.host, fake.write_conf({"a": "1", "b": "1"}))
     before = live_links.read(fake.layout)
     _reboot(fake)
@@ -40,7 +40,7 @@ def test_a_boot_after_a_kill_makes_systemd_match_the_generation(fake: FakeHost) 
     (old,) = fake.serving()
     apply(fake.host, fake.write_conf({"a": "2"}))
     (new,) = fake.serving()
-    # As if killed between the generation and `systemctl enable`.
+    # As after a kill between writing the generation and `systemctl enable`.
     fake.supervisor.units[new] = UnitState("active", "active")
     fake.supervisor.units[old] = UnitState("active", "active", enabled=True, half_enabled=True)
     _reboot(fake)

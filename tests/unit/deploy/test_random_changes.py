@@ -1,6 +1,7 @@
-"""Random pairs of configurations: what the plan says is what apply does, wherever it is killed.
+"""Random pairs of configurations: apply does what the plan says, and survives a kill at any step.
 
-The wanted side is made without archives, and the hosts are in memory: hundreds of them are made.
+The desired states are made without archives, and the hosts are in memory, because there are
+hundreds of them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ GROUP = "together"
 class Served:
     """One model of a configuration: its weights, workers, and the size of its archive in MB.
 
-    ``grouped`` is whether it shares its processes with the others that are so.
+    ``grouped`` models share their processes.
     """
 
     weights: str
@@ -48,7 +49,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Situation:
-    """How a host is when the second configuration comes; ``room`` is free memory in MB."""
+    """The state of a host before the second configuration; ``room`` is its free memory in MB."""
 
     room: int
     reserve: int
@@ -75,7 +76,7 @@ _SITUATIONS = st.builds(
 
 
 class RandomHost:
-    """A host that is given what it should serve without archives."""
+    """A host whose desired state is made without archives."""
 
     def __init__(self, root: Path) -> None:
         self.fake = FakeHost(root)
@@ -106,7 +107,7 @@ class RandomHost:
             keep_warm_s=warm_s,
         )
         for name, release in wanted.named.items():
-            # What is loaded uses as much as the rule says, or less: always so much of one model.
+            # A loaded release uses as much as the rule says, or less; a model always uses the same.
             by_rule = estimate_need(release, wanted.archive_bytes(release), None).memory_bytes
             less = 50 * MB if name in "ac" else 0
             self.fake.supervisor.memory[release.id] = by_rule - less
@@ -123,7 +124,7 @@ class RandomHost:
         return sum(map(self.fake.supervisor.used, self.fake.supervisor.units))
 
     def end(self) -> object:
-        """Return all that tells one end from another."""
+        """Return everything in which two final states may differ."""
         fake = self.fake
         units = {name: state for name, state in fake.supervisor.units.items() if not state.gone}
         return (
@@ -133,7 +134,7 @@ class RandomHost:
         )
 
     def _what(self, name: str) -> tuple[list[str], int]:
-        # The id itself has the path of this host's runtime in it.
+        # The id depends on the path of this host's runtime.
         release = self.fake.host.release(name)
         assert release is not None
         return sorted(part.archive_sha256 for part in release.parts.values()), release.workers
@@ -157,7 +158,7 @@ def _in(directory: str, name: str, situation: Situation, before: Conf, between: 
 
 
 def _acts(planned: Outcome, seen: ObservedState) -> set[str]:
-    """Return what a plan lets systemd do."""
+    """Return the actions of systemd in a plan."""
     costs = planned.forecast
     if costs is None:
         return set()
@@ -178,7 +179,7 @@ def _acts(planned: Outcome, seen: ObservedState) -> set[str]:
 
 
 def _check_one(host: RandomHost, after: Conf, situation: Situation) -> tuple[int, bool]:
-    """Plan and apply; return how many events that took (0: refused), and whether with a gap."""
+    """Plan and apply; return the number of events (0: refused), and whether there is a gap."""
     fake, allow_gap = host.fake, situation.allow_gap
     planned, used = host.plan(after, allow_gap=allow_gap), host.used()
     assert fake.supervisor.acts == []
@@ -238,5 +239,5 @@ def test_plan_and_apply_agree_and_a_kill_changes_nothing(
         other.apply(after, allow_gap=situation.allow_gap)
         other.fake.check_settled({model: served.weights for model, served in after.items()})
         if not gap:
-            # (After a gap that was killed there may be room to keep warm what had to end before.)
+            # After a kill in a gap there may be memory to keep a release warm that had to end before.
             assert other.end() == host.end()

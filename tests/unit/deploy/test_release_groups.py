@@ -1,4 +1,4 @@
-"""Models of one group: a release for all of them, that changes as one."""
+"""Groups: their models have one release, and change together."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_change_of_one_changes_the_group_once(grouped: FakeHost) -> None:
     grouped.check_settled(BOTH)
 
 
-def test_models_come_into_a_group_and_leave_it(grouped: FakeHost) -> None:
+def test_models_move_into_a_group_and_out_of_it(grouped: FakeHost) -> None:
     alone = "[Model Settings]\na.group=small\n"
     apply(grouped.host, grouped.write_conf(BOTH, alone))
     assert served_by(grouped) == {"a": "small", "b": "b", "c": "c"}
@@ -67,7 +67,7 @@ def test_models_come_into_a_group_and_leave_it(grouped: FakeHost) -> None:
     grouped.check_settled(BOTH)
 
 
-def test_a_group_that_fails_leaves_all_as_it_was(grouped: FakeHost) -> None:
+def test_a_failed_change_of_a_group_changes_nothing(grouped: FakeHost) -> None:
     grouped.supervisor.broken = {"b"}
     with pytest.raises(ReleaseFailedError, match="model small, step start"):
         apply(grouped.host, grouped.write_conf(BOTH | {"b": "2"}, TOGETHER))
@@ -75,7 +75,7 @@ def test_a_group_that_fails_leaves_all_as_it_was(grouped: FakeHost) -> None:
     grouped.check_settled(BOTH)
 
 
-def test_every_model_of_a_group_is_asked(grouped: FakeHost) -> None:
+def test_every_model_of_a_group_is_probed(grouped: FakeHost) -> None:
     grouped.mute = {"b"}
     with pytest.raises(ReleaseFailedError, match="ask for a first answer"):
         apply(grouped.host, grouped.write_conf(BOTH | {"a": "2"}, TOGETHER))
@@ -89,7 +89,7 @@ def test_a_group_is_restarted_once(grouped: FakeHost) -> None:
     assert len(restarts) == 1
 
 
-def test_a_link_to_another_group_serves_nobody(grouped: FakeHost) -> None:
+def test_a_link_to_another_group_is_not_ready(grouped: FakeHost) -> None:
     release = live_links.read(grouped.layout)["a"]
     live_links.point(grouped.layout, "c", release)
     generation = generations.newest(grouped.layout)
@@ -102,7 +102,7 @@ def test_a_link_to_another_group_serves_nobody(grouped: FakeHost) -> None:
     }
 
 
-def test_a_group_comes_in_place_of_its_models_with_a_gap(fake: FakeHost) -> None:
+def test_a_group_replaces_its_models_with_a_gap(fake: FakeHost) -> None:
     fake.supervisor.memory = {"a": 190 * MB, "b": 190 * MB, "small": 190 * MB}
     fake.memory_bytes = 500 * MB
     before = {"a": "1", "b": "1"}
@@ -115,12 +115,12 @@ def test_a_group_comes_in_place_of_its_models_with_a_gap(fake: FakeHost) -> None
 
 
 @pytest.mark.parametrize(("room", "waits"), [(120, None), (200, 1), (300, 0)])
-def test_several_come_out_of_a_group_only_with_room(
+def test_several_models_leave_a_group_only_if_they_fit(
     fake: FakeHost, room: int, waits: int | None
 ) -> None:
     fake.supervisor.memory = {"a": 150 * MB, "b": 150 * MB, "small": 190 * MB}
     before = {"a": "1", "b": "1"}
-    # What they need alone is known.
+    # The needs of the models alone are known.
     apply(fake.host, fake.write_conf(before))
     apply(fake.host, fake.write_conf(before, TOGETHER))
     fake.memory_bytes = (190 + room) * MB
@@ -146,14 +146,14 @@ def test_several_come_out_of_a_group_only_with_room(
         ("a.group=s\na.engine=onnxruntime", r"models are computed by mxnet", 6),
     ],
 )
-def test_what_a_group_cannot_be(fake: FakeHost, lines: str, cause: str, line: int) -> None:
+def test_invalid_groups(fake: FakeHost, lines: str, cause: str, line: int) -> None:
     conf = fake.write_conf(BOTH, f"[Model Settings]\n{lines}\n")
     with pytest.raises(ConfError, match=cause) as caught:
         read(conf)
     assert caught.value.line == line
 
 
-def test_what_one_says_of_processes_holds_for_all(fake: FakeHost) -> None:
+def test_a_process_setting_of_one_model_is_that_of_the_group(fake: FakeHost) -> None:
     own = "b.workers=3\nb.memory_max=1G\na.request_timeout_ms=5\n"
     conf = fake.write_conf(BOTH, TOGETHER + own)
     apply(fake.host, conf)
@@ -164,7 +164,7 @@ def test_what_one_says_of_processes_holds_for_all(fake: FakeHost) -> None:
     assert release.queue_timeout_ms == 0, "who waits for ever waits in the same queue"
 
 
-def test_a_group_needs_the_processor(fake: FakeHost) -> None:
+def test_a_group_computes_on_the_cpu(fake: FakeHost) -> None:
     conf = fake.write_conf(BOTH, TOGETHER)
     conf.write_text(conf.read_text().replace("--models\n", "--gpu\n0\n--models\n"))
     with pytest.raises(ConfError):

@@ -16,7 +16,7 @@ from mms_server.config.settings import Settings
 from mms_server.deploy.desired_state import resolve
 from tests.fixtures.fake_host import FakeHost
 
-# The path is part of a release: this one exists, and is no link, on every machine.
+# The path is a part of the release id. This path exists on every machine, and is no link.
 RUNTIME = "/"
 
 PLAIN = ""

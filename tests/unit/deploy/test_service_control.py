@@ -15,7 +15,7 @@ from tests.fixtures.fake_host import FakeHost
 
 
 class Command:
-    """Runs the words on a fake host; keeps what they printed."""
+    """Runs a command on a fake host, and keeps its output."""
 
     def __init__(self, fake: FakeHost, capsys: pytest.CaptureFixture[str]) -> None:
         self.fake = fake
@@ -56,7 +56,7 @@ def test_start_stop_status(fake: FakeHost, command: Command) -> None:
     assert command("stop") == 0
 
 
-def test_nothing_reaches_a_model_that_stops(fake: FakeHost, command: Command) -> None:
+def test_nginx_stops_before_the_models(fake: FakeHost, command: Command) -> None:
     command("start", fake.write_conf({"a": "1"}))
     fake.clockwork.events.clear()
     command("stop")
@@ -66,7 +66,7 @@ def test_nothing_reaches_a_model_that_stops(fake: FakeHost, command: Command) ->
 
 
 @pytest.mark.parametrize("word", ["start", "restart"])
-def test_start_and_restart_bring_back_what_was_stopped(
+def test_start_and_restart_serve_again_after_a_stop(
     fake: FakeHost, command: Command, word: str
 ) -> None:
     conf = fake.write_conf({"a": "1"})
@@ -78,7 +78,7 @@ def test_start_and_restart_bring_back_what_was_stopped(
     assert fake.proxy.running
 
 
-def test_a_boot_serves_what_was_stopped(fake: FakeHost, command: Command) -> None:
+def test_a_boot_starts_stopped_releases(fake: FakeHost, command: Command) -> None:
     command("start", fake.write_conf({"a": "1"}))
     command("stop")
     assert all(state.enabled for state in fake.supervisor.units.values())
@@ -99,7 +99,7 @@ def test_start_of_a_running_server_is_refused(fake: FakeHost, command: Command) 
     fake.check_settled({"a": "1"})
 
 
-def test_start_completes_a_part_of_a_server(fake: FakeHost, command: Command) -> None:
+def test_start_completes_a_partly_running_server(fake: FakeHost, command: Command) -> None:
     conf = fake.write_conf({"a": "1", "b": "1"})
     command("start", conf)
     (first, _second) = fake.serving()
@@ -115,7 +115,7 @@ def test_start_completes_a_part_of_a_server(fake: FakeHost, command: Command) ->
     assert command("status") == 0
 
 
-def test_restart_takes_a_changed_file_and_restarts_the_rest(
+def test_restart_applies_a_changed_file_and_restarts_the_other_models(
     fake: FakeHost, command: Command
 ) -> None:
     conf = fake.write_conf({"a": "1", "b": "1"})
@@ -136,7 +136,9 @@ def test_the_host_variable_reaches_nginx(fake: FakeHost, command: Command) -> No
     assert "server_name x.org;" in (fake.layout.nginx / "nginx.conf").read_text()
 
 
-def test_a_bad_edge_is_found_before_a_model_changes(fake: FakeHost, command: Command) -> None:
+def test_a_bad_nginx_section_is_found_before_a_model_changes(
+    fake: FakeHost, command: Command
+) -> None:
     conf = fake.write_conf({"a": "1"})
     command("start", conf)
     fake.write_conf({"a": "2"}, "[Nginx Configurations]\nbad;\n")
@@ -147,7 +149,7 @@ def test_a_bad_edge_is_found_before_a_model_changes(fake: FakeHost, command: Com
         fake.check_settled({"a": "1"})
 
 
-def test_a_bad_model_leaves_what_serves(fake: FakeHost, command: Command) -> None:
+def test_a_bad_model_changes_nothing(fake: FakeHost, command: Command) -> None:
     conf = fake.write_conf({"a": "1"})
     command("start", conf)
     fake.write_conf({"a": "2"})
@@ -218,9 +220,7 @@ def test_words_in_any_order_and_case(words: str, word: str, conf: str | None) ->
         ("start --port 80", "'--port' is not understood"),
     ],
 )
-def test_words_that_make_no_sense(
-    words: str, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_arguments(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert server_main.main(words.split()) == 1
     out, err = capsys.readouterr()
     assert out == ""

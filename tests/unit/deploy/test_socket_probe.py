@@ -1,4 +1,4 @@
-"""The probe, against real Unix sockets."""
+"""The probe of a release, on real Unix sockets."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ def test_bad_answers(tmp_path: Path, answer: bytes, cause: str) -> None:
     assert caught.value.fix
 
 
-def test_nobody_is_there(tmp_path: Path) -> None:
+def test_no_socket(tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match="No such file"):
         probe(tmp_path / "none.sock", "m", 5)
 
 
-def test_a_silent_server_is_not_waited_for_without_end(tmp_path: Path) -> None:
+def test_a_silent_server_times_out(tmp_path: Path) -> None:
     begin = time.monotonic()
     with _listening(tmp_path / "s.sock"), pytest.raises(ProbeError, match="timed out"):
         probe(tmp_path / "s.sock", "m", 0.2)
     assert time.monotonic() - begin < 5
 
 
-def test_a_full_queue_is_asked_again(tmp_path: Path) -> None:
+def test_a_full_backlog_is_tried_again(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     seen: list[bytes] = []
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -94,7 +94,7 @@ def test_a_full_queue_is_asked_again(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
-def test_a_full_queue_has_an_end(tmp_path: Path) -> None:
+def test_a_full_backlog_times_out(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     with _listening(path, backlog=0), socket.socket(socket.AF_UNIX) as first:
         first.connect(str(path))
