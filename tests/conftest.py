@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""The order of the tests on hosts, and the tests that only `make soak` runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-# The longest files on hosts: begun first, neither of two workers waits long for the other.
+# The longest files on hosts. They begin first, so that two workers end at about the same time.
 LONGEST = ("test_bad_models.py", "test_life.py", "test_interrupted.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest on hosts, and leave what takes very long to `make soak`."""
+    """Run the longest files on hosts first; skip tests marked `soak` outside of `make soak`."""
     items.sort(
         key=lambda item: not (item.path.parent.name == "integration" and item.path.name in LONGEST)
     )

@@ -1,4 +1,4 @@
-"""What tests on hosts share: the hosts of the inventory, playbooks, and a prediction."""
+"""Helpers of the tests on hosts: hosts of the inventory, playbooks, commands, a prediction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEVEN = MODELS / "images" / "seven.jpg"
 GROUP = os.environ.get("MMS_TEST_GROUP", "molecule")
 KEY = ROOT / "build" / "testhosts" / "id_ed25519"
 OWN = "own-host"
-"""What ssh calls the host of a worker: its tests have the same names as those of all workers."""
+"""The ssh name of a worker's host, so that tests have the same ids in all workers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Machine:
 def fleet() -> list[Machine]:
     """Return the hosts of the group that is tested.
 
-    A worker of pytest-xdist has one of them, its own: what tests do to a host stays there.
+    A worker of pytest-xdist gets one host of its own, so that its tests disturb no other worker.
     """
     inventory = read(INVENTORY)
     machines = [Machine(name, inventory.hosts[name].address) for name in inventory.group(GROUP)]
@@ -52,7 +52,7 @@ def fleet() -> list[Machine]:
 
 
 def of(host: Any) -> Machine:
-    """Return the host of testinfra as one of the fleet's."""
+    """Return the machine of the fleet for a host of testinfra."""
     name = host.backend.hostname
     return next(each for each in fleet() if name in (each.address, OWN))
 
@@ -97,7 +97,7 @@ def start_playbook(name: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def predict(machine: Machine, image: Path = SEVEN, model: str = "digits") -> dict[str, object]:
-    """Return the most probable class of ``image``, asked through nginx."""
+    """Return the most probable class of ``image``, from a prediction through nginx."""
     with image.open("rb") as stream:
         answer = requests.post(
             f"{machine.url}/{model}/predict",
@@ -109,7 +109,7 @@ def predict(machine: Machine, image: Path = SEVEN, model: str = "digits") -> dic
     return best
 
 
-# A login takes a host a second or more: commands of one run share a connection.
+# A login takes a second or more, so the commands of one run share a connection.
 _CONNECTIONS = Path(tempfile.mkdtemp(prefix="mms-ssh-"))
 atexit.register(shutil.rmtree, _CONNECTIONS, ignore_errors=True)
 
@@ -158,13 +158,13 @@ def run(
 
 
 def on(machine: Machine, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
-    """Run a command as root on a host; return what it printed."""
+    """Run a command as root on a host, which must succeed; return its output."""
     done = run(machine, command, stdin=stdin, timeout_s=timeout_s)
     assert done.returncode == 0, f"{command} on {machine.name}: {done.stderr}"
     return done.stdout.strip()
 
 
 def disconnect(machine: Machine) -> None:
-    """Forget the shared connection to a host whose power is about to be taken away."""
+    """Close the shared connection to a host before a power cut."""
     command = ["ssh", "-O", "exit", *SSH_ARGUMENTS, f"admin@{machine.address}"]
     subprocess.run(command, timeout=10, check=False, capture_output=True)

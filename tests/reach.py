@@ -1,4 +1,4 @@
-"""What code can reach. A service imports it in its sandbox: it needs the standard library only."""
+"""A probe of what code can reach. A service imports it in its sandbox; standard library only."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 Question = Mapping[str, Sequence[str]]
-"""``addresses`` (host:port), ``sockets``, ``readable``, ``writable`` and ``listed`` paths."""
+"""What to try: ``addresses`` (host:port), ``sockets``, ``readable``, ``writable``, ``listed``."""
 
 DONE = "done"
 MOST = 10_000
 _TIMEOUT_S = 2.0
-# Numbers of x86-64. With these arguments each fails by itself where it is allowed.
+# System call numbers of x86-64. With these arguments a call fails by itself if it is allowed.
 _CALLS: dict[str, tuple[int, tuple[int, ...]]] = {
     "setuid": (105, (0,)),
     "chown": (92, (0, 0, 0)),
@@ -43,7 +43,7 @@ _CALLS: dict[str, tuple[int, tuple[int, ...]]] = {
 
 
 def outcome(act: Callable[[], object]) -> str:
-    """Return ``done``, or the name of the error number."""
+    """Run an action; return ``done``, or the name of the error number."""
     try:
         act()
     except OSError as error:
@@ -52,14 +52,14 @@ def outcome(act: Callable[[], object]) -> str:
 
 
 def connect(address: str, port: int) -> None:
-    """Connect by TCP, and let go at once."""
+    """Connect by TCP, and close the connection."""
     with closing(socket.socket(socket.AF_INET)) as connection:
         connection.settimeout(_TIMEOUT_S)
         connection.connect((address, port))
 
 
 def connect_unix(path: str) -> None:
-    """Connect to a Unix socket, and let go at once."""
+    """Connect to a Unix socket, and close the connection."""
     with closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.settimeout(_TIMEOUT_S)
         connection.connect(path)
@@ -75,14 +75,14 @@ def read(path: str) -> None:
 
 
 def write(directory: str) -> None:
-    """Make a file in a directory, and remove it."""
+    """Create a file in a directory, and remove it."""
     file = Path(directory) / f"reach-{os.getpid()}"
     file.write_text("x")
     file.unlink()
 
 
 def call(name: str) -> None:
-    """Make a system call that only a privileged process needs."""
+    """Call a system call that only a privileged process needs."""
     number, arguments = _CALLS[name]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(number, *(ctypes.c_long(each) for each in arguments)) == -1:
@@ -90,7 +90,7 @@ def call(name: str) -> None:
 
 
 def reach(question: Question) -> dict[str, str]:
-    """Return what can be done: the act -> ``done`` or an error."""
+    """Return the result of each action: ``done``, or the name of an error."""
     acts: dict[str, Callable[[], object]] = {"kill 1": partial(os.kill, 1, 0)}
     for host in question["addresses"]:
         address, _colon, port = host.partition(":")
@@ -103,12 +103,12 @@ def reach(question: Question) -> dict[str, str]:
 
 
 def listed(directories: Sequence[str]) -> dict[str, list[str]]:
-    """Return what is in each directory."""
+    """Return the names in each directory."""
     return {path: sorted(each.name for each in Path(path).glob("*")) for path in directories}
 
 
 def processes() -> list[str]:
-    """Return the command lines of all processes that are seen."""
+    """Return the command lines of all visible processes."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -119,17 +119,17 @@ def processes() -> list[str]:
 
 
 def environ() -> list[str]:
-    """Return the names of the variables that this process, or its master, was started with."""
+    """Return the names in the initial environment of this process or its master."""
     rows = Path("/proc/self/environ").read_text().split("\0")
     return sorted(row.partition("=")[0] for row in rows if row)
 
 
 def swarm(hold_s: float) -> int:
-    """Start processes until no more can be, hold them, end them; return how many there were."""
+    """Start processes until one fails, keep them for ``hold_s``, end them; return their number."""
     started: list[int] = []
     try:
         while len(started) < MOST:
-            # That of os is gevent's in a worker, and wants to be called by its own thread.
+            # Not that of `os`: in a worker it is gevent's, which is for gevent's own thread only.
             started.append(posix.posix_spawn("/bin/sleep", ["sleep", "60"], {}))
     except OSError:
         time.sleep(hold_s)
@@ -140,12 +140,12 @@ def swarm(hold_s: float) -> int:
 
 
 def swallow(size_mib: int) -> int:
-    """Take so much memory; return it."""
+    """Allocate ``size_mib`` MiB of memory; return the number of bytes."""
     return sum(len(block) for block in [bytearray(b"x" * 2**20) for _ in range(size_mib)])
 
 
 def facts(question: Question) -> dict[str, object]:
-    """Return all that a test wants to know, in one answer."""
+    """Return all findings for a test, in one answer."""
     return {
         "reach": reach(question),
         "listed": listed(question["listed"]),

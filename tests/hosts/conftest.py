@@ -1,4 +1,4 @@
-"""Hosts come from the inventory; a failure shows the host's journal."""
+"""Fixtures of the tests on hosts: hosts from the inventory; a failure shows the host's journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests import lab
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Reach every host of the tested group by ssh, unless the command line says otherwise."""
+    """Connect to every host of the tested group by ssh, unless the command line names hosts."""
     if not config.option.hosts:
         names = [each.address for each in lab.fleet()]
         if "PYTEST_XDIST_WORKER" in os.environ:
@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what is marked so on one host only, and the test that reboots the hosts at the end."""
+    """Run tests with the mark `one_host` on one host only, and the reboot test last."""
     others = [each.address for each in lab.fleet()[1:]]
     spared = [
         item
@@ -45,25 +45,25 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         command = "journalctl -u 'mms*' -u nginx --no-pager -o short-monotonic -n 60"
         try:
             journal = host.run(command).stdout
-        except RuntimeError as error:  # the host itself may be what failed
+        except RuntimeError as error:  # the cause of the failure may be the host
             journal = f"it cannot be reached: {error}"
         report.sections.append((f"journal of {host.backend.hostname}", journal))
 
 
 @pytest.fixture(scope="module")
 def machine(host: Any) -> lab.Machine:
-    """The tested host by name and address."""
+    """The tested host, with its name and its address."""
     return lab.of(host)
 
 
 @pytest.fixture(scope="module")
 def status(host: Any) -> dict[str, Any]:
-    """What `mms status` says of the host."""
+    """The JSON of `mms status` on the host."""
     answer: dict[str, Any] = json.loads(host.check_output("mms status --json"))
     return answer
 
 
 @pytest.fixture(scope="module")
 def release(status: dict[str, Any]) -> str:
-    """Id of the live release of the digits model."""
+    """The id of the live release of the digits model."""
     return str(next(each["release"] for each in status["models"] if each["model"] == "digits"))

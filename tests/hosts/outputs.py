@@ -1,6 +1,7 @@
 """Print the outputs of a model for all test images: ``outputs.py DIRECTORY IMAGES``.
 
-Runs both in a host and outside, with the runtime at hand; one base64 line of float32 bytes.
+It runs on a host and outside of it, with the runtime of each. It prints one line: the base64 of
+float32 bytes.
 """
 
 import base64
@@ -12,7 +13,7 @@ import numpy as np
 
 
 def main(directory: Path, images: Path) -> None:
-    """Run one forward an image, as a worker does."""
+    """Run one forward for each image, as a worker does."""
     symbol = mx.sym.load(str(next(directory.glob("*-symbol.json"))))
     saved = mx.nd.load(str(next(directory.glob("*.params"))))
     data = np.load(images)["images"].transpose(0, 3, 1, 2).astype(np.float32)

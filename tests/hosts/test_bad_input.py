@@ -1,4 +1,4 @@
-"""Bad input stops a play with file, line and fix, before anything that serves is touched."""
+"""Invalid input stops a play with file, line and fix, before a change of what the host serves."""
 
 from __future__ import annotations
 

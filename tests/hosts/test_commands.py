@@ -99,13 +99,13 @@ def test_a_stop_waits_for_the_answer_in_flight(machine: lab.Machine, host: Any) 
         ("restart --mms-config /missing.conf", 1, "No configuration file given... /missing.conf"),
     ],
 )
-def test_words_and_exit_codes(host: Any, words: str, code: int, says: str) -> None:
+def test_arguments_and_exit_codes(host: Any, words: str, code: int, says: str) -> None:
     done = host.run(f"mxnet-model-server {words}")
     assert done.rc == code
     assert says in done.stdout + done.stderr
 
 
-def test_a_bad_edge_changes_nothing(machine: lab.Machine, host: Any) -> None:
+def test_a_bad_nginx_section_changes_nothing(machine: lab.Machine, host: Any) -> None:
     before = host.check_output("sha256sum /etc/nginx/nginx.conf")
     good = host.file("/efs/models/mms.conf").content_string
     bad = f"{good}\n[Nginx Configurations]\nbogus on;\n"

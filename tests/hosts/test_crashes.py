@@ -1,4 +1,4 @@
-"""Deaths on a real host: collected by root, told by mms why, counted; masters too."""
+"""Crashes of workers and masters on a host: collected by root, shown by `mms why`, counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WAIT_S = 60.0
 
 
 def until(found: Callable[[], Any]) -> Any:
-    """Return what ``found`` returns once it is true."""
+    """Return the value of ``found()`` when it is true."""
     deadline = time.monotonic() + WAIT_S
     while not (value := found()):
         assert time.monotonic() < deadline, f"not so within {WAIT_S} s"

@@ -1,4 +1,4 @@
-"""[Nginx Configurations] of mms.conf becomes the edge; a broken one never becomes live."""
+"""[Nginx Configurations] of mms.conf becomes nginx.conf; an invalid one never becomes live."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAST = "        proxy_past http://unix:/tmp/mms_app.sock;"
 
 
 @pytest.fixture(scope="module")
-def own_edge_again() -> Iterator[None]:
+def restored_edge() -> Iterator[None]:
     yield
     done = lab.playbook("playbooks/update_models.yml")
     assert done.returncode == 0, done.stdout
@@ -41,8 +41,8 @@ def update(tmp_path: Path, text: str, *more: str) -> tuple[int, str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("own_edge_again")
-def test_broken_edge_is_refused_and_the_old_one_serves_on(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("restored_edge")
+def test_an_invalid_edge_is_refused_and_the_old_one_stays_live(tmp_path: Path) -> None:
     checksum = "sha256sum /etc/nginx/nginx.conf"
     before = [lab.on(machine, checksum) for machine in lab.fleet()]
     code, output = update(tmp_path, GOOD + EDGE.replace("proxy_pass", "proxy_past"))
@@ -56,7 +56,7 @@ def test_broken_edge_is_refused_and_the_old_one_serves_on(tmp_path: Path) -> Non
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("own_edge_again")
+@pytest.mark.usefixtures("restored_edge")
 def test_edge_of_mms_conf_serves(tmp_path: Path) -> None:
     code, output = update(tmp_path, GOOD + EDGE, "--extra-vars=mms_verify_port=8080")
     assert code == 0, output

@@ -1,4 +1,4 @@
-"""The role's own server block with all that it can do, on the first host; then as it was."""
+"""The role's own server block with all its options, on the first host; restored afterwards."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ VARIABLES = {
 pytestmark = [
     pytest.mark.fleet,
     pytest.mark.timeout(400),
-    # The certificate is self-made.
+    # The certificate is self-signed.
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
 ]
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Machine]:
-    """The first host, with everything on; the next test finds it as it was."""
+    """The first host, with all options on; restored afterwards."""
     first = lab.fleet()[0]
     values = tmp_path_factory.mktemp("edge") / "values.json"
     values.write_text(json.dumps(VARIABLES), encoding="utf-8")
@@ -121,7 +121,7 @@ def test_verify_asks_by_tls_with_a_key(machine: lab.Machine) -> None:
     assert f"https://{machine.address}/digits/predict" in done.stdout
 
 
-def test_keys_are_asked_for_and_change_without_a_reload(
+def test_keys_are_required_and_change_without_a_reload(
     machine: lab.Machine, tmp_path: Path
 ) -> None:
     before = processes(machine)
@@ -134,19 +134,19 @@ def test_keys_are_asked_for_and_change_without_a_reload(
     assert [ask(machine, path, key).status_code for key in (OLD, NEW)] == [401, 200]
     write_keys(machine, tmp_path, *KEYS)
     assert ask(machine, path, OLD).status_code == 200
-    # For a request with a time limit, nginx asks about deadline and key at once.
+    # For a request with a time limit, one subrequest of nginx checks both deadline and key.
     with_deadline = {"X-Request-Timeout-Ms": "5000"}
     found = [
         ask(machine, "/nobody/predict", key, b"", **with_deadline) for key in ("", NEW[1:], NEW)
     ]
     assert [answer.status_code for answer in found] == [401, 401, 404]
-    # The router asks too: requests by way of [Nginx Configurations] need a key.
+    # The router checks keys too, for requests through [Nginx Configurations].
     router = "curl -s -o /dev/null -w %{http_code} --unix-socket /tmp/mms_app.sock"
     assert lab.on(machine, f"{router} http://localhost/v2") == "401"
     assert processes(machine) == before
 
 
-def test_the_description_is_for_those_on_the_list(machine: lab.Machine) -> None:
+def test_only_listed_addresses_get_the_description(machine: lab.Machine) -> None:
     assert ask(machine, "/api-description", NEW).status_code == 403
     local = f"curl -sk -o /dev/null -w %{{http_code}} -H 'X-Api-Key: {NEW}'"
     assert lab.on(machine, f"{local} https://127.0.0.1/api-description") == "200"
@@ -155,7 +155,7 @@ def test_the_description_is_for_those_on_the_list(machine: lab.Machine) -> None:
 def test_a_body_just_under_and_just_over_the_limit(machine: lab.Machine) -> None:
     path = "/invocations?model_name=digits"
     assert ask(machine, path, NEW, b"x" * (BODY_LIMIT + 1)).status_code == 413
-    # It gets to the model, which finds no picture in it.
+    # The body reaches the model, which finds no picture in it.
     assert ask(machine, path, NEW, b"x" * BODY_LIMIT).status_code in {400, 500}
 
 
@@ -164,14 +164,14 @@ def test_a_model_with_too_many_requests(machine: lab.Machine) -> None:
     for _ in range(4):
         answer = ask(machine, "/digits/predict", NEW, b"")
         statuses.append(answer.status_code)
-    # The rate is one a minute, with two at once; the test before took one.
+    # The rate is one per minute with a burst of two; the test before has used one.
     assert statuses[-1] == 429
     assert answer.headers["Retry-After"] == "1"
     assert answer.json()["type"] == "TooManyRequestsException"
     assert ask(machine, "/digits/ping", NEW).status_code == 200
 
 
-def test_the_log_tells_who_asked_and_is_rotated_without_a_reload(machine: lab.Machine) -> None:
+def test_the_log_names_the_key_and_is_rotated_without_a_reload(machine: lab.Machine) -> None:
     before = processes(machine)
     lab.on(machine, "logrotate --force /etc/logrotate.d/nginx")
     time.sleep(1)

@@ -1,7 +1,7 @@
 """A host computes what this machine computes, bit for bit.
 
-The hosts' kernel saves the vector registers of processes that take turns; one that did not save
-their full width would give wrong numbers here, and nowhere else so plainly.
+The kernel of the hosts saves the vector registers at a context switch. If it did not save their
+full width, this test would get wrong numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUSY = "import numpy as n; a = n.random.rand(256, 256).astype('f')\nwhile True: 
 
 @pytest.fixture
 def rival(host: Any) -> Iterator[None]:
-    """A second process that keeps the vector registers busy, for four minutes at most."""
+    """A second process that keeps the vector registers busy, for at most four minutes."""
     host.check_output(
         "systemd-run --unit=mms-test-rival --property=RuntimeMaxSec=240 --collect "
         f'--setenv=OMP_NUM_THREADS=1 /opt/mms/current/bin/python -c "{BUSY}"'

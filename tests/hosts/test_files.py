@@ -1,4 +1,4 @@
-"""The share, the runtime, and what must not have changed."""
+"""The share, the runtime, and files of the system that must not change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_share_is_mounted_at_its_first_use(host: Any) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/etc", "/usr", "/usr/local/bin", "/var", "/var/lib", "/opt"]
 )
-def test_system_directories_are_as_they_were(host: Any, path: str) -> None:
+def test_system_directories_are_unchanged(host: Any, path: str) -> None:
     directory = host.file(path)
     assert (directory.user, directory.group, directory.mode) == ("root", "root", 0o755)
 
@@ -49,7 +49,7 @@ def test_own_directories_belong_to_root(host: Any, path: str) -> None:
     assert (directory.user, directory.group, directory.mode) == ("root", "root", 0o755)
 
 
-def test_only_its_instance_directory_is_a_release_s_to_write(host: Any, release: str) -> None:
+def test_a_release_owns_only_its_instance_directory(host: Any, release: str) -> None:
     directory = host.file(f"/run/mms/instances/{release}")
     assert (directory.user, directory.group, directory.mode) == ("root", "mms", 0o2770)
     found = host.check_output("find /opt/mms /etc/mms /var/lib/mms -xdev -not -user root")

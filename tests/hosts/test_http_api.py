@@ -1,4 +1,4 @@
-"""Every route through nginx: which requests reach a model, and how nginx's own errors look."""
+"""Every route through nginx: the requests that reach a model, and the errors of nginx itself."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_invocations_of_the_only_model(machine: lab.Machine, host: Any) -> None:
         ("/predictions/@only", 404, "message"),
     ],
 )
-def test_what_is_not_there(machine: lab.Machine, path: str, status: int, key: str | None) -> None:
+def test_unknown_models_and_routes(
+    machine: lab.Machine, path: str, status: int, key: str | None
+) -> None:
     answer = requests.post(machine.url + path, b"{}", timeout=TIMEOUT_S)
     assert answer.status_code == status, answer.text
     if key:
@@ -87,7 +89,7 @@ def test_a_body_over_the_limit(machine: lab.Machine, path: str, key: str | None)
     assert requests.get(f"{machine.url}/ping", headers=asked, timeout=TIMEOUT_S).status_code == 200
 
 
-def test_no_client_words_errors(machine: lab.Machine) -> None:
+def test_a_client_cannot_forge_an_error_of_nginx(machine: lab.Machine) -> None:
     for path in ("/ping", "/nobody/predict"):
         forged = {"X-Mms-Error": "413"}
         answer = requests.get(machine.url + path, headers=forged, timeout=TIMEOUT_S)
@@ -98,7 +100,7 @@ def test_the_routes_of_the_host(machine: lab.Machine) -> None:
     document = requests.get(f"{machine.url}/openapi.json", timeout=TIMEOUT_S).json()
     version = requests.get(f"{machine.url}/models/digits", timeout=TIMEOUT_S).json()["modelVersion"]
     paths = [path for path, methods in document["paths"].items() if "get" in methods]
-    # For this host's own eyes: see test_metrics.py.
+    # Only the host itself may read it: see test_metrics.py.
     paths.remove("/metrics")
     assert len(paths) > 10
     for path in paths:

@@ -1,4 +1,4 @@
-"""Metrics and logs of a configured host: who may read them, what they count, where they go."""
+"""Metrics and logs of a configured host: access, counts and sinks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def test_predictions_are_counted(machine: lab.Machine, host: Any) -> None:
     assert after["mms_workers"] == after["mms_workers_wanted"]
 
 
-def test_what_is_served_is_named(host: Any, status: dict[str, Any], release: str) -> None:
+def test_the_info_metrics_name_release_and_generation(
+    host: Any, status: dict[str, Any], release: str
+) -> None:
     text = host.check_output("curl --silent --fail --max-time 30 http://127.0.0.1/metrics")
     line = next(row for row in text.splitlines() if row.startswith("mms_model_info{"))
     assert f'release="{release.rpartition(".")[2]}"' in line
@@ -61,7 +63,7 @@ def test_what_is_served_is_named(host: Any, status: dict[str, Any], release: str
 
 
 @pytest.mark.timeout(300)
-def test_a_restart_and_a_killed_worker_take_nothing_back(
+def test_counters_survive_a_restart_and_a_killed_worker(
     machine: lab.Machine, host: Any, release: str
 ) -> None:
     lab.predict(machine)
@@ -123,14 +125,14 @@ def test_the_writer_has_the_network_and_little_else(host: Any) -> None:
         ("/var/log/mms", "mms", 0o2770),
     ],
 )
-def test_places(host: Any, path: str, user: str, mode: int) -> None:
+def test_owners_and_modes(host: Any, path: str, user: str, mode: int) -> None:
     place = host.file(path)
     assert (place.user, place.group, place.mode) == (user, user, mode)
 
 
 @pytest.fixture
-def as_before() -> Iterator[None]:
-    """Let the hosts write to the journal again: the tests of the next host look for it there."""
+def restored_sink() -> Iterator[None]:
+    """Let the hosts write metrics to the journal again, which the tests of the next host read."""
     yield
     done = lab.playbook("playbooks/update_models.yml")
     assert done.returncode == 0, done.stdout
@@ -148,8 +150,8 @@ def update(tmp_path: Path, flags: str) -> tuple[int, str]:
 @pytest.mark.fleet
 @pytest.mark.one_host
 @pytest.mark.timeout(900)
-@pytest.mark.usefixtures("as_before")
-def test_an_update_to_a_log_file_and_csv_takes_nothing_back(
+@pytest.mark.usefixtures("restored_sink")
+def test_counters_survive_a_change_to_a_log_file_and_csv(
     machine: lab.Machine, host: Any, tmp_path: Path
 ) -> None:
     lab.predict(machine)

@@ -1,4 +1,4 @@
-"""A rebooted host serves again without help. Runs behind all other tests."""
+"""A rebooted host serves again by itself. It runs after all other tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_host_serves_after_a_reboot(
     record_property: Callable[[str, object], None],
 ) -> None:
     boot = host.check_output("cat /proc/sys/kernel/random/boot_id")
-    # From a timer: a reboot out of the ssh session may end it before its exit code comes.
+    # From a timer: a reboot from the ssh session may end it before its exit code arrives.
     timer = "--on-active=1s --timer-property=AccuracySec=100ms"
     host.check_output(f"systemd-run --quiet {timer} systemctl reboot")
     deadline = time.monotonic() + LIMIT_S
@@ -42,7 +42,7 @@ def test_host_serves_after_a_reboot(
         assert time.monotonic() < deadline, f"not healthy {LIMIT_S:.0f} s after the reboot"
         time.sleep(0.5)
     record_property("seconds from down to healthy", round(time.monotonic() - began, 1))
-    # It may serve before it takes logins.
+    # The host may serve before it accepts logins.
     Lab.open(lab.ROOT).host(machine.name).wait_ssh(timeout_s=60)
     assert host.check_output("cat /proc/sys/kernel/random/boot_id") != boot
     assert lab.predict(machine)["class"] == "7"

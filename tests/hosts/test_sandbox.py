@@ -1,7 +1,7 @@
-"""What a model's code can reach on a host: it looks for itself, in one release, and answers.
+"""The sandbox of a release: code in a model tries what it can reach on a host, and answers with it.
 
-The same archive is served three times: as every model is, with an opt-out of the network, and with
-one of all else, which shows that there was something to be found.
+The same archive is served three times: with the sandbox of every model, with an opt-out of the
+network, and with an opt-out of everything else. The last one shows that the tested things exist.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Reach(MXNetBaseService):
 
 @dataclass
 class Served:
-    """The releases, and what the code in two of them has found out."""
+    """The releases, and the findings of the code in each: ``confined``, ``free`` and ``open``."""
 
     releases: dict[str, str]
     confined: dict[str, Any]
@@ -101,10 +101,10 @@ def ask(machine: lab.Machine, model: str, order: int = 0) -> requests.Response:
 
 
 def archive(directory: Path, question: dict[str, list[str]]) -> Path:
-    (directory / "odd").mkdir(parents=True)
-    (directory / "odd" / "question.json").write_text(json.dumps(question))
-    shutil.copy(lab.ROOT / "tests" / "reach.py", directory / "odd")
-    return models.odd(directory, SERVICE)
+    (directory / "scripted").mkdir(parents=True)
+    (directory / "scripted" / "question.json").write_text(json.dumps(question))
+    shutil.copy(lab.ROOT / "tests" / "reach.py", directory / "scripted")
+    return models.scripted(directory, SERVICE)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def served(
         "open.unconfined=files, devices, processes, system_calls: shows what there is\n"
     )
     lab.copy(machine, conf, "mms.conf")
-    # The metadata service of a cloud, played by the host's own nginx.
+    # The host's nginx stands for the metadata service of a cloud.
     lab.on(machine, "ip address replace 169.254.169.254/32 dev lo")
     try:
         lab.on(machine, "mms apply --conf /home/admin/mms.conf", timeout_s=300)
@@ -157,11 +157,11 @@ def test_no_network_no_metadata_no_other_socket(served: Served) -> None:
 def test_nothing_of_the_host_and_of_other_models_can_be_read(served: Served) -> None:
     tried = {k: v for k, v in served.confined["reach"].items() if k.startswith("read")}
     assert len(tried) > len(SECRETS) + 2
-    # What is a bare mount point, or not for this user, is as good as not there.
+    # An empty mount point, and a path without permission, count as not readable.
     assert set(tried.values()) <= {"ENOENT", "EACCES", "EPERM"}, tried
 
 
-def test_only_what_is_its_own_is_there_at_all(served: Served) -> None:
+def test_only_its_own_files_are_visible(served: Served) -> None:
     listed = served.confined["listed"]
     release = served.releases["reach"]
     assert listed["/run/mms/instances"] == listed["/var/lib/mms/releases"] == [release]
@@ -169,7 +169,7 @@ def test_only_what_is_its_own_is_there_at_all(served: Served) -> None:
     assert listed["/run"] == ["mms", "systemd"]
 
 
-def test_it_writes_to_its_own_places_only(served: Served) -> None:
+def test_it_writes_to_its_own_directories_only(served: Served) -> None:
     tried = {
         k.removeprefix("write "): v
         for k, v in served.confined["reach"].items()
@@ -180,7 +180,7 @@ def test_it_writes_to_its_own_places_only(served: Served) -> None:
     assert set(tried.values()) <= {"done", "EROFS", "ENOENT", "EACCES"}, tried
 
 
-def test_processes_of_others_are_not_there(served: Served) -> None:
+def test_processes_of_others_are_not_visible(served: Served) -> None:
     for command in served.confined["processes"]:
         assert "mms_server.server.process_exit" in command, served.confined["processes"]
     assert served.confined["reach"]["kill 1"] == "EPERM"
@@ -209,13 +209,13 @@ def test_an_opt_out_lifts_what_it_names_and_nothing_else(served: Served, host: A
     }
     gateway = f"connect {GATEWAY}:2049"
     assert differ.pop(gateway) == ("EAFNOSUPPORT", "done")
-    # It is refused by a filter of packets, in which nobody answers.
+    # The packet filter refuses the address, or drops the packets without an answer.
     assert differ.pop(f"connect {METADATA}")[1] in {"EPERM", "EACCES", "ETIMEDOUT", "TimeoutError"}
     assert differ == {}
     assert f"free runs without protection of network ({REASON})" in host.check_output("mms status")
 
 
-def test_what_is_hidden_is_there_for_one_that_may_see_it(served: Served, release: str) -> None:
+def test_hidden_files_are_visible_with_an_opt_out(served: Served, release: str) -> None:
     done = {name for name, found in served.open["reach"].items() if found == "done"}
     assert {
         *("read /efs/models/mms.conf", "read /etc/mms/mms.toml", "read /etc/nginx/nginx.conf"),
@@ -224,7 +224,7 @@ def test_what_is_hidden_is_there_for_one_that_may_see_it(served: Served, release
     } <= done
     assert set(served.releases.values()) <= set(served.open["listed"]["/var/lib/mms/releases"])
     assert any("sshd" in command for command in served.open["processes"])
-    # What is not lifted holds.
+    # Protections without an opt-out stay.
     assert "read /etc/shadow" not in done
     assert {name for name in done if name.startswith(("write", "connect"))} == {
         *("write /tmp", "write /dev/shm"),
@@ -317,7 +317,7 @@ def test_the_exporter_s_import_check_is_confined_as_well(
     source = f"/var/lib/mms/store/{json.loads(entry)['archive_sha256']}"
     here = "/var/tmp/reach"  # noqa: S108
     lab.on(machine, f"sh -c 'rm -rf {here}; cp -r {source} {here}; rm {here}/MANIFEST.json'")
-    # Over the file's own name: the archive has one service.
+    # It replaces the service file of the archive, which has only one.
     lab.on(machine, f"tee {here}/odd_service.py", stdin=IMPORT_CHECK.format(here=here))
     command = f"mxnet-model-export --model-name odd --model-path {here} "
     command += f"--service-file-path odd_service.py --export-path {here}"

@@ -1,4 +1,4 @@
-"""What a client sees, through nginx."""
+"""Requests of a client through nginx."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_too_large_body_is_refused_by_nginx(machine: lab.Machine) -> None:
         assert session.send(prepared, timeout=10).status_code == 413
 
 
-def test_router_serves_what_the_edge_serves(host: Any, machine: lab.Machine) -> None:
+def test_the_router_serves_the_same_routes_as_the_edge(host: Any, machine: lab.Machine) -> None:
     assert lab.predict(machine)["class"] == "7"
     answer = host.check_output("curl -s --unix-socket /tmp/mms_app.sock http://localhost/ping")
     assert json.loads(answer) == {"health": "healthy!"}

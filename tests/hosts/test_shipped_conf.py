@@ -1,4 +1,4 @@
-"""The ``mms_app_cpu.conf`` of 0.4 starts on a host as it was shipped, from a URL in reach."""
+"""The ``mms_app_cpu.conf`` of 0.4 starts on a host as shipped, if its URL can be reached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = "/etc/mms/mms.toml"
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    """The address of a web server on this machine that has the digits archive."""
+    """The address of a web server on this machine that serves the digits archive."""
     gateway = read(lab.INVENTORY).gateway
     handler = partial(SimpleHTTPRequestHandler, directory=str(lab.MODELS))
     server = ThreadingHTTPServer((gateway, 0), handler)
@@ -56,7 +56,7 @@ def shipped(machine: lab.Machine, web: str) -> str:
     return "/root/mms_app_cpu.conf"
 
 
-def test_an_address_inside_is_refused_until_it_is_named(
+def test_a_private_address_is_refused_until_it_is_allowed(
     machine: lab.Machine, host: Any, web: str
 ) -> None:
     conf = shipped(machine, web)

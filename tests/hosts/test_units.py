@@ -61,7 +61,7 @@ def test_limits_are_in_the_cgroup(host: Any, release: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["nginx.service", "mms-control.service"])
-def test_who_passes_requests_on_comes_before_who_computes(host: Any, unit: str) -> None:
+def test_nginx_and_the_control_application_get_cpu_time_before_models(host: Any, unit: str) -> None:
     path = host.check_output(f"systemctl show --property=ControlGroup --value {unit}")
     assert host.file(f"/sys/fs/cgroup{path}/cpu.weight").content_string.strip() == "1000"
 
@@ -88,7 +88,7 @@ SANDBOX = {
 }
 
 
-# Those of systemd for units.
+# Directories of systemd's features for units.
 DYNAMIC_USERS = range(61184, 65520)
 
 
@@ -99,7 +99,7 @@ def test_sandbox(host: Any, release: str, unit: str, name: str, value: str) -> N
     assert host.check_output(f"systemctl show --property={name} --value {unit}") == value
 
 
-def test_workers_run_as_a_user_of_their_own_and_see_no_network(host: Any, release: str) -> None:
+def test_workers_run_as_the_release_s_user_without_network(host: Any, release: str) -> None:
     pid = host.check_output(f"systemctl show --property=MainPID --value mms@{release}.service")
     user, group = host.check_output(f"stat --format=%u:%G /proc/{pid}").split(":")
     assert int(user) in DYNAMIC_USERS

@@ -274,7 +274,7 @@ def test_a_queue_that_does_not_empty_is_a_warning(fake: FakeHost) -> None:
     fake.check_settled({"b": "1"})
 
 
-def test_a_release_that_cannot_be_stopped_keeps_its_files_and_is_stopped_later(
+def test_a_release_that_does_not_stop_keeps_its_files_and_is_stopped_later(
     fake: FakeHost,
 ) -> None:
     fake.settings = replace(fake.settings, keep_generations=1)

@@ -30,7 +30,7 @@ def _set_up(root: Path, before: dict[str, str]) -> FakeHost:
 
 
 def _killed_everywhere(before: dict[str, str], after: dict[str, str]) -> int:
-    """Kill an apply at its first event, its second ...; each time check the host and apply again."""
+    """Kill an apply at its first event, its second ...; after each, check and apply again."""
     count = 0
     while True:
         with tempfile.TemporaryDirectory(dir=_FAST) as directory:

@@ -28,7 +28,7 @@ RELEASE = Release("m", "0" * 64, 2, "/opt")
 
 
 def changing(*rows: tuple[str, int, int], room: int, **more: Any) -> Forecast:
-    """Forecast a change of each (model, bytes loaded now, bytes needed), with ``room`` bytes free."""
+    """Forecast a change of each (model, bytes now, bytes needed), with ``room`` bytes free."""
     old = {f"{model}.old": now for model, now, _needed in rows if now}
     used = sum(old.values()) + sum(more.get("warm", {}).values())
     capacity = Capacity(

@@ -239,5 +239,5 @@ def test_plan_and_apply_agree_and_a_kill_changes_nothing(
         other.apply(after, allow_gap=situation.allow_gap)
         other.fake.check_settled({model: served.weights for model, served in after.items()})
         if not gap:
-            # After a kill in a gap there may be memory to keep a release warm that had to end before.
+            # After a kill in a gap, a release may stay warm that had to end without the kill.
             assert other.end() == host.end()

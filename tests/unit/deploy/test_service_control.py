@@ -136,9 +136,7 @@ def test_the_host_variable_reaches_nginx(fake: FakeHost, command: Command) -> No
     assert "server_name x.org;" in (fake.layout.nginx / "nginx.conf").read_text()
 
 
-def test_a_bad_nginx_section_is_found_before_a_model_changes(
-    fake: FakeHost, command: Command
-) -> None:
+def test_a_bad_nginx_section_is_refused_before_any_change(fake: FakeHost, command: Command) -> None:
     conf = fake.write_conf({"a": "1"})
     command("start", conf)
     fake.write_conf({"a": "2"}, "[Nginx Configurations]\nbad;\n")
