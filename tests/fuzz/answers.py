@@ -1,4 +1,4 @@
-"""What any answer of the server may be, whatever was asked."""
+"""The check of every answer in the fuzz tests: status, error text, and valid JSON."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import json
 
 from tests.fixtures.servers import Answer
 
-_CLIENT = {400, 404, 405, 408, 411, 413, 414, 417, 431}
-_MODELS_OWN = "Error occurs while inference was executed on server."
+_CLIENT_ERRORS = {400, 404, 405, 408, 411, 413, 414, 417, 431}
+_MODEL_ERROR = "Error occurs while inference was executed on server."
 
 
 def require_honest(status: int, content_type: str, body: bytes, method: str = "POST") -> None:
-    """Require an answer that blames who is at fault: no 5xx that is not the model's own.
+    """Require 200, a client error, or 500 with the text for an error of the model.
 
     Raises:
-        AssertionError: it is none.
+        AssertionError: the answer is another one, or its JSON is not valid.
     """
     if method == "HEAD":
         return
     if status >= 500:
         assert status == 500, (status, body)
-        assert _MODELS_OWN in html.unescape(body.decode()), body
+        assert _MODEL_ERROR in html.unescape(body.decode()), body
     else:
-        assert status == 200 or status in _CLIENT, (status, body)
+        assert status == 200 or status in _CLIENT_ERRORS, (status, body)
     if content_type.startswith("application/json"):
         json.loads(body)
 
 
-def honest(answer: Answer, method: str = "POST") -> Answer:
+def require_honest_answer(answer: Answer, method: str = "POST") -> Answer:
+    """Return the answer if :func:`require_honest` accepts it."""
     require_honest(answer.status, answer.headers.get("Content-Type", ""), answer.body, method)
     return answer

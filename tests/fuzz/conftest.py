@@ -1,4 +1,7 @@
-"""How long to look: ``ci`` (the same examples on every run) or ``long`` (from a given seed)."""
+"""Fixtures and Hypothesis profiles of the fuzz tests.
+
+``ci`` runs the same examples every time; ``long`` runs many examples from a seed.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ from hypothesis import HealthCheck, settings
 
 from tests.fixtures import models, servers
 
-_EVERY = {
+_COMMON = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile("ci", derandomize=True, max_examples=100, database=None, **_EVERY)
-settings.register_profile("long", max_examples=5000, print_blob=True, **_EVERY)
+settings.register_profile("ci", derandomize=True, max_examples=100, database=None, **_COMMON)
+settings.register_profile("long", max_examples=5000, print_blob=True, **_COMMON)
 settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    """Two models: a picture in, and two tensors in."""
+    """A server with two models: one takes an image, the other two tensors."""
     directory = tmp_path_factory.mktemp("fuzz")
     archives = {make.__name__: make(directory) for make in (models.colors, models.pair)}
     with servers.standalone(directory, archives) as running:
@@ -30,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]
 
 @pytest.fixture(autouse=True)
 def _same_workers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Where a test used the server, the workers that it began with end it."""
+    """If a test uses the server, its workers must be the same and answer afterwards."""
     if "server" not in request.fixturenames:
         yield
         return
@@ -44,7 +47,7 @@ def _same_workers(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory whose surroundings are watched: nothing may be left beside it."""
+    """A directory; tests check that nothing is written beside it."""
     directory = tmp_path / "place"
     directory.mkdir()
     return directory

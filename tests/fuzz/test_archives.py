@@ -1,4 +1,7 @@
-"""Any bytes are an archive or an ArchiveError; nothing is written outside, nothing is left."""
+"""Fuzz tests of archives: any bytes unpack into the store's entry or raise ArchiveError.
+
+Nothing is written elsewhere, and a refused archive leaves no files.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ def _zip(members: list[Member]) -> bytes:
     with zipfile.ZipFile(target, "w") as archive:
         for member in members:
             info = zipfile.ZipInfo("placeholder")
-            # Set afterwards: the constructor cuts a name at a NUL.
+            # Set after construction, because the constructor truncates a name at NUL.
             info.filename = info.orig_filename = member.name
             info.compress_type = member.kind
             info.external_attr = member.mode << 16
@@ -88,11 +91,11 @@ def _zip(members: list[Member]) -> bytes:
 
 @st.composite
 def _damaged(draw: st.DrawFn) -> bytes:
-    """Return a ZIP with some of its bytes changed, its end cut off, or something around it."""
+    """Return a ZIP with changed bytes, truncated, or with other data around it."""
     data = bytearray(_zip(draw(st.lists(_MEMBERS, max_size=10))))
     for place, value in draw(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)))):
         data[place % len(data)] = value
-    # Sizes and offsets in the directory's records lie.
+    # Change sizes and offsets in the records of the directory.
     for place, value in draw(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 2**32 - 1)))):
         if len(data) >= 4:
             struct.pack_into("<L", data, place % (len(data) - 3), value)

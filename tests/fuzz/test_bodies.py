@@ -1,4 +1,4 @@
-"""Any body on any prediction route: an honest answer in time, from the same worker as before."""
+"""Fuzz tests of request bodies on all prediction routes: correct answers in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures import models
 from tests.fixtures.servers import Server
-from tests.fuzz.answers import honest
+from tests.fuzz.answers import require_honest_answer
 
 WAIT_S = 10.0
 
@@ -37,7 +37,7 @@ _CONTENTS = st.one_of(
             *(b"/9j/4AAQ", b"====", b"[[1, 2, 3]", b"\x00", b"1" * 5000, b"[1e400]"),
         )
     ),
-    # A picture with bytes changed: what OpenCV and Pillow say of it may differ.
+    # An image with changed bytes: OpenCV and Pillow may disagree about it.
     st.lists(st.tuples(st.integers(0, len(_JPEG) - 1), st.integers(0, 255)), max_size=8).map(
         lambda changes: bytes(dict(changes).get(at, byte) for at, byte in enumerate(_JPEG))
     ),
@@ -51,7 +51,7 @@ _HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_s
 
 @st.composite
 def _forms(draw: st.DrawFn) -> tuple[bytes, str]:
-    """Return a multipart body that is well-formed or nearly so, and its content type."""
+    """Return a multipart body, well-formed or nearly, and its content type."""
     boundary = draw(st.sampled_from(("b", "a b", "-" * 70, "x" * 201, "\u00e4", 'q"', "b/b")))
     end = draw(st.sampled_from((b"\r\n", b"\r\n", b"\n", b"\r", b"")))
     rows = b""
@@ -111,16 +111,16 @@ _ROWS = st.one_of(
 @settings(max_examples=settings().max_examples * 3)
 @given(picture=_CONTENTS, as_file=st.booleans())
 def test_any_picture(server: Server, picture: bytes, as_file: bool) -> None:
-    """A right form around any content: what the form's checks let through is the model's."""
+    """A well-formed form with any content: what passes the form's checks reaches the model."""
     field = ("a.jpg", "image/jpeg", picture) if as_file else base64.b64encode(picture)
-    event(f"answered {honest(server.predict('colors', {'data': field})).status}")
+    event(f"answered {require_honest_answer(server.predict('colors', {'data': field})).status}")
 
 
 @settings(max_examples=settings().max_examples * 3)
 @given(left=_ROWS, right=st.one_of(st.none(), _ROWS))
 def test_any_lists(server: Server, left: bytes, right: bytes | None) -> None:
     fields = {"left": left, "right": left if right is None else right}
-    event(f"answered {honest(server.predict('pair', fields)).status}")
+    event(f"answered {require_honest_answer(server.predict('pair', fields)).status}")
 
 
 @settings(max_examples=settings().max_examples * 8)
@@ -129,7 +129,7 @@ def test_any_body(server: Server, path: str, sent: tuple[bytes, str]) -> None:
     body, content_type = sent
     headers = {"Content-Type": content_type.encode("latin-1")}
     answer = server.request("POST", path, body, headers, timeout=WAIT_S)  # type: ignore[arg-type]
-    event(f"answered {honest(answer).status}")
+    event(f"answered {require_honest_answer(answer).status}")
 
 
 _NUMBERS = st.one_of(
@@ -187,11 +187,11 @@ def test_any_inference_message(
     body = json.dumps(message).encode()
     headers = {"Content-Type": "application/json"}
     if length is not None:
-        told = len(body) if length < 0 else length
-        headers["Inference-Header-Content-Length"] = str(told)
+        declared = len(body) if length < 0 else length
+        headers["Inference-Header-Content-Length"] = str(declared)
         body += after
     answer = server.request("POST", f"/v2/models/{model}/infer", body, headers, timeout=WAIT_S)
-    event(f"answered {honest(answer).status}")
+    event(f"answered {require_honest_answer(answer).status}")
 
 
 _LINES = st.sampled_from(
@@ -214,7 +214,8 @@ _LINES = st.sampled_from(
 
 
 @contextlib.contextmanager
-def _hanging_up() -> Iterator[None]:
+def _allow_disconnect() -> Iterator[None]:
+    """Ignore the errors of a connection that the server has closed."""
     try:
         yield
     except OSError as error:
@@ -223,10 +224,10 @@ def _hanging_up() -> Iterator[None]:
 
 @given(st.lists(st.one_of(_LINES, st.binary(max_size=40)), max_size=12))
 def test_any_bytes_on_the_wire(server: Server, lines: list[bytes]) -> None:
-    """The server answers or hangs up once the client has said all, and goes on serving."""
+    """The server answers or closes the connection, and serves the next request."""
     with contextlib.closing(server.connect(WAIT_S)) as raw:
-        # It may hang up before all is said: then sending or shutting down fails.
-        with _hanging_up():
+        # If the server closes the connection early, sending or shutting down fails.
+        with _allow_disconnect():
             raw.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
             raw.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionError):

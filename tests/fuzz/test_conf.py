@@ -1,4 +1,4 @@
-"""Any text is an ``mms.conf`` or a ConfError that names a line of it; nothing else."""
+"""Fuzz tests of ``mms.conf``: any text is parsed, or raises a ConfError that names a line."""
 
 from __future__ import annotations
 

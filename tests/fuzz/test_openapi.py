@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document of a running server (schemathesis)."""
+"""Fuzz tests with requests generated from the server's OpenAPI document, by schemathesis."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.fixtures.servers import Server
 from tests.fuzz.answers import require_honest
 
 WAIT_S = 10.0
-# The answer is one that the document describes. Whether a body is wrong is the model's to say, and
-# the document does not know it, so no check compares the code with how the request was made.
+# Answers must be described by the document. Only the model knows whether a body is valid, so no
+# check compares the status with whether the request was generated as valid.
 _CHECKS = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 
 
@@ -27,7 +27,7 @@ def operations(server: Server) -> list[Any]:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_every_operation(operations: list[Any], mode: GenerationMode) -> None:
-    """As the document says, and not as it says."""
+    """Send valid and invalid requests to every operation."""
     assert len(operations) > 20
     for operation in operations:
         if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
@@ -35,7 +35,7 @@ def test_every_operation(operations: list[Any], mode: GenerationMode) -> None:
 
 
 def _can_be_wrong(operation: Any) -> bool:
-    """Whether there is a body or a query: any text is a path parameter."""
+    """Return whether a request can be invalid: any text is a valid path parameter."""
     return bool(operation.body) or bool(operation.query)
 
 
@@ -44,7 +44,7 @@ def _exercise(cases: Any) -> None:
     @given(case=cases)
     def send(case: Any) -> None:
         if len(str(case.path_parameters.get("name", ""))) % 2:
-            # Else hardly any request would mean a model that there is.
+            # Otherwise hardly any request would name an existing model.
             case.path_parameters["name"] = "pair"
         response = case.call(timeout=WAIT_S)
         event(f"answered {response.status_code}")

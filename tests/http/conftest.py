@@ -1,4 +1,4 @@
-"""Servers that live as long as the test run, and the archives they serve."""
+"""Fixtures of the HTTP tests: archives, and a standalone server for the whole test run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fixtures import models, servers
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directory = tmp_path_factory.mktemp("archives")
-    makers = (models.colors, models.pair, models.odd)
+    makers = (models.colors, models.pair, models.scripted)
     return {maker.__name__: maker(directory) for maker in makers}
 
 
@@ -21,13 +21,13 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def server(
     tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path]
 ) -> Iterator[servers.Server]:
-    """The standalone server with every test model."""
+    """The standalone server with all archives."""
     with servers.standalone(tmp_path_factory.mktemp("standalone"), archives) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of a host's tree for releases."""
-    # Short: a Unix socket's path has at most 107 bytes.
+    """The root directory of a host, for releases."""
+    # A short name, because the path of a Unix socket has at most 107 bytes.
     return tmp_path_factory.mktemp("host")

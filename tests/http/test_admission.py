@@ -31,9 +31,9 @@ PATHS = (
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """A model without a time limit of its own."""
-    # Short: a Unix socket's path has at most 107 bytes.
-    with batch_edge(tmp_path_factory.mktemp("d")) as found:
-        yield found
+    # A short name, because the path of a Unix socket has at most 107 bytes.
+    with batch_edge(tmp_path_factory.mktemp("d")) as edge:
+        yield edge
 
 
 def ask(edge: Edge, order: float, path: str = "/batch/predict", **headers: str) -> Answer:
@@ -44,18 +44,18 @@ def ask(edge: Edge, order: float, path: str = "/batch/predict", **headers: str) 
 def queue(edge: Edge) -> Iterator[list[Answer]]:
     """Keep requests waiting for longer than the limit; fill the list with their answers."""
     answers: list[Answer] = []
-    note = InstanceFiles(Layout.under(edge.log.parents[3]).instance(edge.release.id)).queue
+    file = InstanceFiles(Layout.under(edge.log.parents[3]).instance(edge.release.id)).queue
     began = time.time()
 
     def is_long() -> bool:
-        found = last_queue_delay(note)
-        return found is not None and found.at > began and found.queue_s > EACH_S
+        delay = last_queue_delay(file)
+        return delay is not None and delay.at > began and delay.queue_s > EACH_S
 
     with ThreadPoolExecutor(WAITING) as threads:
-        asked = [threads.submit(ask, edge, EACH_S) for _ in range(WAITING)]
+        waiting = [threads.submit(ask, edge, EACH_S) for _ in range(WAITING)]
         until(is_long)
         yield answers
-        answers += [each.result() for each in asked]
+        answers += [each.result() for each in waiting]
 
 
 def test_a_request_that_would_be_late_is_rejected_at_once_and_others_wait(edge: Edge) -> None:

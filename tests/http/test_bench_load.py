@@ -1,4 +1,4 @@
-"""The benchmark's open loop against a real server: what counts as right, and from when."""
+"""Tests of the load of the benchmarks against a real server: right and wrong answers, and times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def _for(seconds: float, target: Target, clients: int, each_per_s: float) 
     return await steady_clients(target, clients, each_per_s, ended)
 
 
-def test_right_answers_are_right(server: servers.Server) -> None:
+def test_answers_of_the_expected_class_are_right(server: servers.Server) -> None:
     sent = _sent(server, "red")
 
     assert [one.right for one in sent] == [True] * 4
@@ -39,7 +39,9 @@ def test_a_refused_connection_is_wrong(server: servers.Server) -> None:
     assert [one.right for one in _sent(server, "red", port=1)] == [False] * 4
 
 
-def test_steady_clients_ask_who_refuses_no_more_often(server: servers.Server) -> None:
+def test_steady_clients_keep_their_rate_when_connections_are_refused(
+    server: servers.Server,
+) -> None:
     for port, right in ((None, True), (1, False)):
         sent = asyncio.run(_for(0.9, _target(server, "red", port), clients=4, each_per_s=5))
 

@@ -1,4 +1,4 @@
-"""The client, ``mms-predict`` and a generated client, against the real standalone server."""
+"""Tests of the client, ``mms-predict`` and a generated client with a real standalone server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command(server: Server, tmp_path: Path) -> None:
+def test_mms_predict_prints_the_answer_or_the_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "red.jpg").write_bytes(RED)
     url = f"http://127.0.0.1:{server.place}"
     command = (sys.executable, "-m", "mms_server.cli.predict_cmd", url)

@@ -1,4 +1,4 @@
-"""A release that does not answer its golden samples, or computes no numbers, is never ready."""
+"""Tests of golden samples at the start of a release: a wrong answer means it is never ready."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mms_server.host.release import Release
 from mms_server.host.start_failure import StartFailure
 from tests.fixtures.servers import release_server, write_release
 
-# It answers twice the sum of its two inputs.
+# The model answers twice the sum of its two inputs.
 INPUTS = ([[1, 2, 3]], [[1, 1, 1]])
 RIGHT = ["[[4.0, 6.0, 8.0]]"]
 WRONG = ["[[4.0, 6.0, 8.5]]"]
@@ -32,7 +32,7 @@ WRONG = ["[[4.0, 6.0, 8.5]]"]
 
 @pytest.fixture
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # A socket's path must be short.
+    # A short name, because the path of a Unix socket has at most 107 bytes.
     return tmp_path_factory.mktemp("g")
 
 
@@ -42,10 +42,10 @@ def put(directory: Path, *samples: Sample) -> None:
         (directory / name).write_bytes(content)
 
 
-def beside(root: Path, release: Release, *samples: Sample) -> Release:
-    """Return the release with samples that lay beside its archive."""
-    put(root / "var/lib/mms/store" / "beside", *samples)
-    changed = dataclasses.replace(release, golden="beside")
+def with_external_samples(root: Path, release: Release, *samples: Sample) -> Release:
+    """Return the release with samples from beside its archive."""
+    put(root / "var/lib/mms/store" / "external", *samples)
+    changed = dataclasses.replace(release, golden="external")
     write_atomically(Layout.under(root).release_file(changed.id), changed.to_json())
     return changed
 
@@ -54,22 +54,22 @@ def entry(root: Path, release: Release) -> Path:
     return root / "var/lib/mms/store" / release.archive_sha256
 
 
-def messages(told: socket.socket) -> Iterator[bytes]:
-    """Yield what was told: a release that failed before also says for how long it waits."""
+def messages(notify: socket.socket) -> Iterator[bytes]:
+    """Yield the messages to systemd; after earlier failures one of them announces the backoff."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            yield told.recv(4096)
+            yield notify.recv(4096)
 
 
 def failure(root: Path, release: Release) -> StartFailure:
-    """Return what a release says that does not start; it must not say that it is ready."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+    """Start a release that must fail; return the failure that it reports."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         (root / "notify.sock").unlink(missing_ok=True)
-        told.bind(str(root / "notify.sock"))
-        told.setblocking(False)
+        notify.bind(str(root / "notify.sock"))
+        notify.setblocking(False)
         with release_server(root, release, wait=False, notify=root / "notify.sock") as server:
             assert server.process.wait(60) != 0
-        assert not any(b"READY=1" in message for message in messages(told))
+        assert not any(b"READY=1" in message for message in messages(notify))
     text = server.log.read_text()
     assert "Traceback" not in text
     found = start_failure.find_last(text)
@@ -77,7 +77,7 @@ def failure(root: Path, release: Release) -> StartFailure:
     return found
 
 
-def test_right_samples_make_it_ready(archives: dict[str, Path], root: Path) -> None:
+def test_a_release_with_correct_answers_gets_ready(archives: dict[str, Path], root: Path) -> None:
     release = write_release(root, archives["pair"])
     put(entry(root, release), Sample(INPUTS, RIGHT))
     with release_server(root, release) as server:
@@ -85,7 +85,9 @@ def test_right_samples_make_it_ready(archives: dict[str, Path], root: Path) -> N
         assert (answer.status, answer.json["prediction"]) == (200, RIGHT)
 
 
-def test_a_wrong_sample_of_the_archive(archives: dict[str, Path], root: Path) -> None:
+def test_a_wrong_answer_to_a_sample_of_the_archive_is_a_failure(
+    archives: dict[str, Path], root: Path
+) -> None:
     release = write_release(root, archives["pair"])
     put(entry(root, release), Sample(INPUTS, RIGHT), Sample(INPUTS, WRONG))
     found = failure(root, release)
@@ -94,19 +96,21 @@ def test_a_wrong_sample_of_the_archive(archives: dict[str, Path], root: Path) ->
     assert "check model, parameters and service class" in found.fix
 
 
-def test_samples_beside_the_archive_count_instead_of_its_own(
+def test_samples_beside_the_archive_replace_those_in_it(
     archives: dict[str, Path], root: Path
 ) -> None:
     release = write_release(root, archives["pair"])
     put(entry(root, release), Sample(INPUTS, WRONG))
-    wide = beside(root, release, Sample(INPUTS, WRONG, Tolerance(0.1, 0), top1=True))
+    wide = with_external_samples(root, release, Sample(INPUTS, WRONG, Tolerance(0.1, 0), top1=True))
     with release_server(root, wide) as server:
         assert server.request("GET", "/pair/ping").status == 200
-    found = failure(root, beside(root, release, Sample(INPUTS, ["[[9.0, 6.0, 8.0]]"])))
+    found = failure(
+        root, with_external_samples(root, release, Sample(INPUTS, ["[[9.0, 6.0, 8.0]]"]))
+    )
     assert found.cause.startswith("golden sample 1: the answer[0][0][0] is 4.0; expected is 9.0")
 
 
-def test_a_model_that_computes_no_numbers(archives: dict[str, Path], root: Path) -> None:
+def test_a_model_that_computes_nan_is_a_failure(archives: dict[str, Path], root: Path) -> None:
     release = write_release(root, archives["pair"])
     parameters = entry(root, release) / "pair-0000.params"
     parameters.unlink()
@@ -120,19 +124,21 @@ def test_a_model_that_computes_no_numbers(archives: dict[str, Path], root: Path)
     assert found.cause == "golden sample 1: the answer[0] holds a NaN or an infinite number."
 
 
-def test_samples_that_are_damaged(archives: dict[str, Path], root: Path) -> None:
+def test_damaged_samples_are_a_failure(archives: dict[str, Path], root: Path) -> None:
     release = write_release(root, archives["pair"])
     (entry(root, release) / golden_samples.FILE_NAME).write_text(json.dumps({"format": 7}))
     assert "its format is not 1" in failure(root, release).cause
 
 
-def test_a_release_that_is_held_loads_nothing(archives: dict[str, Path], root: Path) -> None:
+def test_a_release_behind_the_start_barrier_loads_nothing(
+    archives: dict[str, Path], root: Path
+) -> None:
     release, layout = write_release(root, archives["pair"]), Layout.under(root)
     start_barrier.place(layout, release.id, time.monotonic() + 60)
     with release_server(root, release, wait=False) as server, server.connect() as waiting:
         waiting.sendall(b"GET /pair/ping HTTP/1.0\r\n\r\n")
         time.sleep(2)
-        # Its command line is still the launcher's: it has not become gunicorn.
+        # The command line is still the launcher's, so gunicorn has not started.
         command = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
         assert b"mms-release-server" in command
         start_barrier.lift(layout, release.id)

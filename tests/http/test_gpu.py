@@ -1,7 +1,7 @@
-"""Workers on GPUs: each loads its own model and takes its GPU by its slot (contract, section 13).
+"""Tests of workers on GPUs: each loads its own model, and its slot selects its GPU.
 
-The model's own service class says which GPU it was given and computes on the CPU, so the processes
-are the real ones on a machine without a GPU.
+The service class of the test model answers the number of its GPU, and computes on the CPU. So the
+processes are real, and the tests need no GPU.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class GpuService(MXNetBaseService):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.odd(tmp_path_factory.mktemp("gpu"), SERVICE)
+    return models.scripted(tmp_path_factory.mktemp("gpu"), SERVICE)
 
 
 def devices(server: Server, workers: int) -> dict[int, int]:
-    """Return process id -> GPU of all workers, by asking until each has answered."""
+    """Send requests until every worker has answered; return process id -> GPU."""
     found: dict[int, int] = {}
 
     def all_answered() -> bool:
-        answer = server.predict("odd", {"order": b"[[0]]"}).json["prediction"]
+        answer = server.predict("scripted", {"order": b"[[0]]"}).json["prediction"]
         found[answer["pid"]] = answer["gpu"]
         alive = server.workers()
         return len(alive) == workers and set(alive) <= found.keys()
@@ -50,7 +50,9 @@ def devices(server: Server, workers: int) -> dict[int, int]:
     return {pid: found[pid] for pid in server.workers()}
 
 
-def test_workers_take_gpus_in_turn(releases: Path, archive: Path) -> None:
+def test_gpus_are_assigned_round_robin_and_kept_by_successors(
+    releases: Path, archive: Path
+) -> None:
     release = write_release(releases, archive, workers=3, num_gpu=2)
     with release_server(releases, release) as server:
         before = devices(server, 3)
@@ -63,15 +65,13 @@ def test_workers_take_gpus_in_turn(releases: Path, archive: Path) -> None:
         assert after[successor] == 1
 
 
-def test_one_gpu_for_all(releases: Path, archive: Path) -> None:
+def test_with_gpu_all_workers_share_one_gpu(releases: Path, archive: Path) -> None:
     release = write_release(releases, archive, workers=2, gpu=5)
     with release_server(releases, release) as server:
         assert set(devices(server, 2).values()) == {5}
 
 
-def test_a_gpu_that_is_not_there_ends_the_release(
-    releases: Path, archives: dict[str, Path]
-) -> None:
+def test_a_missing_gpu_ends_the_release(releases: Path, archives: dict[str, Path]) -> None:
     release = write_release(releases, archives["pair"], gpu=0)
     with release_server(releases, release, wait=False) as server:
         assert server.process.wait(30) == 3

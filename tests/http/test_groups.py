@@ -1,4 +1,4 @@
-"""Models of one group: one server answers for all of them, each as it would alone."""
+"""Tests of groups: one release server for several models, each answers as it would alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def group(archives: dict[str, Path], releases: Path) -> Release:
     return write_group(
         releases,
         "small",
-        {"first": archives["odd"], "second": archives["odd"], "colors": archives["colors"]},
+        {
+            "first": archives["scripted"],
+            "second": archives["scripted"],
+            "colors": archives["colors"],
+        },
         predict_timeout_s=2.0,
     )
 
@@ -45,7 +49,7 @@ def test_each_model_answers_under_its_name(small: Server) -> None:
     assert small.request("GET", "/small/ping").status == 404
 
 
-def test_they_are_one_process(small: Server) -> None:
+def test_all_models_run_in_the_same_processes(small: Server) -> None:
     seen = {
         small.predict(model, {"order": b"[[0]]"}).json["prediction"]["pid"]
         for model in ("first", "second")
@@ -53,12 +57,12 @@ def test_they_are_one_process(small: Server) -> None:
     assert seen == set(small.workers())
 
 
-def test_an_error_of_one_is_its_own(small: Server) -> None:
+def test_an_error_of_one_model_does_not_affect_another(small: Server) -> None:
     assert order(small, "first", -3) == 500
     assert order(small, "second", 0) == 200
 
 
-def test_the_host_lists_each(releases: Path, small: Server, group: Release) -> None:
+def test_the_host_lists_each_model(releases: Path, small: Server, group: Release) -> None:
     write_generation(releases, group)
     with control_server(releases):
         control = Server(Layout.under(releases).run / "control.sock", small.process, small.log)
@@ -70,23 +74,23 @@ def test_the_host_lists_each(releases: Path, small: Server, group: Release) -> N
         assert f'mms_predictions_total{{code="200",model="{model}"}}' in metrics
 
 
-def test_a_model_that_does_not_load_is_named(
+def test_a_failed_start_names_the_model_that_does_not_load(
     archives: dict[str, Path], releases: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.model"
-    broken.write_bytes(archives["odd"].read_bytes())
-    release = write_group(releases, "half", {"good": archives["odd"], "bad": broken})
+    broken.write_bytes(archives["scripted"].read_bytes())
+    release = write_group(releases, "half", {"good": archives["scripted"], "bad": broken})
     layout = Layout.under(releases)
     digest = release.parts["bad"].archive_sha256
-    assert release.parts["good"] == Part(digest), "equal archives are one entry of the store"
-    lost = write_group(releases, "lost", {"good": archives["odd"], "bad": archives["colors"]})
+    assert release.parts["good"] == Part(digest), "equal archives share an entry of the store"
+    lost = write_group(releases, "lost", {"good": archives["scripted"], "bad": archives["colors"]})
     entry = layout.store / lost.parts["bad"].archive_sha256
     hidden = entry.rename(entry.with_name("hidden"))
     try:
         with release_server(releases, lost, wait=False) as server:
             assert server.process.wait(60)
-            said = start_failure.find_last(server.log.read_text())
+            failure = start_failure.find_last(server.log.read_text())
     finally:
         hidden.rename(entry)
-    assert said is not None
-    assert entry.name in said.cause
+    assert failure is not None
+    assert entry.name in failure.cause

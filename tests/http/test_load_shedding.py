@@ -13,16 +13,16 @@ import pytest
 from tests.fixtures.edges import Edge, batch_edge, stopped
 from tests.fixtures.servers import Answer
 
-MAY_WAIT = 3
+MAX_QUEUE = 3
 BUSY_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """A model that may have three requests waiting."""
-    # Short: a Unix socket's path has at most 107 bytes.
-    with batch_edge(tmp_path_factory.mktemp("q"), max_queue=MAY_WAIT) as found:
-        yield found
+    # A short name, because the path of a Unix socket has at most 107 bytes.
+    with batch_edge(tmp_path_factory.mktemp("q"), max_queue=MAX_QUEUE) as edge:
+        yield edge
 
 
 def ask(edge: Edge, order: float) -> tuple[Answer, float]:
@@ -33,7 +33,7 @@ def ask(edge: Edge, order: float) -> tuple[Answer, float]:
 
 @contextmanager
 def busy(edge: Edge, waiting: int) -> Iterator[list[Answer]]:
-    """Keep the engine busy while so many more wait; fill the list with their answers."""
+    """Keep the engine busy while ``waiting`` requests wait; fill the list with their answers."""
     answers: list[Answer] = []
     with ThreadPoolExecutor(waiting + 1) as threads:
         first = threads.submit(ask, edge, BUSY_S)
@@ -45,29 +45,29 @@ def busy(edge: Edge, waiting: int) -> Iterator[list[Answer]]:
 
 
 def test_a_full_backlog_is_answered(edge: Edge) -> None:
-    with busy(edge, MAY_WAIT) as answers:
+    with busy(edge, MAX_QUEUE) as answers:
         pass
-    assert [answer.status for answer in answers] == [200] * (MAY_WAIT + 1)
+    assert [answer.status for answer in answers] == [200] * (MAX_QUEUE + 1)
 
 
 def test_a_request_beyond_the_backlog_is_refused_at_once(edge: Edge) -> None:
-    with busy(edge, MAY_WAIT) as answers:
+    with busy(edge, MAX_QUEUE) as answers:
         refused, took_s = ask(edge, 0)
         assert took_s < BUSY_S / 4, "it did not wait for the engine"
         ping = edge.request("GET", "/ping")
         assert ping.status == 200
-    assert [answer.status for answer in answers] == [200] * (MAY_WAIT + 1)
+    assert [answer.status for answer in answers] == [200] * (MAX_QUEUE + 1)
     assert refused.status == 503
     assert int(refused.headers["Retry-After"]) >= 1
     assert refused.headers["X-Request-Id"]
     body = json.loads(refused.body)
-    assert body["queue"]["depth"] == MAY_WAIT
+    assert body["queue"]["depth"] == MAX_QUEUE
     assert body["error"] == body["message"]
     assert "batch is busy: 3 requests wait, the most that may" in body["error"]
 
 
 def test_a_flood_of_refusals_is_answered_from_nginx_s_cache(edge: Edge) -> None:
-    with busy(edge, MAY_WAIT):
+    with busy(edge, MAX_QUEUE):
         assert ask(edge, 0)[0].status == 503
         with stopped(edge):
             rows = [ask(edge, 0) for _ in range(50)]
@@ -78,6 +78,6 @@ def test_a_flood_of_refusals_is_answered_from_nginx_s_cache(edge: Edge) -> None:
 
 
 def test_afterwards_requests_are_answered_again(edge: Edge) -> None:
-    with busy(edge, MAY_WAIT):
+    with busy(edge, MAX_QUEUE):
         assert ask(edge, 0)[0].status == 503
     assert ask(edge, 0)[0].status == 200

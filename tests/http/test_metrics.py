@@ -1,4 +1,4 @@
-"""What real workers count, through their deaths and restarts."""
+"""Tests of metrics of real workers, through their crashes and restarts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def two(
     tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path]
 ) -> Iterator[tuple[Server, Path]]:
     directory = tmp_path_factory.mktemp("counted")
-    served = {"first": archives["odd"], "second": archives["pair"]}
+    served = {"first": archives["scripted"], "second": archives["pair"]}
     with standalone(directory, served, "--workers=2", "--metrics-write-to=csv") as server:
         until(lambda: len(server.workers()) == 2)
         yield server, directory
@@ -93,7 +93,7 @@ def test_pings_and_descriptions_are_counted(two: tuple[Server, Path]) -> None:
         assert value(after, name) - value(before, name) == count
 
 
-def test_what_is_in_flight_is_seen_and_ends_with_its_worker(two: tuple[Server, Path]) -> None:
+def test_requests_in_flight_are_counted_and_end_with_their_worker(two: tuple[Server, Path]) -> None:
     server, _directory = two
     row = b"[[1,2,3]]"
     for model, fields in ("first", {"order": b"[[0]]"}), ("second", {"left": row, "right": row}):
@@ -113,7 +113,7 @@ def test_what_is_in_flight_is_seen_and_ends_with_its_worker(two: tuple[Server, P
     for worker in server.workers():
         os.kill(worker, signal.SIGKILL)
     asking.join(20)
-    # The master has to hear of the deaths first: until then they are still its children.
+    # The dead workers count until the master has reaped them.
     until(lambda: value(scrape(server), "mms_predictions_in_flight", model="first") == 0)
     restarted = "mms_worker_restarts_total"
     until(lambda: value(scrape(server), restarted, model="first") - restarts == 2)
@@ -175,16 +175,18 @@ def _get(app: object, path: str) -> str:
     return b"".join(app(environ, lambda *_: None)).decode()  # type: ignore[operator]
 
 
-def test_minutes_hold_exact_statistics_over_all_workers(
+def test_minute_statistics_are_exact_over_all_workers(
     archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     root = tmp_path_factory.mktemp("min")
-    release = write_release(root, archives["odd"], workers=2, model="odd")
+    release = write_release(root, archives["scripted"], workers=2, model="scripted")
     with release_server(root, release) as server:
         first = minute_of(time.time())
         threads = [
             threading.Thread(
-                target=lambda wait=wait: server.predict("odd", {"order": f"[[{wait}]]".encode()})
+                target=lambda wait=wait: server.predict(
+                    "scripted", {"order": f"[[{wait}]]".encode()}
+                )
             )
             for wait in (0.2, 0.4, -1)
         ]
@@ -197,7 +199,7 @@ def test_minutes_hold_exact_statistics_over_all_workers(
     found: dict[str, Statistic] = {}
     for number in {first, last}:
         for (model, name), seen in files.read_minute(number).items():
-            assert model == "odd"
+            assert model == "scripted"
             found[name] = found[name] + seen if name in found else seen
     assert found["PredictionTotal"] == Statistic(3, 3, 1, 1)
     assert found["Prediction5XX"].total == 1

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol 2, as a client of it sees the server."""
+"""Tests of the Open Inference Protocol 2 on a real server: tensors, errors, metadata, health."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_binary_tensors(server: Server) -> None:
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_a_picture(server: Server, binary: bool) -> None:
+def test_an_image_as_a_bytes_tensor(server: Server, binary: bool) -> None:
     data = models.picture((255, 255, 0))
     row: dict[str, Any] = {"name": "data", "shape": [1], "datatype": "BYTES"}
     if binary:
@@ -69,10 +69,10 @@ def test_a_picture(server: Server, binary: bool) -> None:
     assert models.CLASSES[int(np.argmax(output["data"]))] == "yellow"
 
 
-def test_a_service_that_makes_no_tensors(server: Server) -> None:
+def test_a_service_whose_answer_is_no_tensor(server: Server) -> None:
     row = {"name": "order", "shape": [1, 1], "datatype": "FP32", "data": [-2]}
-    assert infer(server, "odd", row).status == 500
-    plain = infer(server, "odd", {**row, "data": [0]}).json["outputs"][0]
+    assert infer(server, "scripted", row).status == 500
+    plain = infer(server, "scripted", {**row, "data": [0]}).json["outputs"][0]
     assert (plain["datatype"], plain["data"]) == ("FP32", [0.0])
 
 
@@ -97,7 +97,7 @@ def test_errors(server: Server, inputs: list[Any], text: str) -> None:
     assert text in answer.json["error"]
 
 
-def test_a_model_or_version_that_there_is_not(server: Server) -> None:
+def test_unknown_models_and_versions_are_404(server: Server) -> None:
     for path in ("/v2/models/nobody/infer", "/v2/models/pair/versions/9/infer"):
         answer = server.request("POST", path, b"{}")
         assert answer.status == 404
@@ -123,5 +123,5 @@ def test_metadata_and_health(server: Server) -> None:
         ],
         "outputs": [{"name": "out", "datatype": "FP32", "shape": [-1, 1]}],
     }
-    pictures = server.request("GET", "/v2/models/colors").json["inputs"]
-    assert pictures == [{"name": "data", "datatype": "BYTES", "shape": [1]}]
+    inputs = server.request("GET", "/v2/models/colors").json["inputs"]
+    assert inputs == [{"name": "data", "datatype": "BYTES", "shape": [1]}]

@@ -1,4 +1,4 @@
-"""Answers of a real server, as a client sees them (contract, sections 7.1 to 7.3)."""
+"""Tests of 0.4's routes on a real server: predictions, ping, description, and request ids."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def file(content: bytes, kind: str = JPEG) -> tuple[str, str, bytes]:
     ("color", "name"),
     [((255, 0, 0), "red"), ((0, 255, 0), "green"), ((0, 0, 255), "blue"), ((9, 9, 9), "black")],
 )
-def test_a_picture(server: Server, color: tuple[int, int, int], name: str) -> None:
+def test_an_image_is_classified(server: Server, color: tuple[int, int, int], name: str) -> None:
     answer = server.predict("colors", {"data": file(models.picture(color))})
     assert answer.status == 200
     (rows,) = answer.json["prediction"]
@@ -37,7 +37,7 @@ def test_a_picture(server: Server, color: tuple[int, int, int], name: str) -> No
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-def test_the_answer_is_the_services_own(
+def test_the_answer_is_that_of_the_service(
     server: Server, archives: dict[str, Path], tmp_path: Path
 ) -> None:
     unpack(archives["colors"], tmp_path / "colors")
@@ -48,7 +48,7 @@ def test_the_answer_is_the_services_own(
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGB"), ("JPEG", "L"), ("PNG", "RGBA")])
-def test_other_pictures_work(server: Server, kind: str, mode: str) -> None:
+def test_png_grey_and_rgba_images(server: Server, kind: str, mode: str) -> None:
     data = models.picture((255, 255, 255), kind=kind, mode=mode)
     answer = server.predict("colors", {"data": file(data)})
     assert answer.json["prediction"][0][0]["class"] == "white"
@@ -77,7 +77,7 @@ def test_base64(server: Server, padded: bool, encoded: str) -> None:
     assert answer.json["prediction"][0][0]["class"] == "yellow"
 
 
-def test_a_file_wins_over_a_field_and_the_first_counts(server: Server) -> None:
+def test_the_first_file_of_a_name_counts(server: Server) -> None:
     boundary = "xyz"
     parts = [
         ("", b"no picture"),
@@ -120,7 +120,7 @@ def test_json_inputs_urlencoded(server: Server) -> None:
     assert answer.json == {"prediction": ["[[2.0, 4.0, 6.0]]"]}
 
 
-@pytest.mark.parametrize("path", ["/ping", "/", "/colors/ping", "/odd/ping"])
+@pytest.mark.parametrize("path", ["/ping", "/", "/colors/ping", "/scripted/ping"])
 def test_ping(server: Server, path: str) -> None:
     answer = server.request("GET", path)
     assert (answer.status, answer.json) == (200, {"health": "healthy!"})
@@ -137,7 +137,7 @@ def test_description(server: Server) -> None:
         "/ping",
         "/api-description",
         "/colors/predict",
-        "/odd/predict",
+        "/scripted/predict",
         "/pair/predict",
     }
 
@@ -154,36 +154,36 @@ def test_preflight(server: Server) -> None:
 
 
 def test_request_ids(server: Server) -> None:
-    given = {"X-Request-Id": "client-1.a_B"}
-    assert server.request("GET", "/ping", headers=given).headers["X-Request-Id"] == "client-1.a_B"
-    made = [server.request("GET", "/ping").headers["X-Request-Id"] for _ in range(2)]
-    assert made[0] != made[1]
+    headers = {"X-Request-Id": "client-1.a_B"}
+    assert server.request("GET", "/ping", headers=headers).headers["X-Request-Id"] == "client-1.a_B"
+    generated = [server.request("GET", "/ping").headers["X-Request-Id"] for _ in range(2)]
+    assert generated[0] != generated[1]
 
 
 def test_one_forward_at_a_time_and_ping_does_not_wait(server: Server) -> None:
     answers = []
 
     def ask() -> None:
-        answers.append(server.predict("odd", {"order": b"[[0.3]]"}))
+        answers.append(server.predict("scripted", {"order": b"[[0.3]]"}))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     started = time.monotonic()
     for thread in threads:
         thread.start()
     time.sleep(0.2)
-    asked = time.monotonic()
+    sent = time.monotonic()
     assert server.request("GET", "/ping").status == 200
-    assert server.request("GET", "/odd/ping").status == 200
-    # Behind the four predictions it would be 0.9 s.
-    assert time.monotonic() - asked < 0.6
+    assert server.request("GET", "/scripted/ping").status == 200
+    # If the pings waited for the four predictions, this would take 0.9 s.
+    assert time.monotonic() - sent < 0.6
     for thread in threads:
         thread.join(20)
     assert time.monotonic() - started >= 1.2
     assert [answer.status for answer in answers] == [200] * 4
-    assert {answer.json["prediction"]["most"] for answer in answers} == {1}
+    assert {answer.json["prediction"]["max_active"] for answer in answers} == {1}
 
 
-def test_the_archives_hold_the_services_own_files(
+def test_archives_contain_the_default_service_files(
     archives: dict[str, Path], tmp_path: Path
 ) -> None:
     for name, service in (

@@ -1,4 +1,4 @@
-"""The prediction routes of 1.x: bare answers, JSON errors, honest status codes."""
+"""Tests of the prediction routes of 1.x: bare answers, JSON errors, status codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUTES = ["/predictions/{}", "/models/{}/invoke", "/invocations?model_name={}"]
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", "", "text/plain"])
-def test_a_picture_as_the_body(server: Server, route: str, kind: str) -> None:
+def test_an_image_as_the_body(server: Server, route: str, kind: str) -> None:
     headers = {"Content-Type": kind} if kind else {}
     answer = server.request("POST", route.format("colors"), models.picture((0, 0, 255)), headers)
     assert answer.status == 200
@@ -35,7 +35,7 @@ def test_a_form_with_one_file(server: Server, kind: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_picture_as_base64_in_json(server: Server, wrapped: bool) -> None:
+def test_an_image_as_base64_in_json(server: Server, wrapped: bool) -> None:
     text = base64.b64encode(models.picture()).decode()
     body = json.dumps({"data": text} if wrapped else text).encode()
     answer = server.request("POST", "/predictions/colors", body, JSON)
@@ -48,7 +48,7 @@ def test_lists_as_json(server: Server, route: str) -> None:
     assert answer.json == ["[[4.0, 6.0, 8.0]]"]
 
 
-def test_json_that_curl_calls_a_form(server: Server) -> None:
+def test_json_with_the_content_type_of_a_form(server: Server) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert server.request("POST", "/predictions/pair", PAIR, headers).json == ["[[4.0, 6.0, 8.0]]"]
     form = urllib.parse.urlencode({"left": "[[1,2,3]]", "right": "[[1,1,1]]"}).encode()
@@ -94,7 +94,7 @@ def test_only_post_predicts(server: Server) -> None:
     assert server.request("GET", "/predictions/nobody").status == 404
 
 
-def test_options_gives_the_models_api_but_a_preflight_wins(server: Server) -> None:
+def test_options_returns_the_api_unless_it_is_a_preflight(server: Server) -> None:
     answer = server.request("OPTIONS", "/predictions/pair")
     assert "/predictions/pair" in answer.json["paths"]
     assert "/predictions/colors" not in answer.json["paths"]

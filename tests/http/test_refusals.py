@@ -1,4 +1,4 @@
-"""Bad requests to a real server: the answers of 0.4, and a server that goes on."""
+"""Tests of bad requests to a real server: answers as of 0.4, and the same workers afterwards."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
 
 
 def assert_page(answer: Answer, status: int, text: str) -> None:
-    """An error page of the contract that tells nothing about the server's inside."""
+    """Assert that this is an error page of 0.4, without internals of the server."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "text/html"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     name = answer.body.decode().split("<h1>")[1].split("</h1>")[0]
     assert answer.body.decode().startswith(PAGE.format(f"{status} {name}", name))
     assert text in answer.body.decode()
-    for inside in ("tmp/", "/site-packages", "Traceback", "Service(", "mms_server", "MXNetError"):
-        assert inside not in answer.body.decode()
+    for internal in ("tmp/", "/site-packages", "Traceback", "Service(", "mms_server", "MXNetError"):
+        assert internal not in answer.body.decode()
 
 
 @pytest.fixture(autouse=True)
 def _still_serving(server: Server) -> Iterator[None]:
-    """Whatever was sent, the same worker answers afterwards."""
+    """After every test, the same workers still answer."""
     before = server.workers()
     yield
     assert server.predict("colors", {"data": file(models.picture())}).status == 200
@@ -148,7 +148,7 @@ def test_raw_bodies_are_not_read(server: Server, kind: str) -> None:
 
 @pytest.mark.parametrize("order", [-1, -2, -3])
 def test_a_misbehaving_service_is_an_error(server: Server, order: int) -> None:
-    answer = server.predict("odd", {"order": f"[[{order}]]".encode()})
+    answer = server.predict("scripted", {"order": f"[[{order}]]".encode()})
     assert answer.status == 500
     assert b"secret" not in answer.body
 

@@ -1,4 +1,4 @@
-"""Service classes in the styles of 0.4's examples, several in one process (section 10)."""
+"""Tests of service classes in the styles of 0.4's examples, several in one process."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MAKERS = (
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directory = tmp_path_factory.mktemp("services")
-    made = [maker(directory) for maker in MAKERS]
-    return {path.stem: path for path in made}
+    paths = [maker(directory) for maker in MAKERS]
+    return {path.stem: path for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, archives: dict[str, Path]) 
         yield running
 
 
-def lit(width: int, height: int, corner: tuple[int, int]) -> bytes:
-    """Return a black picture with one white quarter."""
+def image_with_white_quarter(width: int, height: int, corner: tuple[int, int]) -> bytes:
+    """Return a black image with one white quarter."""
     picture = Image.new("RGB", (width, height))
     box = (width // 2, height // 2)
     quarter = Image.new("RGB", box, (255, 255, 255))
@@ -48,17 +48,17 @@ def lit(width: int, height: int, corner: tuple[int, int]) -> bytes:
 
 
 def detect(server: Server, width: int, height: int) -> Answer:
-    content = lit(width, height, (1, 0))
+    content = image_with_white_quarter(width, height, (1, 0))
     return server.predict("detector", {"data": ("a.jpg", "image/jpeg", content)})
 
 
-def test_a_detector_answers_boxes_in_the_pictures_own_size(server: Server) -> None:
+def test_a_detector_answers_boxes_in_the_size_of_the_image(server: Server) -> None:
     answer = detect(server, 40, 20)
     assert answer.json == {"prediction": [["top right", 20, 0, 40, 10]]}
 
 
-def test_what_a_service_keeps_on_itself_is_of_its_own_request(server: Server) -> None:
-    """One prediction at a time, from its first stage to its last."""
+def test_attributes_of_a_service_belong_to_one_request(server: Server) -> None:
+    """Predictions run one at a time, from the first stage to the last."""
     sizes = [(2 * n, 4 * n) for n in range(4, 44)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda size: detect(server, *size), sizes))
@@ -73,19 +73,19 @@ def test_what_a_service_keeps_on_itself_is_of_its_own_request(server: Server) ->
         ("jones closed the", [{"bucket": 4}, "closed the dow"]),
     ],
 )
-def test_sentences(server: Server, sentence: str, expected: list[object]) -> None:
+def test_a_model_for_sentences(server: Server, sentence: str, expected: list[object]) -> None:
     text = json.dumps([{"input_sentence": sentence}]).encode()
     answer = server.predict("sentences", {"data": text})
     assert answer.json == {"prediction": expected}
 
 
-def test_a_word_that_is_not_known_is_the_models_failure(server: Server) -> None:
+def test_an_unknown_word_is_an_error_of_the_model(server: Server) -> None:
     text = json.dumps([{"input_sentence": "unknown"}]).encode()
     assert server.predict("sentences", {"data": text}).status == 500
     assert "Unknown token unknown" in server.log.read_text()
 
 
-def test_two_archives_with_a_service_and_a_helper_of_equal_names(server: Server) -> None:
+def test_archives_with_equal_names_of_service_and_helper(server: Server) -> None:
     answers = {
         name: server.predict(name, {"data": b"[[1, 2, 3]]"}).json["prediction"]
         for name in ("imperative", "hybrid")
@@ -99,7 +99,7 @@ def test_two_archives_with_a_service_and_a_helper_of_equal_names(server: Server)
 @pytest.mark.parametrize(
     ("color", "name"), [((255, 0, 0), "red"), ((0, 255, 0), "green"), ((0, 0, 255), "blue")]
 )
-def test_gluon_vision(server: Server, color: tuple[int, int, int], name: str) -> None:
+def test_a_gluon_vision_service(server: Server, color: tuple[int, int, int], name: str) -> None:
     content = models.picture(color)
     answer = server.predict("vision", {"data": ("a.jpg", "image/jpeg", content)})
     (rows,) = answer.json["prediction"]
@@ -107,7 +107,7 @@ def test_gluon_vision(server: Server, color: tuple[int, int, int], name: str) ->
     assert sum(row["probability"] for row in rows) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_open_inference_protocol_gets_gluons_outputs(server: Server) -> None:
+def test_the_open_inference_protocol_returns_gluon_outputs(server: Server) -> None:
     tensor = {"name": "data", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}
     body = json.dumps({"inputs": [tensor]}).encode()
     answer = server.request(
@@ -117,7 +117,7 @@ def test_the_open_inference_protocol_gets_gluons_outputs(server: Server) -> None
     assert (output["shape"], output["data"]) == ([1, 2], [6.5, -6.0])
 
 
-def test_a_gluon_release_is_loaded_before_its_workers_are_forked(
+def test_a_gluon_release_answers_from_forked_workers(
     releases: Path, archives: dict[str, Path]
 ) -> None:
     release = write_release(releases, archives["hybrid"], workers=2)

@@ -1,4 +1,4 @@
-"""The standalone server's start and end, as somebody at a terminal sees them."""
+"""Tests of start and stop of the standalone server, as at a terminal."""
 
 from __future__ import annotations
 
@@ -24,44 +24,46 @@ def run(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_port_in_use(server: Server, archives: dict[str, Path], tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error(
+    server: Server, archives: dict[str, Path], tmp_path: Path
+) -> None:
     done = run("--models", f"pair={archives['pair']}", f"--port={server.place}", directory=tmp_path)
     assert done.returncode == 1
-    place = f"127.0.0.1:{server.place}"
-    assert f"Failed to start model serving host: {place}: Address already in use" in done.stderr
+    address = f"127.0.0.1:{server.place}"
+    assert f"Failed to start model serving host: {address}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [
         "mms_app.log"
     ]
 
 
-def test_the_log_of_a_start(server: Server) -> None:
+def test_the_log_of_a_start_is_that_of_0_4(server: Server) -> None:
     lines = server.log.read_text().splitlines()
-    wanted = [
+    texts = [
         "Initialized model serving.",
         "Adding endpoint: colors_predict to Flask",
         "Service started successfully.",
         f"Service description endpoint: 127.0.0.1:{server.place}/api-description",
         f"Service health endpoint: 127.0.0.1:{server.place}/ping",
     ]
-    places = [next(n for n, line in enumerate(lines) if text in line) for text in wanted]
-    assert places == sorted(places)
+    numbers = [next(n for n, line in enumerate(lines) if text in line) for text in texts]
+    assert numbers == sorted(numbers)
 
 
-def test_workers_share_a_port_and_an_end_leaves_nothing(
+def test_workers_share_a_port_and_a_stop_leaves_no_files(
     archives: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    with standalone(tmp_path, {"odd": archives["odd"]}, "--workers=2") as running:
+    with standalone(tmp_path, {"scripted": archives["scripted"]}, "--workers=2") as running:
         until(lambda: len(running.workers()) == 2)
         victim = running.workers()[0]
         assert len(list(scratch.glob("*/store/*"))) == 1
         os.kill(victim, signal.SIGKILL)
         until(lambda: victim not in running.workers() and len(running.workers()) == 2, 2)
-        assert running.predict("odd", {"order": b"[[0]]"}).status == 200
-        # The worker that was made last must not remove what the others still need.
+        assert running.predict("scripted", {"order": b"[[0]]"}).status == 200
+        # The end of a worker must not remove files that the others still need.
         os.kill(running.workers()[0], signal.SIGTERM)
         until(lambda: len(running.workers()) == 2, 5)
         assert len(list(scratch.glob("*/store/*"))) == 1
