@@ -1,6 +1,6 @@
-"""Changes of what one host serves, made on the host itself, and how the host is afterwards.
+"""Changes of the models of one host, by commands on the host, and the state of the host.
 
-Archives and an ``mms.conf`` are put on the host's own disk, so that a change is one command.
+Archives and an ``mms.conf`` are copied to the host's own disk, so that a change is one command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DIRECTORY = "/var/tmp/mms-tests"  # noqa: S108 - on a test host, and it must out
 SHARED_CONF = "/efs/models/mms.conf"
 _WORDS = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"
 LABELS = {str(number): word for number, word in enumerate(_WORDS)}
-"""Labels of the digits model -> labels of the variant that :func:`in_words` makes."""
+"""The labels of the digits model, and those of the variant that :func:`in_words` makes."""
 
 Members = dict[str, bytes]
 HEAD = """\
@@ -43,18 +43,18 @@ def variant(target: Path, change: Callable[[Members], None], source: Path | None
     change(members)
     with zipfile.ZipFile(target, "w") as new:
         for name, content in members.items():
-            # A fixed time: equal content is to be an equal archive.
+            # A fixed time, so that archives with equal content are equal.
             new.writestr(zipfile.ZipInfo(name), content)
     return target
 
 
 def in_words(members: Members) -> None:
-    """Let the model answer with words: answers then tell which version gave them."""
+    """Let the model answer with words, so that an answer shows which version gave it."""
     members["synset.txt"] = "".join(f"{word}\n" for word in LABELS.values()).encode()
 
 
 def a_seven(rows: list[dict[str, Any]]) -> bool:
-    """Return whether a ranking is right for one of the two versions, and of that one only."""
+    """Return whether a ranking is right, with labels of only one of the two versions."""
     words = set(LABELS.values())
     classes = [row["class"] for row in rows]
     whole = all(name in words for name in classes) or all(name in LABELS for name in classes)
@@ -62,7 +62,7 @@ def a_seven(rows: list[dict[str, Any]]) -> bool:
 
 
 def put(machine: lab.Machine, name: str, models: Mapping[str, Path], rest: str = "") -> str:
-    """Put archives and an mms.conf that serves them on a host; return the file's path there."""
+    """Copy archives and an mms.conf that serves them to a host; return the file's path there."""
     place = f"{DIRECTORY}/{name}"
     lab.on(machine, f"install -d -o admin {DIRECTORY} {place}")
     for archive in set(models.values()):
@@ -89,7 +89,7 @@ def applied(machine: lab.Machine, conf: str, *words: str) -> None:
 
 
 def status(machine: lab.Machine) -> dict[str, Any]:
-    """Return what `mms status --json` says of a host."""
+    """Return the JSON of `mms status` on a host."""
     answer: dict[str, Any] = json.loads(lab.on(machine, "mms status --json"))
     return answer
 
@@ -100,12 +100,12 @@ def releases(machine: lab.Machine) -> dict[str, str]:
 
 
 def live(machine: lab.Machine) -> str:
-    """Return where the live link of the digits model points."""
+    """Return the target of the digits model's live link."""
     return lab.on(machine, "readlink /run/mms/live/digits.sock")
 
 
 def healthy(machine: lab.Machine) -> bool:
-    """Return whether a host says that it is healthy."""
+    """Return whether `/ping` of a host answers that it is healthy."""
     try:
         return requests.get(f"{machine.url}/ping", timeout=5).status_code == 200
     except requests.RequestException:
@@ -113,10 +113,10 @@ def healthy(machine: lab.Machine) -> bool:
 
 
 def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 120) -> float:
-    """Return the seconds until ``holds()`` was true.
+    """Wait until ``holds()`` is true; return the seconds that it took.
 
     Raises:
-        TimeoutError: it was not within ``timeout_s`` seconds; names ``what``.
+        TimeoutError: it was not true within ``timeout_s`` seconds; the error names ``what``.
     """
     began = time.monotonic()
     while not holds():

@@ -1,4 +1,4 @@
-"""Load from outside on every host, and changed archives to serve."""
+"""Fixtures of the integration tests: load on every host, and changed archives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Variant = Callable[[changes.Members], None]
 
 @pytest.fixture
 def machines() -> list[lab.Machine]:
-    """All hosts of the tested group, in the order in which playbooks take them."""
+    """All hosts of the tested group, in the order of the playbooks."""
     return lab.fleet()
 
 
@@ -27,7 +27,7 @@ def machines() -> list[lab.Machine]:
 def load(
     machines: list[lab.Machine], record_property: Callable[[str, object], None]
 ) -> Iterator[Load]:
-    """Busy and idle clients on all hosts; not started yet. The sum goes into the test's report."""
+    """Busy and idle clients on all hosts, not started yet. The test's report gets their summary."""
     requests = [Request.of_image(each.address, "digits", lab.SEVEN, "7") for each in machines]
     load = Load(requests)
     yield load
@@ -57,13 +57,13 @@ def service_file(members: dict[str, bytes]) -> str:
 
 @pytest.fixture(scope="session")
 def every_step() -> bool:
-    """Whether the whole proof is asked for (`make soak`), and not a sample of it."""
+    """Whether all steps are tested (`make soak`), and not a sample of them."""
     return os.environ.get("MMS_SOAK") == "1"
 
 
 @pytest.fixture
 def last(machines: list[lab.Machine]) -> Iterator[lab.Machine]:
-    """One host on its own; afterwards it serves again what is published."""
+    """One host alone; afterwards it serves the published models again."""
     machine = machines[-1]
     yield machine
     changes.applied(machine, changes.SHARED_CONF)

@@ -1,8 +1,8 @@
-"""Steady load on hosts from outside: busy and mostly idle keep-alive clients.
+"""Steady load on hosts: busy and mostly idle clients with keep-alive connections.
 
-Each client holds one HTTP/1.1 connection open and uses it again, as browsers and load balancers
-do. A connection that the server closes without saying so, any status but 200 and any answer of the
-wrong class are counted: nothing is tried again.
+Each client keeps one HTTP/1.1 connection open and uses it again, as browsers and load balancers do.
+It counts each connection that the server closes without notice, each status other than 200, and
+each answer with the wrong class. It retries nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Ranking = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Request:
-    """One prediction, ready to be sent; ``right`` judges the ranking that comes as an answer."""
+    """One prediction request; ``right`` returns whether a ranking is a right answer."""
 
     host: str
     path: str
@@ -45,7 +45,7 @@ class Request:
     ) -> Request:
         """Return the upload of a JPEG file as the field ``data``, as curl sends it.
 
-        ``expected`` is the most probable class of a right answer, or judges an answer.
+        ``expected`` is the most probable class of a right answer, or a function that judges it.
         """
         boundary = secrets.token_hex(16)
         head = (
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request; ``problem`` is empty when all was right. Times in seconds."""
+    """The result of one request; ``problem`` is empty if the answer is right. Times in seconds."""
 
     host: str
     path: str
@@ -96,7 +96,7 @@ class Report:
         return Report([answer for answer in self.answers if start <= answer.started < end])
 
     def percentile_ms(self, share: float) -> float:
-        """Return the latency in milliseconds that ``share`` (0 to 1) of the requests kept."""
+        """Return the latency, in milliseconds, of the percentile ``share`` (0 to 1)."""
         times = sorted(answer.seconds for answer in self.answers)
         return times[min(len(times) - 1, int(share * len(times)))] * 1000 if times else 0.0
 
@@ -158,7 +158,7 @@ class Client(threading.Thread):
 
 
 class Load:
-    """Clients that run while the ``with`` block does; the report is complete after it."""
+    """Clients that run during the ``with`` block; the report is complete after it."""
 
     def __init__(
         self,
@@ -206,10 +206,10 @@ class Load:
             raise TimeoutError(f"{stuck} clients still wait for an answer")
 
     def wait_for_answers(self, count: int, *, timeout_s: float = 60.0) -> None:
-        """Return when ``count`` more answers have come.
+        """Return when ``count`` more answers have arrived.
 
         Raises:
-            TimeoutError: they did not come within ``timeout_s`` seconds.
+            TimeoutError: they did not arrive within ``timeout_s`` seconds.
         """
         wanted = len(self.report.answers) + count
         deadline = time.monotonic() + timeout_s
@@ -220,7 +220,7 @@ class Load:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Put load on hosts for a while and print what came of it."""
+    """Put load on hosts for some time and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("hosts", nargs="+", metavar="HOST[:PORT]")
     parser.add_argument("--model", default="digits")

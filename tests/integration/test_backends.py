@@ -1,4 +1,4 @@
-"""Models on other engines on a real host, confined as all are, and one that differs too much."""
+"""Models on other engines on a host, with the sandbox; one whose answers differ is not served."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ other.engine=onnxruntime
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """The digits with golden samples, as an export with --sample makes them."""
+    """The digits model with golden samples, as an export with --sample makes it."""
     unpack(lab.MODELS / "digits.model", tmp_path / "unpacked")
     service = load_model("digits", tmp_path / "unpacked").service
     pictures = sorted((lab.MODELS / "images").glob("digit-*.jpg"))[:SAMPLES]
@@ -44,7 +44,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(300)
-def test_engines_answer_rightly_and_what_differs_is_not_served(
+def test_engines_answer_rightly_and_one_that_differs_is_not_served(
     last: lab.Machine, archive: Path
 ) -> None:
     models = {"digits": archive, "whole": archive, "other": archive}

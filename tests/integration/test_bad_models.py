@@ -1,7 +1,7 @@
-"""Archives that misbehave, on a host that serves another model under load.
+"""Bad models on a host that serves another model under load.
 
-What fails before the switch never gets a request; what fails later is contained, certified and
-named to the client; the other model's clients see nothing.
+A model that fails before the switch gets no request. A failure after it is contained, gets a death
+certificate and is named to the client. The clients of the other model notice nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EARLY = (Outcome.NEVER_READY, Outcome.NOT_IN_TIME)
 SAMPLE_EARLY = ("import-error", "load-segv", "load-eats-memory", "golden-digit")
 SAMPLE_LATE = ("segv", "eats-memory", "kills-master", "closes-descriptors")
 TOGETHER = 4
-"""Bad models that are served at a time: the host's memory does not suffice for more."""
+"""The number of bad models served at a time: the host's memory does not suffice for more."""
 
 IMPATIENT = """\
 [Service]
@@ -35,13 +35,13 @@ TimeoutStartSec=25
 
 
 def chosen(sample: Sequence[str], outcomes: Sequence[Outcome], every: bool) -> list[str]:
-    """Return the bad models with these outcomes; only those in ``sample`` unless ``every``."""
+    """Return the bad models with these outcomes: all if ``every``, else those in ``sample``."""
     found = [name for name, bad_model in BAD_MODELS.items() if bad_model.outcome in outcomes]
     return [name for name in found if every or name in sample]
 
 
 def serve(machine: lab.Machine, directory: Path, names: Sequence[str]) -> str:
-    """Put bad models on a host, beside the digits; return the mms.conf that names them."""
+    """Copy bad models to a host, beside the digits model; return the mms.conf with all of them."""
     models = {name: bad_models.build(name, directory) for name in names}
     limits = "".join(
         f"{name}.memory_max={MEMORY_MAX}\n" for name in names if BAD_MODELS[name].limited
@@ -60,7 +60,7 @@ def ask(machine: lab.Machine, name: str, order: int, request_id: str) -> request
 
 
 def deaths(machine: lab.Machine, name: str) -> list[dict[str, Any]]:
-    """Return the certificates that `mms why` finds."""
+    """Return the death certificates that `mms why` finds."""
     answer = json.loads(lab.on(machine, f"mms why {name} --json"))
     rows: list[dict[str, Any]] = answer["deaths"]
     return rows
@@ -68,7 +68,7 @@ def deaths(machine: lab.Machine, name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def digits(last: lab.Machine) -> Iterator[Load]:
-    """Load on the model that is well; afterwards none of its requests must have suffered."""
+    """Load on the good model; afterwards all its requests must have right answers."""
     request = Request.of_image(last.address, "digits", lab.SEVEN, "7")
     with Load([request], busy=2, idle=4) as load:
         load.wait_for_answers(10)
@@ -80,7 +80,7 @@ def digits(last: lab.Machine) -> Iterator[Load]:
 
 @pytest.fixture
 def impatient(last: lab.Machine) -> Iterator[None]:
-    """Let systemd give up a start soon."""
+    """A short start timeout of the units."""
     place = "/run/systemd/system/mms@.service.d"
     lab.on(last, f"install -d {place}")
     lab.on(last, f"tee {place}/impatient.conf", stdin=IMPATIENT)
@@ -92,7 +92,7 @@ def impatient(last: lab.Machine) -> Iterator[None]:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("digits", "impatient")
-def test_what_fails_before_it_serves_gets_no_request(
+def test_a_model_that_fails_before_the_switch_gets_no_request(
     last: lab.Machine, tmp_path: Path, every_step: bool
 ) -> None:
     before = changes.releases(last)
@@ -114,7 +114,7 @@ def test_what_fails_before_it_serves_gets_no_request(
 
 @pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("digits")
-def test_what_fails_later_is_contained_and_named(
+def test_a_later_failure_is_contained_and_named(
     last: lab.Machine, tmp_path: Path, every_step: bool
 ) -> None:
     late = [outcome for outcome in Outcome if outcome not in EARLY]
@@ -131,7 +131,7 @@ def batched_names(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def misbehave(machine: lab.Machine, name: str) -> None:
-    """Send the request that a bad model fails on, and check the outcome."""
+    """Send a request on which a bad model fails, and check the outcome."""
     bad_model = BAD_MODELS[name]
     assert ask(machine, name, GOOD, f"before-{name}").status_code == 200, name
     answer = ask(machine, name, BAD, f"bad-{name}")
@@ -154,7 +154,7 @@ def misbehave(machine: lab.Machine, name: str) -> None:
 
 
 def certified(machine: lab.Machine, name: str, asked: str) -> list[dict[str, Any]]:
-    """Return the certificates that `mms why ASKED` finds, which are of this model."""
+    """Return the death certificates of this model that `mms why ASKED` finds."""
     changes.wait_until(lambda: bool(deaths(machine, asked)), f"{asked} is certified", 120)
     found = deaths(machine, asked)
     assert {row["model"] for row in found} == {name}
@@ -163,10 +163,10 @@ def certified(machine: lab.Machine, name: str, asked: str) -> list[dict[str, Any
 
 
 def is_refused_at_last(machine: lab.Machine, name: str, answer: requests.Response) -> None:
-    """Send again what a worker died in; what was only too slow is not blamed."""
+    """Send the request again that killed a worker; a request that was only slow is not refused."""
     found = certified(machine, name, f"bad-{name}")
     if BAD_MODELS[name].status == GATEWAY_TIMEOUT:
-        # The worker tells the client and ends then: by the request's id its end is found.
+        # The worker answers the client and then ends: its end is found by the request's id.
         assert answer.status_code == GATEWAY_TIMEOUT, (name, answer.text)
         assert f"bad-{name}" in answer.text, answer.text
         return

@@ -1,4 +1,4 @@
-"""What serves is changed under steady load; no client may notice."""
+"""Restarts and killed workers under steady load: no request fails."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_restart_loses_no_request(load: Load, machines: list[lab.Machine]) -> No
 
 
 def test_releases_end_cleanly(machines: list[lab.Machine]) -> None:
-    """Ending well is no crash: on Debian 12 the interpreter's own end aborts after a fork."""
+    """A clean end is no crash: on Debian 12 the interpreter's finalization aborts after a fork."""
     for machine in machines:
         since = "@" + lab.on(machine, "date +%s")
         lab.on(machine, "mms restart", timeout_s=300)
-        # By its name: a pattern finds no unit once a power cut has left a broken journal file.
+        # By its name: after a power cut with a broken journal file, a pattern finds no unit.
         unit = Path(changes.live(machine)).with_suffix(".service").name
         said = lab.on(machine, f"journalctl --quiet -u mms@{unit} --since '{since}' -o cat")
         assert "Started" in said
@@ -67,11 +67,13 @@ print(time.monotonic() - began)
 
 
 @pytest.mark.timeout(300)
-def test_killed_worker_is_back_and_nobody_noticed(load: Load, machines: list[lab.Machine]) -> None:
+def test_a_killed_worker_is_replaced_and_no_request_fails(
+    load: Load, machines: list[lab.Machine]
+) -> None:
     times: list[float] = []
     with load:
         load.wait_for_answers(40)
-        # From the next death on within a minute, a release's workers wait before they are back.
+        # If another worker dies within a minute, its restart is delayed.
         for _ in range(FREE_DEATHS):
             for machine in machines:
                 release = changes.live(machine).rpartition("/")[2].removesuffix(".sock")

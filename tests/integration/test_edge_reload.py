@@ -1,4 +1,4 @@
-"""nginx is reloaded under keep-alive clients; none of them loses a request."""
+"""Reloads of nginx under clients with keep-alive connections: no request fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = (512, 768, 640)
 
 @pytest.fixture
 def reload(machines: list[lab.Machine]) -> Iterator[Callable[[int], str]]:
-    """Return what lets nginx of the first host take a changed frame, and says what was said."""
+    """A function that changes the frame on the first host, applies it, and returns the output."""
     machine = machines[0]
     lab.on(machine, f"cp --preserve {FRAME} /root/frame")
 
@@ -43,7 +43,7 @@ def test_a_reload_loses_no_request(
 ) -> None:
     machine = machines[0]
     pids = lab.on(machine, "pgrep --exact nginx")
-    # Mostly idle connections are those that a reload cuts.
+    # A reload closes mostly idle connections.
     load = Load([Request.of_image(machine.address, "digits", lab.SEVEN, "7")])
     with load:
         load.wait_for_answers(40)
@@ -57,7 +57,7 @@ def test_a_reload_loses_no_request(
 
 @contextmanager
 def asking(machine: lab.Machine, clients: int) -> Iterator[tuple[list[int], list[str]]]:
-    """Ask for health without a break; yield the statuses and the failures, filled meanwhile."""
+    """Send health requests without a pause; yield lists that get the statuses and the failures."""
     statuses: list[int] = []
     failures: list[str] = []
     stop = threading.Event()
@@ -90,16 +90,16 @@ def asking(machine: lab.Machine, clients: int) -> Iterator[tuple[list[int], list
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_a_reload_loses_no_request_of_the_moment(
+def test_a_reload_loses_no_request_in_flight(
     machines: list[lab.Machine],
     reload: Callable[[int], str],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Answers take no time here: many come between new workers' start and the old ones' end."""
+    """Answers are fast here: many are sent between the start of new and the end of old workers."""
     with asking(machines[0], 12) as (statuses, failures):
         for turn in range(20):
             reload(turn)
-            # What an old worker has cut is noticed by the next request.
+            # A connection that an old worker has closed shows at the next request.
             time.sleep(1.0)
     record_property("load", f"sent {len(statuses) + len(failures)}, failed {len(failures)}")
     assert set(statuses) == {200}

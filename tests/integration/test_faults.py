@@ -1,4 +1,4 @@
-"""The share is lost, the disk is full or read-only, the clock jumps: a host serves on."""
+"""Faults: a lost share, a full or read-only disk, a clock that jumps. The host serves on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.load import Load
 
 OUTAGE_S = 60.0
 NOTICED_S = 30.0
-"""How long the server waits for a file system, at the most."""
+"""The longest wait of the server for a file system, in seconds."""
 
 
 def assert_all_answered(load: Load) -> None:
@@ -38,7 +38,7 @@ def server_stopped() -> Iterator[None]:
 
 @contextmanager
 def network_cut() -> Iterator[None]:
-    """Drop what the hosts send to the share, and tell them nothing."""
+    """Drop all packets of the hosts to the share, without an answer."""
     what = ("--source", "10.77.0.0/24", "--protocol", "tcp", "--dport", "2049")
     rule = ("INPUT", *what, "--jump", "DROP", "--wait", "10")
     subprocess.run(["iptables", "--insert", *rule], check=True, timeout=30)
@@ -57,7 +57,7 @@ def test_a_lost_share_stops_updates_and_no_prediction(
     load: Load, machines: list[lab.Machine], outage: Callable[[], object]
 ) -> None:
     machine = machines[0]
-    # Whatever the host remembers of the share's files would hide the outage for a while.
+    # The host's cache of the share would hide the outage for some time.
     lab.on(machine, "sh -c 'sync; echo 3 > /proc/sys/vm/drop_caches'")
     before = changes.releases(machine)
     with load:
@@ -75,12 +75,12 @@ def test_a_lost_share_stops_updates_and_no_prediction(
     assert took < NOTICED_S + 15
     assert_all_answered(load)
     assert changes.releases(machine) == before
-    # It goes on by itself once the share is back.
+    # It continues by itself when the share is back.
     changes.applied(machine, changes.SHARED_CONF)
 
 
 def fill(machine: lab.Machine) -> None:
-    """Leave no room where the server's state is; extents are given out, not written."""
+    """Fill the disk with the server's state; extents are allocated, not written."""
     lab.on(
         machine,
         "sh -c 'for size in 4G 1G 256M 64M 16M 4M 1M 64K 4K; do n=0; "
@@ -140,7 +140,7 @@ def test_a_read_only_disk_refuses_a_change_and_serves_on(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("jump_s", [86_400, -86_400])
-def test_a_clock_that_jumps_disturbs_nobody(load: Load, last: lab.Machine, jump_s: int) -> None:
+def test_no_request_fails_when_the_clock_jumps(load: Load, last: lab.Machine, jump_s: int) -> None:
     show = "systemctl show --property=MainPID,NRestarts 'mms@*.service' mms-control.service"
     before = lab.on(last, show)
     with load:

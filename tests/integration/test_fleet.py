@@ -1,4 +1,4 @@
-"""A change goes through the fleet under steady load: all of it, or it is put back."""
+"""Changes of the fleet under steady load: all of a change, or it is reverted."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def fleet(machine: lab.Machine, *words: str) -> dict[str, Any]:
 
 @contextmanager
 def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield a URL on loopback, and what is sent to it."""
+    """Yield a URL on loopback, and the list of the messages sent to it."""
     told: list[dict[str, Any]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ def test_an_update_that_was_killed_is_completed_and_rolled_back(
         finally:
             first.send_signal(signal.SIGKILL)
             first.communicate(timeout=60)
-        # What was not brought to an end is not what hosts come to by themselves.
+        # Hosts do not take over an unfinished publication by themselves.
         interrupted = fleet(last, "state")
         (tmp_path / "before_step.yml").write_text(HOOK)
         with webhook() as (url, told):
@@ -151,7 +151,7 @@ def test_an_update_that_was_killed_is_completed_and_rolled_back(
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_an_archive_that_does_not_load_is_put_back(
+def test_an_archive_that_does_not_load_is_reverted(
     load: Load, machines: list[lab.Machine], variant: Callable[[Variant], list[str]]
 ) -> None:
     before = [changes.live(machine) for machine in machines]
@@ -185,7 +185,7 @@ def test_a_model_that_degrades_under_traffic_does_not_pass_the_canary(
 ) -> None:
     before = [changes.live(machine) for machine in machines]
     original = archive_on_the_share(machines[0])
-    # The request that verifies would meet the fault too, before any client's is counted.
+    # The verifying request would see the fault too, before the requests of clients are counted.
     arguments = [*variant(degrade), "--extra-vars=mms_verify_model="]
     with load:
         load.wait_for_answers(40)
@@ -226,10 +226,10 @@ def test_a_second_operator_is_refused_with_the_name_of_the_first(
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-def test_a_host_that_was_away_comes_back_right(last: lab.Machine) -> None:
+def test_a_host_that_missed_an_update_is_brought_up_to_date(last: lab.Machine) -> None:
     right = changes.releases(last)
     approved = fleet(last, "state")["approved"]
-    # As after an update that it has missed: it serves something else, and knows of no publication.
+    # The state after a missed update: the host serves something else, and has no publication.
     other = changes.put(
         last, "away", {"digits": lab.MODELS / "digits.model", "old": lab.MODELS / "digits.model"}
     )
@@ -242,7 +242,7 @@ def test_a_host_that_was_away_comes_back_right(last: lab.Machine) -> None:
     lab.on(last, "systemctl start mms-apply.service", timeout_s=300)
     assert changes.releases(last) == right
     assert fleet(last, "state")["host"] == approved
-    # What an operator does to the host afterwards stays.
+    # A later change by an operator stays.
     changes.applied(last, other)
     assert not fleet(last, "heal")["changed"]
     assert changes.releases(last) != right

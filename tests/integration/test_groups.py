@@ -1,4 +1,4 @@
-"""Models of one group on a real host: one release, confined as all are, that changes as one."""
+"""A group of models on a host: one release in the sandbox; its models change together."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_group_changes_as_one_and_loses_no_request(last: lab.Machine, tmp_path
     assert lab.predict(last, model="words")["class"] == "seven"
     assert set(changes.releases(last).values()).isdisjoint(first.values())
 
-    # A model that does not load is named, and its group does not come.
+    # A model that does not load is named, and its group is not served.
     bad = bad_models.build("load-exit", tmp_path)
     settings = f"{SETTINGS}bad.group=small\n"
     done = changes.apply(

@@ -1,4 +1,4 @@
-"""A change that is killed, or whose host loses its power, loses nothing and is done by the next."""
+"""A change that is killed or cut by a power loss: the next change completes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests import lab
 from tests.integration import changes
 from tests.integration.load import Load, Request
 
-# Kills the command when it tells the step whose number it is given, as it begins with it.
+# Kills the command when it reports the step with the given number, before the step.
 KILLER = """
 import os, signal, subprocess, sys
 at, conf = int(sys.argv[1]), sys.argv[2]
@@ -31,7 +31,7 @@ sys.exit("it ended before step %d" % at)
 
 @pytest.fixture
 def versions(last: lab.Machine, tmp_path: Path) -> list[str]:
-    """Two files on the host's disk, that serve digits in figures and in words."""
+    """Two mms.conf on the host's disk: the digits model that answers in figures, and in words."""
     words = changes.variant(tmp_path / "words.model", changes.in_words)
     plain = changes.variant(tmp_path / "plain.model", lambda _members: None)
     return [
@@ -41,7 +41,7 @@ def versions(last: lab.Machine, tmp_path: Path) -> list[str]:
 
 
 def settled(machine: lab.Machine) -> None:
-    """Assert that the host serves one release, and that nothing else is left of it."""
+    """Assert that the host serves one release and has nothing of others."""
     state = changes.status(machine)
     assert state["healthy"], state
     (row,) = state["models"]
@@ -99,7 +99,7 @@ def test_a_power_cut_in_a_change(last: lab.Machine, versions: list[str], every_s
 
 
 def ignoring(machine: lab.Machine, conf: str) -> None:
-    """Run a change whose end is not looked at: its host goes away."""
+    """Run a change and ignore its end, because its host loses power."""
     try:
         changes.apply(machine, conf, timeout_s=60)
     except subprocess.TimeoutExpired:

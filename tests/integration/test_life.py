@@ -1,4 +1,4 @@
-"""Golden samples, the way back, and too little memory, on a host under load."""
+"""Golden samples, rollback to a warm release, and a gap, on a host under load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WARM_S = 40
 SETTINGS = "/etc/mms/mms.toml"
 Record = Callable[[str, object], None]
 
-# Kills the command when it tells a step that begins with the words it is given.
+# Kills the command when it reports a step that begins with the given words.
 KILLER = """
 import os, signal, subprocess, sys
 conf, step = sys.argv[1:]
@@ -46,13 +46,13 @@ def plain(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def either(last: lab.Machine) -> Request:
-    """A request whose answer is right if it is wholly of one version."""
+    """A request whose answer is right if it is completely of one version."""
     return Request.of_image(last.address, "digits", lab.SEVEN, changes.a_seven)
 
 
 @pytest.fixture
 def short_of_memory(last: lab.Machine) -> Iterator[None]:
-    """Let the host keep so much of its memory free that no second release fits."""
+    """A memory reserve so large that no second release fits."""
     available = int(lab.on(last, "awk '/^MemAvailable/ {print $2}' /proc/meminfo")) * 1024
     lab.on(last, f"cp {SETTINGS} {SETTINGS}.before")
     reserve = available - 70 * 1024**2
@@ -62,7 +62,7 @@ def short_of_memory(last: lab.Machine) -> Iterator[None]:
 
 
 def units(machine: lab.Machine) -> set[str]:
-    """Return the releases whose service runs, starts or has failed."""
+    """Return the releases whose service is active, activating or failed."""
     command = "systemctl list-units --plain --no-legend 'mms@*.service'"
     lines = lab.on(machine, command).splitlines()
     return {line.split()[0].removeprefix("mms@").removesuffix(".service") for line in lines}
@@ -74,7 +74,7 @@ def assert_all_right(load: Load) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_way_back_to_a_warm_release_is_instant(
+def test_a_rollback_to_a_warm_release_is_instant(
     last: lab.Machine, words: Path, plain: Path, either: Request, record_property: Record
 ) -> None:
     rest = f"\n[Model Settings]\ndigits.keep_warm_s={WARM_S}\n"
@@ -104,7 +104,7 @@ def test_the_way_back_to_a_warm_release_is_instant(
 
 
 @pytest.mark.timeout(300)
-def test_an_archive_that_answers_otherwise_gets_no_request(
+def test_an_archive_with_other_answers_than_its_samples_gets_no_request(
     last: lab.Machine, words: Path, plain: Path
 ) -> None:
     conf = changes.put(last, "plain", {"digits": plain})
@@ -113,7 +113,7 @@ def test_an_archive_that_answers_otherwise_gets_no_request(
     request = Request.of_image(last.address, "digits", lab.SEVEN, "7")
     conf = changes.put(last, "words", {"digits": words})
     beside = Path(conf).with_name("words.model.golden")
-    # What the version before answers: this one answers in words.
+    # The answer of the other version: this version answers in words.
     lab.on(last, f"install -d -o admin {beside}")
     expected = [[{"class": "7", "probability": 1.0}]]
     sample = golden_samples.Sample((lab.SEVEN.read_bytes(),), expected, Tolerance(1, 1), top1=True)

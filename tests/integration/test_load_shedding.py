@@ -1,4 +1,4 @@
-"""A flood on a host: as many wait as may, more are refused at once, and a restart refuses none."""
+"""A flood of requests: the backlog's limit, immediate refusals beyond it, none during a restart."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Slow(mxnet_vision_service.MXNetVisionService):
 
 @pytest.fixture
 def slow(last: lab.Machine, tmp_path: Path) -> lab.Machine:
-    """A host whose one worker answers two requests in a second, and has a queue of eight."""
+    """A host with one worker that answers two requests per second, and a queue of eight."""
 
     def change(members: changes.Members) -> None:
         members[service_file(members)] = SLOW.encode()
@@ -59,7 +59,7 @@ def clients() -> Iterator[ThreadPoolExecutor]:
 
 
 def ask(machine: lab.Machine) -> tuple[requests.Response, float]:
-    """Return the answer to a prediction on a connection of its own, and the seconds it took."""
+    """Return the answer to a prediction on a new connection, and its duration in seconds."""
     began = time.monotonic()
     with lab.SEVEN.open("rb") as image:
         answer = requests.post(
@@ -84,7 +84,7 @@ def test_a_full_queue_refuses_at_once_and_a_restart_does_not(
     served = [took_s for answer, took_s in flood if answer.status_code == 200]
     refused = [(answer, took_s) for answer, took_s in flood if answer.status_code == 503]
     assert len(served) + len(refused) == FLOOD, [answer.text for answer, _ in flood]
-    # One is computed and eight wait; while the flood arrives the worker gets on.
+    # One is computed and eight wait. During the flood the worker completes some.
     assert MAY_WAIT + 1 <= len(served) <= MAY_WAIT + 4
     for answer, took_s in refused:
         assert took_s < min(max(served) / 2, 3 * PACE_S)

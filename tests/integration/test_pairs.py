@@ -1,4 +1,4 @@
-"""From any configuration to any other: what plan says is what apply does, and twice is once."""
+"""Random pairs of configurations: apply does what plan says, and a second apply does nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFUSED = 3
 
 
 class Configurations:
-    """Random files on the host's disk: some models, each in one of two versions."""
+    """Makes random mms.conf on the host's disk: some models, each in one of two versions."""
 
     def __init__(self, machine: lab.Machine, directory: Path, rng: random.Random) -> None:
         self._machine = machine
@@ -34,7 +34,7 @@ class Configurations:
         models = {model: self._rng.choice(self._archives) for model in chosen}
         rest = f"--workers\n{self._rng.choice((1, 2))}\n"
         if self._rng.random() < 0.5:
-            # A short time might be over between two commands, which is a change of its own.
+            # A short time could end between two commands, and its end is a change too.
             rest += f"[Model Settings]\n{chosen[0]}.keep_warm_s={self._rng.choice((0, 3600))}\n"
         return changes.put(self._machine, name, models, rest)
 
@@ -49,9 +49,7 @@ def answered(machine: lab.Machine, command: str, conf: str) -> tuple[int, dict[s
 
 
 @pytest.mark.timeout(3600)
-def test_what_plan_says_is_what_apply_does(
-    last: lab.Machine, tmp_path: Path, every_step: bool
-) -> None:
+def test_apply_does_what_plan_says(last: lab.Machine, tmp_path: Path, every_step: bool) -> None:
     configurations = Configurations(last, tmp_path, random.Random(5))  # noqa: S311 - a test's draw
     for turn in range(20 if every_step else 2):
         first, second = (configurations.draw(f"{turn}-{place}") for place in (1, 2))

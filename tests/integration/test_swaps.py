@@ -1,4 +1,4 @@
-"""A model is swapped again and again under load: no request fails, no answer is of two versions."""
+"""A model is swapped many times under load: no request fails, no answer mixes two versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.load import Load, Report, Request
 
 SWAPS = int(os.environ.get("MMS_SWAPS", "200"))
 COLD, WARM = SWAPS // 10, SWAPS - SWAPS // 10
-"""Swaps that load the model, and swaps to a release that is still loaded."""
+"""The numbers of swaps that load the model, and of swaps to a warm release."""
 
 QUIET_S = 10.0
 QUIET_EVERY = 10
@@ -24,7 +24,7 @@ Span = tuple[float, float]
 
 
 def within(report: Report, spans: list[Span]) -> Report:
-    """Return the answers that were on their way in one of these spans of the monotonic clock."""
+    """Return the answers to requests in flight in one of these spans of the monotonic clock."""
     return Report(
         [
             answer
@@ -64,7 +64,7 @@ def test_swaps_lose_nothing_and_disturb_no_other_model(
     quiet, busy = list[Span](), list[Span]()
     with Load([digits]) as load, Load([other], busy=1, idle=0) as beside:
         for turn in range(1, swaps + 1):
-            # In turns, so that what else the machine does meets both alike.
+            # In turns, so that other work on the machine affects both equally.
             if turn % QUIET_EVERY == 1:
                 load.wait_for_answers(20)
                 began = time.monotonic()

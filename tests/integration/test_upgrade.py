@@ -1,4 +1,4 @@
-"""A host leaves its balancer, is upgraded and rebooted, and comes back: no client notices."""
+"""The upgrade of a host behind a balancer, with a reboot: no request fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PORT = 8100
 
 @pytest.fixture(scope="module")
 def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Make the last host a balancer of all beside its own work; yield the playbooks' argument."""
+    """Make the last host the balancer of all; yield the argument for playbooks."""
     balancer = lab.fleet()[-1]
     variables = {
         "mms_balancers": balancer.name,
@@ -25,7 +25,7 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "haproxy_lb_bind": [f"*:{PORT}"],
         "mms_balancer_provider": "haproxy",
         "mms_balancer_haproxy_hosts": [balancer.name],
-        # What a mirror has is not what is tested.
+        # The content of a package mirror is not tested.
         "mms_upgrade_packages": False,
         "mms_upgrade_reboot": "always",
     }
@@ -40,7 +40,7 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def through(record_property: Callable[[str, object], None]) -> Iterator[Load]:
-    """Clients of the balancer; not started yet."""
+    """Clients of the balancer, not started yet."""
     address = f"{lab.fleet()[-1].address}:{PORT}"
     load = Load([Request.of_image(address, "digits", lab.SEVEN, "7")])
     yield load
@@ -52,14 +52,14 @@ def boots(machine: lab.Machine) -> str:
 
 
 def answers(machine: lab.Machine) -> int:
-    """Return how many predictions the host has answered, of its log."""
+    """Return the number of predictions that the host has answered, from its log."""
     return int(lab.on(machine, "grep --count digits/predict /var/log/nginx/access.log"))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_a_host_that_fails_gets_its_traffic_back(balanced: str, through: Load) -> None:
-    """The whole way but for its end, then once more to a good end."""
+def test_a_host_whose_upgrade_fails_gets_its_traffic_again(balanced: str, through: Load) -> None:
+    """An upgrade that fails at its last step, then one that succeeds."""
     first = lab.fleet()[0]
     runtime = lab.on(first, "readlink /opt/mms/current")
     before = boots(first)
@@ -68,11 +68,11 @@ def test_a_host_that_fails_gets_its_traffic_back(balanced: str, through: Load) -
         through.wait_for_answers(40)
         done = lab.playbook("playbooks/upgrade.yml", balanced, wrong)
         output = " ".join(done.stdout.split())
-        # The good end below may bring another runtime: the hosts may be of the last version.
+        # The successful upgrade may install another runtime: the hosts may have the last version.
         assert lab.on(first, "readlink /opt/mms/current") == runtime
         served = answers(first)
         through.wait_for_answers(80)
-        # The balancer sends it requests again.
+        # The balancer sends the host requests again.
         assert answers(first) > served
         good = lab.playbook("playbooks/upgrade.yml", balanced, f"--limit={first.name}")
         assert good.returncode == 0, good.stdout
@@ -83,7 +83,7 @@ def test_a_host_that_fails_gets_its_traffic_back(balanced: str, through: Load) -
         "The host serves its old releases with its old runtime, and gets traffic again." in output
     )
     assert "The hosts after it have not been changed" in output
-    # It got as far as the last step: changed, rebooted, and asked for a prediction.
+    # It reached the last step: it was changed, rebooted, and asked for a prediction.
     assert boots(first) != before
     assert not through.report.failed, through.report
     assert not through.report.wrong, through.report

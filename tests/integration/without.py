@@ -1,9 +1,9 @@
-"""Take away what keeps a promise, and see its test fail: ``python -m tests.integration.without``.
+"""Mutation test on test hosts: ``python -m tests.integration.without``.
 
-For each mechanism one place of the package that is installed on the test hosts is changed, the test
-that guards it is run, and the place is put back. A test that passes all the same guards nothing.
-The hosts are those of ``MMS_TEST_GROUP``, and have to serve (`make up`, or the first half of `make
-fleet`).
+Each mechanism guarantees something. It is disabled by a change of one snippet of the package that
+is installed on the test hosts; then the test that guards it is run, and the snippet is restored. A
+test that passes without the mechanism guards nothing. The hosts are those of ``MMS_TEST_GROUP``.
+They have to serve (`make up`, or the first half of `make fleet`).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _TESTS: Final = "tests/integration"
 
 @dataclass(frozen=True)
 class Mechanism:
-    """What keeps a promise: ``old`` stands once in ``file``, and with ``new`` nothing keeps it.
+    """A mechanism and its ``guarantee``, which the snippet ``new`` in place of ``old`` breaks.
 
-    ``test`` is what pytest is to run, ``words`` are for it besides. One of the long proofs runs
-    with so many ``swaps``; 0 is for the others.
+    ``old`` occurs once in ``file``. pytest runs ``test`` with ``pytest_options``. ``swaps`` is the
+    number of swaps in a long test; 0 for the other tests.
     """
 
     name: str
-    taken: str
+    guarantee: str
     file: str
     old: str
     new: str
     test: str
-    words: tuple[str, ...] = ()
+    pytest_options: tuple[str, ...] = ()
     swaps: int = 0
 
 
@@ -74,27 +74,27 @@ MECHANISMS: Final = (
         "archives/golden_samples.py",
         "    for number, sample in enumerate(samples, 1):\n        try:\n",
         "    for number, sample in enumerate((), 1):\n        try:\n",
-        "test_life.py::test_an_archive_that_answers_otherwise_gets_no_request",
+        "test_life.py::test_an_archive_with_other_answers_than_its_samples_gets_no_request",
     ),
     Mechanism(
         "put-back",
-        "a failed change is put back",
+        "a failed change is reverted",
         "deploy/revert.py",
         "    errors: list[str] = []\n    layout, before",
         "    return\n    layout, before",
-        "test_bad_models.py::test_what_fails_before_it_serves_gets_no_request",
+        "test_bad_models.py::test_a_model_that_fails_before_the_switch_gets_no_request",
     ),
     Mechanism(
         "quarantine",
-        "an input that killed twice is refused",
+        "an input that killed a worker twice is refused",
         "crashes/crash_history.py",
         "_REFUSED_FROM: Final = 2\n",
         "_REFUSED_FROM: Final = 1000\n",
-        "test_bad_models.py::test_what_fails_later_is_contained_and_named",
+        "test_bad_models.py::test_a_later_failure_is_contained_and_named",
     ),
     Mechanism(
         "relink",
-        "a boot goes back to the last generation",
+        "a boot restores the last generation",
         "deploy/operate.py",
         '    done: list[str] = []\n    with locked(host.layout, "mms relink"',
         '    done: list[str] = []\n    return done\n    with locked(host.layout, "mms relink"',
@@ -119,7 +119,7 @@ MECHANISMS: Final = (
     ),
     Mechanism(
         "unchanged",
-        "what is as wanted is left alone",
+        "an unchanged host is left alone",
         "deploy/plan.py",
         "        new_generation=_content(observed.generation)\n",
         "        new_generation=True or _content(observed.generation)\n",
@@ -129,27 +129,29 @@ MECHANISMS: Final = (
 
 
 @contextmanager
-def taken_away(mechanism: Mechanism, machines: Sequence[lab.Machine]) -> Iterator[None]:
-    """Change the place on each host; afterwards put it back and let all releases run with it.
+def disabled(mechanism: Mechanism, machines: Sequence[lab.Machine]) -> Iterator[None]:
+    """Change the snippet on each host; afterwards restore it and restart all releases.
 
     Raises:
-        ValueError: the place is not there, or not once: the table is out of date.
+        ValueError: the snippet does not occur exactly once: the table is out of date.
     """
-    place = f"{_PACKAGE}/{mechanism.file}"
-    texts = {machine: lab.on(machine, f"cat {place}") + "\n" for machine in machines}
+    path = f"{_PACKAGE}/{mechanism.file}"
+    texts = {machine: lab.on(machine, f"cat {path}") + "\n" for machine in machines}
     for machine, text in texts.items():
         if text.count(mechanism.old) != 1:
-            raise ValueError(f"{mechanism.name}: {place} on {machine.name} has not the place once")
+            raise ValueError(
+                f"{mechanism.name}: the snippet is not exactly once in {path} on {machine.name}"
+            )
     try:
         for machine, text in texts.items():
-            _write(machine, place, text.replace(mechanism.old, mechanism.new))
+            _write(machine, path, text.replace(mechanism.old, mechanism.new))
             lab.on(machine, "mms restart", timeout_s=300)
         yield
     finally:
         for machine, text in texts.items():
-            _write(machine, place, text)
+            _write(machine, path, text)
         for machine in machines:
-            # What the test has begun may still hold the host's lock.
+            # A command of the test may still have the host's lock.
             changes.wait_until(lambda at=machine: _serves(at), f"{machine.name} serves", 180)  # type: ignore[misc]
             lab.on(machine, "mms restart", timeout_s=300)
 
@@ -158,19 +160,19 @@ def _serves(machine: lab.Machine) -> bool:
     return changes.apply(machine, changes.SHARED_CONF).returncode == 0
 
 
-def _write(machine: lab.Machine, place: str, text: str) -> None:
-    lab.on(machine, f"tee {place}", stdin=text)
-    cache = Path(place)
-    lab.on(machine, f"sh -c 'rm -f {cache.parent}/__pycache__/{cache.stem}.*'")
+def _write(machine: lab.Machine, path: str, text: str) -> None:
+    lab.on(machine, f"tee {path}", stdin=text)
+    file = Path(path)
+    lab.on(machine, f"sh -c 'rm -f {file.parent}/__pycache__/{file.stem}.*'")
 
 
 def outcome(mechanism: Mechanism) -> tuple[bool, str]:
-    """Run the test; return whether it failed, and what it says.
+    """Run the test; return whether it failed, and its error.
 
     Raises:
         RuntimeError: no test ran.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *mechanism.words]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *mechanism.pytest_options]
     long = {"MMS_SOAK": "1", "MMS_SWAPS": str(mechanism.swaps)} if mechanism.swaps else {}
     done = subprocess.run(
         [*command, f"{_TESTS}/{mechanism.test}"],
@@ -186,30 +188,33 @@ def outcome(mechanism: Mechanism) -> tuple[bool, str]:
     if done.returncode not in {0, 1} or not ran:
         raise RuntimeError(f"{mechanism.name}: no test ran:\n{done.stdout}{done.stderr}")
     failed = any(line.startswith("FAILED ") for line in lines)
-    said = [line[2:].strip() for line in lines if line.startswith("E  ")]
-    return failed, said[0] if said else lines[-1]
+    error = [line[2:].strip() for line in lines if line.startswith("E  ")]
+    return failed, error[0] if error else lines[-1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Try each mechanism, print a table; return 1 if a test passes without what it guards."""
+    """Test each mechanism, print a table; return 1 if a test passes without its mechanism."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.integration.without", description=__doc__
     )
-    known = [each.name for each in MECHANISMS]
+    known = [mechanism.name for mechanism in MECHANISMS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     names = parser.parse_args(argv).names or known
     unknown = set(names) - set(known)
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: use {', '.join(known)}")
     machines, rows, passed = lab.fleet(), [], 0
-    for mechanism in (each for each in MECHANISMS if each.name in names):
-        sys.stderr.write(f"without: {mechanism.taken} ...\n")
-        with taken_away(mechanism, machines):
-            failed, said = outcome(mechanism)
+    for mechanism in MECHANISMS:
+        if mechanism.name not in names:
+            continue
+        sys.stderr.write(f"without: {mechanism.guarantee} ...\n")
+        with disabled(mechanism, machines):
+            failed, error = outcome(mechanism)
         passed += not failed
-        rows.append((mechanism.taken, mechanism.test, "fails" if failed else "PASSES", said[:100]))
-        sys.stderr.write(f"  {rows[-1][2]}: {said[:200]}\n")
-    sys.stdout.write(table([("WITHOUT", "TEST", "RESULT", "WHICH SAYS"), *rows]) + "\n")
+        result = "fails" if failed else "PASSES"
+        rows.append((mechanism.guarantee, mechanism.test, result, error[:100]))
+        sys.stderr.write(f"  {rows[-1][2]}: {error[:200]}\n")
+    sys.stdout.write(table([("WITHOUT", "TEST", "RESULT", "ERROR"), *rows]) + "\n")
     return 1 if passed else 0
 
 

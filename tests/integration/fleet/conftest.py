@@ -1,4 +1,4 @@
-"""A fleet behind a balancer of its own: what `make fleet` boots and configures for these tests."""
+"""Fixtures of the tests on a fleet behind a balancer, which `make fleet` boots and configures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.load import Load, Report, Request
 
 PORT = 80
 QUIET_S = 10.0
-"""How long the load runs before a change, to compare with."""
+"""The seconds of load before a change, for comparison."""
 MODELS = ("digits", "numbers")
 _NAMED = "digits=/efs/models/digits.model"
 _BOTH = " ".join(f"{model}=/efs/models/{model}.model" for model in MODELS)
@@ -31,7 +31,7 @@ Change = Callable[[changes.Members], None]
 
 @dataclass(frozen=True)
 class Behind:
-    """The hosts that serve, the one that balances, and what playbooks have to be told."""
+    """The serving hosts, the balancer, and the arguments for playbooks."""
 
     machines: list[lab.Machine]
     balancer: lab.Machine
@@ -42,7 +42,7 @@ class Behind:
         return f"{self.balancer.address}:{PORT}"
 
     def play(self, name: str, *arguments: str, timeout_s: float = 1200) -> str:
-        """Run a playbook, which must succeed; return what it printed."""
+        """Run a playbook, which must succeed; return its output."""
         done = lab.playbook(
             f"playbooks/{name}.yml", *self.arguments, *arguments, timeout_s=timeout_s
         )
@@ -59,7 +59,7 @@ class Wanted:
     settings: Sequence[str] = ()
 
     def arguments(self) -> list[str]:
-        """Write the files; return what makes a playbook publish them."""
+        """Write the files; return the arguments that let a playbook publish them."""
         self.directory.mkdir(exist_ok=True)
         for model in MODELS:
             change = self.archives.get(model, lambda _members: None)
@@ -75,7 +75,7 @@ class Wanted:
 
 
 def in_words(name: str) -> Change:
-    """Return a change that lets the model answer with words, and makes an archive of its own."""
+    """Return a change that lets the model answer with words; each name makes another archive."""
 
     def change(members: changes.Members) -> None:
         changes.in_words(members)
@@ -86,7 +86,7 @@ def in_words(name: str) -> Change:
 
 @pytest.fixture(scope="session")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Behind:
-    """Make the balancer; skipped where none is named."""
+    """The fleet with its balancer; the test is skipped if no balancer is named."""
     name = os.environ.get("MMS_TEST_BALANCER")
     if not name:
         pytest.skip("MMS_TEST_BALANCER names no balancer: part of `make fleet`")
@@ -98,9 +98,9 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Behind:
         "mms_balancer_provider": "haproxy",
         "mms_balancer_haproxy_hosts": [name],
         "mms_verify_balancer": f"{balancer.address}:{PORT}",
-        # Both versions of the archives are right; the load tells them apart.
+        # Both versions of the archives are right; the load distinguishes them.
         "mms_verify_class": "",
-        # What a mirror has is not what is tested.
+        # The content of a package mirror is not tested.
         "mms_upgrade_packages": False,
         "mms_upgrade_reboot": "always",
     }
@@ -122,7 +122,7 @@ def served(behind: Behind, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[tuple[str, ...]]]:
-    """Collect a row for each proof; the table is shown at the end of the session."""
+    """The rows of the table that is printed at the end of the session."""
     cells: list[tuple[str, ...]] = [
         ("CHANGE", "SECONDS", "SENT", "FAILED", "WRONG", "P99 BEFORE", "P99 DURING", "LONGEST")
     ]
@@ -144,9 +144,9 @@ def proof(
     rows: list[tuple[str, ...]],
     record_property: Callable[[str, object], None],
 ) -> Proof:
-    """Put steady load on the balancer around a change; nothing may fail and nothing be wrong.
+    """Put steady load on the balancer around a change; all answers must be right.
 
-    ``served`` is only there to have run: the load asks for what it lets the hosts serve.
+    The fixture ``served`` must have run: the load asks for the models that it serves.
     """
     assert served
     requests = [
@@ -191,6 +191,6 @@ def _row(
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> Iterator[Wanted]:
-    """Return what may be changed and published; at first what is served already."""
+    """The directory to change and publish; at first with the models that are served."""
     yield Wanted(tmp_path / "models")
     shutil.rmtree(tmp_path / "models", ignore_errors=True)

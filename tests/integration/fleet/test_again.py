@@ -1,4 +1,4 @@
-"""A playbook that is run again changes nothing, and neither does one that is only asked."""
+"""Idempotence: a second run of a playbook changes nothing, and neither does check mode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def changed(output: str) -> set[int]:
 
 
 def as_it_is(behind: Behind) -> list[object]:
-    """Return what a change would leave traces in: releases, boots, the share."""
+    """Return the state that a change would affect: releases, boots, the share."""
     hosts = behind.machines
     state = fleet(hosts[0], "state")
     return [
@@ -51,7 +51,9 @@ def test_configuring_again_changes_nothing(behind: Behind, served: list[str]) ->
     assert "no drift" in behind.play("drift", *served, "--check").lower()
 
 
-def test_going_back_twice_goes_back_once(behind: Behind, served: list[str], wanted: Wanted) -> None:
+def test_a_second_rollback_changes_nothing(
+    behind: Behind, served: list[str], wanted: Wanted
+) -> None:
     behind.play("update_models", *served)
     before = [changes.releases(machine) for machine in behind.machines]
     wanted.archives = {"digits": in_words("to go back from")}
@@ -63,7 +65,7 @@ def test_going_back_twice_goes_back_once(behind: Behind, served: list[str], want
     assert [changes.releases(machine) for machine in behind.machines] == before
 
 
-def test_one_host_goes_back_alone(behind: Behind, served: list[str], wanted: Wanted) -> None:
+def test_one_host_is_rolled_back_alone(behind: Behind, served: list[str], wanted: Wanted) -> None:
     behind.play("update_models", *served)
     first, *others = behind.machines
     before = changes.releases(first)

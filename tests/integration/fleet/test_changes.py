@@ -1,4 +1,4 @@
-"""Each rolling change of a fleet, with clients outside of its balancer: none of them notices."""
+"""Each rolling change of a fleet under load through its balancer: no request fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def served_by(behind: Behind) -> list[dict[str, str]]:
 
 
 def changed(before: list[dict[str, str]], after: list[dict[str, str]]) -> set[tuple[str, ...]]:
-    """Return which models have changed, one entry for each set of models that a host changed."""
+    """Return the sets of models that changed on a host, each set once."""
     return {
         tuple(model for model in MODELS if old[model] != new[model])
         for old, new in zip(before, after, strict=True)
@@ -26,7 +26,7 @@ def changed(before: list[dict[str, str]], after: list[dict[str, str]]) -> set[tu
 @pytest.mark.parametrize("models", [MODELS[:1], MODELS], ids=["one model", "all models"])
 def test_models(behind: Behind, proof: Proof, wanted: Wanted, models: tuple[str, ...]) -> None:
     wanted.archives = {model: in_words(f"of {len(models)}") for model in models}
-    # What is served at first, and so what the archives differ from.
+    # The archives that are served at first, from which the new ones differ.
     behind.play("update_models", *Wanted(wanted.directory.with_name("first")).arguments())
     before = served_by(behind)
     with proof(f"update of {' and '.join(models)}"):
@@ -63,7 +63,7 @@ def test_an_upgrade_with_a_reboot(behind: Behind, proof: Proof, served: list[str
 
 
 def processes(machine: lab.Machine) -> set[str]:
-    """Return the first processes of all releases that run."""
+    """Return the main processes of all running releases."""
     shown = lab.on(machine, "systemctl show --property=MainPID --value 'mms@*.service'")
     return set(shown.split()) - {"0"}
 

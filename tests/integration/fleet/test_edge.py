@@ -1,4 +1,4 @@
-"""The edge of all hosts changes under load: a certificate is given, renewed and taken away."""
+"""Changes of nginx on all hosts under load: a certificate is added, renewed and removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONFIGURE = ("playbooks/configure.yml", "--tags=nginx_proxy")
 
 
 def certificate(directory: Path, hosts: list[lab.Machine]) -> dict[str, str]:
-    """Make a certificate of the hosts' addresses; return the role's variables that give it."""
+    """Make a certificate for the hosts' addresses; return the role's variables for it."""
     directory.mkdir()
     file, key = directory / "certificate.pem", directory / "key.pem"
     names = ",".join(f"IP:{host.address}" for host in hosts)
@@ -42,7 +42,7 @@ def configure(behind: Behind, variables: dict[str, str]) -> subprocess.Completed
 
 
 def assert_shown(host: lab.Machine, variables: dict[str, str]) -> None:
-    """A client that trusts the given certificate, and no other, is served by it."""
+    """Assert that a client is served that trusts only the given certificate."""
     given = Path(variables["nginx_proxy_tls_certificate"])
     shown = ssl.get_server_certificate((host.address, 443), timeout=10)
     assert ssl.PEM_cert_to_DER_cert(shown) == ssl.PEM_cert_to_DER_cert(given.read_text())

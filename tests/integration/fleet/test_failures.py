@@ -1,4 +1,4 @@
-"""What goes wrong in the midst of an update: clients behind the balancer notice nothing of it."""
+"""Failures during an update: no request through the balancer fails."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def get_slower(members: changes.Members) -> None:
     ],
     ids=["bad archive", "slower under traffic"],
 )
-def test_a_bad_model_is_put_back(
+def test_a_bad_model_is_reverted(
     behind: Behind, proof: Proof, served: list[str], wanted: Wanted, failing: tuple[Change, str]
 ) -> None:
     change, cause = failing
@@ -66,7 +66,7 @@ def test_a_bad_model_is_put_back(
     assert [changes.releases(machine) for machine in behind.machines] == before
 
 
-def test_a_host_that_dies_comes_back_right_by_itself(
+def test_a_host_that_dies_is_updated_when_it_is_back(
     behind: Behind, proof: Proof, served: list[str], wanted: Wanted
 ) -> None:
     behind.play("update_models", *served)
@@ -86,7 +86,7 @@ def test_a_host_that_dies_comes_back_right_by_itself(
             run.kill()
             power.start()
         changes.wait_until(lambda: changes.healthy(victim), "healthy after its death", 180)
-        # Nobody tells it: its timer fires.
+        # No run contacts it: its timer fires.
         wanted_release = changes.releases(canary)
         changes.wait_until(
             lambda: changes.releases(victim) == wanted_release, "the host heals itself", 400
@@ -96,7 +96,7 @@ def test_a_host_that_dies_comes_back_right_by_itself(
     assert changes.releases(others[0]) == wanted_release
 
 
-def test_ctrl_c_leaves_what_the_next_run_completes(
+def test_a_run_stopped_by_ctrl_c_is_completed_by_the_next(
     behind: Behind, proof: Proof, served: list[str], wanted: Wanted
 ) -> None:
     behind.play("update_models", *served)
@@ -140,7 +140,7 @@ def test_the_shared_file_system_goes_away(
         finally:
             run.kill()
             nfs.start()
-        # Whatever the run could still do, the next one makes it whole.
+        # However far the run got, the next one completes it.
         behind.play("update_models", *wanted.arguments())
     assert run.returncode != 0, output
     assert "share" in output.rpartition("FAILED")[2], output
