@@ -1,4 +1,4 @@
-"""One server with every archive that the original's exporter wrote."""
+"""Fixtures: one server with all archives that the original's exporter wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write docs/compatibility.md from the table: ``python -m tests.compat.document``."""
+"""The generator of docs/compatibility.md from the table: ``python -m tests.compat.document``."""
 
 from __future__ import annotations
 

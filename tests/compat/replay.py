@@ -1,4 +1,4 @@
-"""Send a request of the table to our server, and compare the answer with the recorded ones."""
+"""Checks that send requests of the table and compare the answers with the recordings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Check = Callable[[Ground], None]
 
 FRONT_ENDS = ("standalone", "gunicorn")
 FLOAT32 = 1e-5
-# What a client can depend on; the rest tells the server's make, and lengths follow the spacing.
+# The headers on which clients may depend. Others name the server, and lengths follow the spacing.
 HEADERS = (
     "access-control-allow-headers",
     "access-control-allow-methods",
@@ -37,10 +37,10 @@ _PAGE = re.compile(
 
 
 def same(*names: str, text: str | None = None, tolerance: float = FLOAT32) -> Check:
-    """Return a check that we answer these requests as the original did, field by field.
+    """Return a check that mms-hosts answers these requests as the original did, field by field.
 
-    ``text`` is how an error's text begins with us, where the words are our own. ``tolerance`` is
-    for the numbers in a JSON answer, absolute.
+    ``text`` is the beginning of our error's text, if it differs from the original's. ``tolerance``
+    is the absolute tolerance for numbers in a JSON answer.
     """
 
     def check(ground: Ground) -> None:
@@ -56,9 +56,9 @@ def same(*names: str, text: str | None = None, tolerance: float = FLOAT32) -> Ch
 def instead(
     *names: str, original: int | None, status: int, body: Any = None, text: str = ""
 ) -> Check:
-    """Return a check that the original answered ``original`` (None: it died), and we ``status``.
+    """Return a check of different answers: ``original`` (None: it died), and ours, ``status``.
 
-    ``body`` is our JSON answer, ``text`` is in the text of our error.
+    ``body`` is our JSON answer; ``text`` is a part of our error's text.
     """
 
     def check(ground: Ground) -> None:
@@ -79,7 +79,7 @@ def instead(
 
 
 def send(ground: Ground, name: str) -> Answer:
-    """Return our answer to a request of the table, which must be the one that was recorded."""
+    """Return our answer to a request of the table; the recorded request must be the same."""
     row = REQUESTS[name]
     for front_end in FRONT_ENDS:
         recorded = ground.recordings[front_end][name]["request"]
@@ -109,7 +109,7 @@ def _compare(
         assert answer.body == b""
     elif "json" in theirs["content-type"]:
         assert_close(answer.json, json.loads(recorded["body"]), tolerance)
-        # Keys are sorted, in whatever spacing, and a newline ends it.
+        # Keys are sorted, and a newline ends the text; the spacing may differ.
         assert (
             answer.body
             == (json.dumps(answer.json, sort_keys=True, separators=(",", ":")) + "\n").encode()
@@ -123,12 +123,12 @@ def _compare(
 
 
 def _plain(value: str | None) -> str | None:
-    """Leave out a charset: what it is said of has no characters, or only ASCII."""
+    """Return a content type without its charset: the texts are ASCII, or binary."""
     return value.partition(";")[0] if value else value
 
 
 def assert_close(ours: Any, theirs: Any, tolerance: float) -> None:
-    """Compare JSON: numbers within the tolerance, and text that holds a list as that list."""
+    """Compare JSON: numbers within the tolerance, and a text with a list as the list."""
     if isinstance(theirs, float) and isinstance(ours, float):
         assert ours == pytest.approx(theirs, abs=tolerance, rel=tolerance)
     elif isinstance(theirs, dict) and isinstance(ours, dict):

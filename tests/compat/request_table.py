@@ -1,4 +1,4 @@
-"""The requests that were sent to the original, and are sent to us: one row each, by name."""
+"""The table of the requests that the original and mms-hosts get, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BOUNDARY = "a5f1c7e0compat"
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it goes over the wire; ``model`` is the endpoint that the server serves."""
+    """A request as it is sent; ``model`` is the endpoint name that the server serves."""
 
     model: str
     method: str
@@ -50,7 +50,7 @@ def form(model: str, *fields: tuple[str, File | bytes], **headers: str) -> Reque
 
 
 def urlencoded(model: str, fields: Sequence[tuple[str, bytes]]) -> Request:
-    """Return a prediction request as a browser's form sends it."""
+    """Return a prediction request in the format of a browser's form."""
     body = urllib.parse.urlencode(fields).encode()
     return Request(model, "POST", f"/{model}/predict", body, {"Content-Type": FORM})
 
@@ -109,7 +109,7 @@ def _pictures() -> dict[str, Request]:
     exact, photo = picture("exact.png"), picture("photo.jpg")
     other = picture("grey.jpg")
     text = base64.b64encode(exact)
-    # Three bytes are four signs: two bytes more leave a padding to lose.
+    # Three bytes become four base64 characters. Two bytes more need padding, which can be removed.
     padded = base64.b64encode(exact + b"\0" * ((2 - len(exact)) % 3))
     return {
         "image": form("photo", ("data", File(photo))),

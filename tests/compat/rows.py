@@ -1,4 +1,4 @@
-"""A row of the table: one statement of the contract, its verdict, and the check that proves it."""
+"""The rows of the table: a statement of the contract, its verdict, and a check that tests it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Recording = Mapping[str, Mapping[str, Any]]
 
 
 class Verdict(StrEnum):
-    """Whether we keep a behaviour of the original, fix it, or add one."""
+    """Whether mms-hosts keeps a behaviour of the original, fixes it, or adds one."""
 
     KEPT = "kept"
     FIXED = "fixed"
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Ground:
-    """Fixtures of a check: our server with all archives, the recordings, an empty directory."""
+    """The fixtures of a check: our server with all archives, the recordings, an empty directory."""
 
     server: Server
     recordings: Mapping[str, Recording]
@@ -33,9 +33,9 @@ class Ground:
 
 @dataclass(frozen=True)
 class Row:
-    """A statement about the original (for BEYOND: about us), and the check that proves it.
+    """A statement about the original (for BEYOND: about mms-hosts), and a check that tests it.
 
-    ``ours`` is our behaviour where it differs (for FIXED).
+    ``ours`` is the behaviour of mms-hosts if it differs (for FIXED).
     """
 
     section: str

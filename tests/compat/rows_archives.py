@@ -1,4 +1,4 @@
-"""Archives (contract, section 8): what is read, what is refused, what is written."""
+"""Rows about archives (contract, section 8): accepted, refused and written ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _refused_with(
 
 
 def _model(**changes: object) -> Callable[[dict[str, object]], object]:
-    """Return a change of fields of Model; dashes written as underscores."""
+    """Return a change of fields of ``Model``; underscores in names become dashes."""
     renamed = {name.replace("_", "-"): value for name, value in changes.items()}
 
     def change(about: dict[str, object]) -> None:
@@ -151,7 +151,7 @@ def _input_type(ground: Ground) -> None:
 
 
 def _places(ground: Ground) -> None:
-    """Serve from a read-only place with an old directory beside the archive, and by file://."""
+    """Serve from a read-only directory with an old directory beside the archive, and by file://."""
     place = ground.directory / "place"
     place.mkdir()
     archive = Path(shutil.copy(ground.archives["single"], place))

@@ -1,4 +1,4 @@
-"""The commands (contract, sections 6 and 9): flags, refusals, exit codes."""
+"""Rows about the commands (contract, sections 6 and 9): flags, refusals, exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT_S = 60.0
 
 
 def run(name: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of the recorded table with our programs."""
+    """Run a command of the recorded table with the programs of mms-hosts."""
     words = prepare(name, directory, _ARCHIVES)
     return _command(words, directory)
 
@@ -39,7 +39,7 @@ def _command(words: list[str], directory: Path) -> subprocess.CompletedProcess[s
 
 
 def refused(name: str, words: str, *, code: int | None = None) -> Callable[[Ground], None]:
-    """Return a check that both refuse; ``words`` are in both errors, ``code`` is both's."""
+    """Return a check that both programs refuse: with ``words`` in the errors, and exit ``code``."""
 
     def check(ground: Ground) -> None:
         recorded = ground.recordings["commands"][name]

@@ -1,4 +1,4 @@
-"""``mms.conf`` (contract, section 3): one parser for what the original's two accepted."""
+"""Rows about ``mms.conf`` (contract, section 3): one parser for the texts of the original's two."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _parse(text: str) -> MmsConf:
 
 
 def says(text: str, expected: Callable[[MmsConf], bool]) -> Callable[[Ground], None]:
-    """Return a check that the text parses to what is expected."""
+    """Return a check that ``expected`` is true for the parsed text."""
 
     def check(_ground: Ground) -> None:
         assert expected(_parse(text))
@@ -77,7 +77,7 @@ def says(text: str, expected: Callable[[MmsConf], bool]) -> Callable[[Ground], N
 
 
 def refuses(text: str, line: int, cause: str) -> Callable[[Ground], None]:
-    """Return a check that the text is refused at a line, with these words."""
+    """Return a check that the text is refused at a line, with ``cause`` in the error."""
 
     def check(_ground: Ground) -> None:
         with pytest.raises(ConfError) as caught:

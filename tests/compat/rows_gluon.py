@@ -1,4 +1,4 @@
-"""Gluon models, and what else service files of 0.4 import (contract, sections 8 and 10)."""
+"""Rows about Gluon models and further imports of service files (contract, sections 8 and 10)."""
 
 from __future__ import annotations
 

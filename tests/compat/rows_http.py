@@ -1,4 +1,4 @@
-"""HTTP: routes, requests, answers, errors, CORS and the description (contract, section 7)."""
+"""Rows about HTTP (contract, section 7): requests, answers, errors, CORS, API description."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FAILED = "Error occurs while inference was executed on server."
 
 
 def _description(name: str, model: str) -> Check:
-    """Return a check of the description; ours has more models, and its own address."""
+    """Return a check of the API description; ours has more models and another address."""
 
     def check(ground: Ground) -> None:
         ours = send(ground, name).json["description"]

@@ -1,4 +1,4 @@
-"""Rows about what an operator meets: the control script, metrics, logs, GPUs and clients."""
+"""Rows about operation: the control script, metrics, logs, GPUs and generated clients."""
 
 from __future__ import annotations
 

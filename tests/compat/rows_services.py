@@ -1,4 +1,4 @@
-"""Names that service files import, and what the classes do (contract, section 10)."""
+"""Rows about the service classes and the names that service files import (contract, section 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole table, in the order of the contract's sections."""
+"""The complete table, in the order of the contract's sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row of the table holds, and the table and its document are whole."""
+"""Tests of every row of the table; the table, the recordings and the document are complete."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_the_row_holds(row: Row, ground: Ground) -> None:
     row.check(ground)
 
 
-def test_fixed_rows_say_what_we_do() -> None:
+def test_fixed_rows_have_our_behaviour() -> None:
     assert [row for row in TABLE if (row.verdict == "fixed") != bool(row.ours)] == []
 
 
-def test_every_statement_stands_once() -> None:
+def test_every_statement_is_unique() -> None:
     statements = [row.statement for row in TABLE]
     assert len(set(statements)) == len(statements)
 
@@ -34,5 +34,5 @@ def test_every_request_was_recorded_by_both_front_ends(recordings: dict[str, Rec
         assert list(recordings[front_end]) == list(REQUESTS)
 
 
-def test_the_document_is_the_table() -> None:
+def test_the_document_is_generated_from_the_table() -> None:
     assert DOCUMENT.read_text() == render(), "run python -m tests.compat.document"

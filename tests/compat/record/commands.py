@@ -1,4 +1,4 @@
-"""What the original's commands say and end with, when they are used wrongly."""
+"""Recording of the original's commands in wrong use: their errors and exit codes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SIGNATURE = {
     "outputs": [{"data_name": "out", "data_shape": [0, 2]}],
     "output_type": "application/json",
 }
-# The beginning tells the error; the rest is a manual.
+# The first lines have the error; the rest is help.
 _KEPT = 120
 _EXPORT = ("mxnet-model-export", "--model-name", "m", "--model-path", "m")
 
 
 @dataclass(frozen=True)
 class Command:
-    """Words to run in a fresh directory that ``files`` (name -> content) are put into."""
+    """The arguments of a command, and the ``files`` (content by name) of its directory."""
 
     words: Sequence[str]
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -117,7 +117,7 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def prepare(name: str, directory: Path, archives: Path) -> list[str]:
-    """Put the files of a command into a fresh directory; return its words."""
+    """Write the files of a command into a new directory; return its arguments."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     command = COMMANDS[name]
@@ -151,11 +151,11 @@ def _run(name: str, programs: Path, directory: Path, archives: Path) -> dict[str
 
 
 def _error(text: str) -> str:
-    """Return what an error says: a traceback's text from the kind of error on, or the last line."""
+    """Return the text of an error: a traceback from its exception on, or the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     starts = [
         at for at, line in enumerate(lines) if re.match(r"[A-Za-z]+(Error|Exception): ", line)
     ]
     last = " ".join(lines[starts[-1] if starts else -1 :])
-    # The log's prefix holds the time, and paths of the installation.
+    # The log's prefix has the time, and paths of the installation.
     return re.sub(r"^\[(\w+) [^\]]*\] ", r"\1 ", last)[:_KEPT]

@@ -1,4 +1,4 @@
-"""Pictures for the requests; they are kept in the repository, since encoders differ."""
+"""Maker of the pictures for the requests. They are in the repository, because encoders differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(directory: Path = Path(__file__).parents[1] / "pictures") -> None:
     pictures = {
         "photo.jpg": _scene(40, 30),
         "grey.jpg": _scene(16, 16).convert("L"),
-        # Without loss and of the model's own size: neither decoder nor resizing can differ.
+        # Lossless and of the model's size: decoders cannot differ, and nothing is resized.
         "exact.png": _scene(16, 16),
     }
     for name, picture in pictures.items():
@@ -23,7 +23,7 @@ def main(directory: Path = Path(__file__).parents[1] / "pictures") -> None:
 
 
 def _scene(width: int, height: int) -> Image.Image:
-    """Return slopes of color with a bright disk: smooth and sharp at once."""
+    """Return color gradients with a bright disk: smooth areas and a sharp edge."""
     y, x = np.mgrid[0:height, 0:width] / [[[height]], [[width]]]
     channels = [255 * x, 255 * y, 255 * (1 - x) * y]
     disk = (x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.06

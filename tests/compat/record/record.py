@@ -1,8 +1,9 @@
-"""Record what MXNet Model Server 0.4 answers: ``python -m tests.compat.record.record``.
+"""The recorder of the answers of MXNet Model Server 0.4: ``python -m tests.compat.record.record``.
 
-Needs the virtual environment that ``setup.sh`` makes. One server per model, since 0.4 uses the
-service class of the first model for all (contract, section 14): once its own standalone server,
-once gunicorn with gevent, as its image had it. A request that kills the server is recorded so.
+It needs the virtual environment that ``setup.sh`` makes. It runs one server per model, because 0.4
+uses the service class of the first model for all models (contract, section 14). Each model has two
+servers: the original's standalone server, and gunicorn with gevent as in its image. If a request
+kills the server, the recording says so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HERE = Path(__file__).parent
 ARCHIVES = HERE.parent / "archives"
 RECORDINGS = HERE.parent / "recordings"
 START_S = 60.0
-# They tell when, not what.
+# Headers with times.
 _LEFT_OUT = {"date"}
 
 
@@ -131,7 +132,7 @@ def _exchange(row: Request, port: int) -> dict[str, Any]:
 
 
 def _death(process: subprocess.Popen[bytes]) -> str:
-    """Say how the server ended; under gunicorn its worker did, and the master goes on."""
+    """Return how the server ended; under gunicorn only the worker ends, not the master."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         code = process.wait(3)
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
