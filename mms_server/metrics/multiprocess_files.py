@@ -117,7 +117,9 @@ class MetricsFiles:
         return past, others + releases
 
     def _release_directories(self) -> list[Path]:
-        found = [self._layout.release_metrics(path.name) for path in _directories(self._layout.instances)]
+        found = [
+            self._layout.release_metrics(path.name) for path in _directories(self._layout.instances)
+        ]
         return [path for path in found if path.is_dir() and not path.is_symlink()]
 
     def _counter_files(self, past: Path | None, directories: Collection[Path]) -> list[str]:

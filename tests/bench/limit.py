@@ -158,7 +158,9 @@ def main(directory: Path, picture: Path, engine: str) -> int:
 
     model = load_model(directory.name, directory)
     service, jpeg = model.service, picture.read_bytes()
-    selection.switch_backend(model, selection.BackendChoice(engine, ANY_DIFFERENCE), [Sample((jpeg,))])
+    selection.switch_backend(
+        model, selection.BackendChoice(engine, ANY_DIFFERENCE), [Sample((jpeg,))]
+    )
     print(json.dumps({"top": service.inference([jpeg])[0][0]["class"]}), flush=True)  # noqa: T201
     made: dict[int, Callable[[], object]] = {1: _single(service, jpeg)}
     for line in sys.stdin:
