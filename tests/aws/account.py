@@ -1,4 +1,4 @@
-"""An account of the emulator: environment for those who call it, and a census of what it holds."""
+"""An account of the emulator: the environment for its callers, and a census of its resources."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLAY_TIMEOUT_S = 480
 
 @dataclass
 class Account:
-    """The emulator's process, and how to reach it."""
+    """The emulator's process, and its address."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -65,7 +65,7 @@ class Account:
         self.process.wait(timeout=10)
 
     def empty(self) -> None:
-        """Make it a new account, to which nobody has made a call."""
+        """Make it a new account without resources and without recorded calls."""
         requests.post(f"{self.url}/moto-api/reset", timeout=30)
         self.record.write_text("")
         self.record.with_suffix(".asked").write_text("")
@@ -85,7 +85,7 @@ class Account:
         }  # fmt: skip
 
     def client(self, service: str) -> Any:
-        # Making one takes a while, and is not safe in several threads; using one is.
+        # Making a client is slow and not safe in several threads; using one is safe.
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = boto3.client(
@@ -95,24 +95,24 @@ class Account:
             return self._clients[service]
 
     def calls(self) -> set[str]:
-        """Return all calls that were made to the account so far, but for those of its hosts."""
+        """Return all calls to the account so far, without those of its hosts."""
         return set(self.record.read_text(encoding="utf-8").split())
 
     def asked(self) -> list[Asked]:
-        """Return of what resources calls were made, where a policy distinguishes."""
+        """Return the calls with their resources, where a policy distinguishes resources."""
         return noted(self.record.with_suffix(".asked"))
 
     def asked_by_hosts(self) -> list[Asked]:
-        """Return the same of instances."""
+        """Return the calls of instances with their resources."""
         return noted(self.record.with_suffix(".hosts.asked"))
 
     def calls_of_hosts(self) -> set[str]:
-        """Return all calls that instances made with the rights of their role."""
+        """Return all calls of instances with their role."""
         return set(self.record.with_suffix(".hosts").read_text(encoding="utf-8").split())
 
     @contextmanager
     def refusing(self, call: str, code: str, message: str) -> Iterator[None]:
-        """Have one call, as ``service:Action``, refused with a code and message of AWS."""
+        """Let one call, as ``service:Action``, be refused with a code and a message of AWS."""
         told = self.record.with_suffix(".refused")
         told.write_text(json.dumps({call: [code, message]}))
         yield
@@ -120,7 +120,7 @@ class Account:
 
     @contextmanager
     def balancing(self, address: tuple[str, int]) -> Iterator[None]:
-        """Answer at the load balancer's name while hosts are registered, by one server for all."""
+        """Serve at the load balancer's name while hosts are registered, by one server for all."""
         balancer = Balancer(
             (self.balancer_address, 80), lambda: dict.fromkeys(self.targets(), address)
         )
@@ -129,9 +129,9 @@ class Account:
 
     @contextmanager
     def balancing_hosts(self, addresses: Callable[[], dict[str, str]]) -> Iterator[None]:
-        """Answer at the load balancer's name by the hosts that are registered and healthy.
+        """Serve at the load balancer's name, by the hosts that are registered and healthy.
 
-        ``addresses`` returns id -> address of the instances that there are.
+        ``addresses`` returns the address of each running instance by its id.
         """
         health = self.record.with_suffix(".health")
 
@@ -149,7 +149,7 @@ class Account:
         balancer.close()
 
     def targets(self) -> dict[str, str]:
-        """Return the instances that are targets, with their states."""
+        """Return the states of the targets, by instance id."""
         client = self.client("elbv2")
         return {
             each["Target"]["Id"]: each["TargetHealth"]["State"]
@@ -164,7 +164,7 @@ class Account:
         return balancer_address(int(self.url.rpartition(":")[2]))
 
     def inventory(self) -> dict[str, Any]:
-        """Return what inventory/aws finds, as ansible-inventory prints it."""
+        """Return the hosts of inventory/aws, as ansible-inventory prints them."""
         command = [
             str(Path(sys.executable).with_name("ansible-inventory")),
             "-i", str(ROOT / "inventory" / "aws"), "--list",
@@ -188,7 +188,7 @@ class Account:
         return Play(done.returncode, done.stdout)
 
     def census(self) -> dict[str, list[str]]:
-        """Return what the account holds beyond what every account has."""
+        """Return the account's resources, without those that every account has."""
         ec2, scaling = self.client("ec2"), self.client("autoscaling")
         balancing, files = self.client("elbv2"), self.client("efs")
         iam, watch = self.client("iam"), self.client("cloudwatch")
@@ -242,13 +242,13 @@ class Account:
 
 
 def _plain(read: dict[str, Any]) -> Any:
-    """Return a text that Ansible marks as not to be templated as the text itself."""
+    """Return the plain text of a text that Ansible has marked as unsafe for templating."""
     return read["__ansible_unsafe"] if read.keys() == {"__ansible_unsafe"} else read
 
 
 @dataclass(frozen=True)
 class Play:
-    """How a run of ansible-playbook ended."""
+    """The exit code and the output of a run of ansible-playbook."""
 
     status: int
     output: str

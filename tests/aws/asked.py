@@ -1,4 +1,4 @@
-"""Of what resource a call to the emulator is, and in what context, where a policy distinguishes.
+"""The resources and contexts of calls to the emulator, where a policy distinguishes them.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
@@ -13,7 +13,7 @@ ACCOUNT = "123456789012"
 
 
 class Asked(NamedTuple):
-    """A call, as ``service:Action``; ``resource`` is an ARN, ``context`` its keys and values."""
+    """A call, as ``service:Action``; ``resource`` is an ARN, ``context`` are its condition keys."""
 
     call: str
     resource: str
@@ -21,34 +21,34 @@ class Asked(NamedTuple):
 
 
 def of_bucket(call: str, bucket: str | None, key: str | None) -> Asked:
-    """Return a call to S3."""
+    """Return a call to S3, with its bucket or object."""
     return Asked(call, f"arn:aws:s3:::{bucket or ''}" + (f"/{key}" if key else ""))
 
 
 def of_parameters(call: str, response: Any) -> Asked | None:
-    """Return a call to another service, None if no policy asks of what it is."""
+    """Return a call to another service; None if no policy distinguishes its resources."""
 
-    def told(name: str) -> str:
+    def parameter(name: str) -> str:
         return str(response._get_param(name) or "")
 
     if call.startswith("iam:"):
-        # Where a call names both, its right is one to the profile.
-        profile, role = told("InstanceProfileName"), told("RoleName")
+        # If a call names both, its permission is one for the profile.
+        profile, role = parameter("InstanceProfileName"), parameter("RoleName")
         kind = f"instance-profile/{profile}" if profile else f"role/{role}"
-        attached = told("PolicyArn")
+        attached = parameter("PolicyArn")
         context = (("iam:PolicyARN", attached),) if attached else ()
         return Asked(call, f"arn:aws:iam::{ACCOUNT}:{kind}", context) if profile or role else None
     if call == "cloudwatch:PutMetricData":
-        return Asked(call, "*", (("cloudwatch:namespace", told("Namespace")),))
+        return Asked(call, "*", (("cloudwatch:namespace", parameter("Namespace")),))
     if call == "autoscaling:CompleteLifecycleAction":
-        group = told("AutoScalingGroupName")
+        group = parameter("AutoScalingGroupName")
         place = f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup"
         return Asked(call, f"{place}:0-0-0-0-0:autoScalingGroupName/{group}")
     return None
 
 
 def note(file: Path, asked: Asked) -> None:
-    """Write a call to a file, once."""
+    """Append a call to a file, once."""
     line = json.dumps(asked)
     if line not in file.read_text(encoding="utf-8").splitlines():
         with file.open("a", encoding="utf-8") as stream:

@@ -1,7 +1,7 @@
-"""A small load balancer in place of that of AWS: it follows its targets and their health.
+"""A small load balancer that stands for that of AWS: it follows its targets and their health.
 
-Targets are asked for ``/ping`` all the time; requests go to those that answered 200, in turn. One
-that is no target any more gets no new request and keeps those that it has.
+It requests ``/ping`` of all targets every 0.5 s, and sends requests to those that answer 200, in
+turn. A target that is deregistered gets no new request and completes those that it has.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def answers_ping(address: tuple[str, int]) -> bool:
 class Balancer:
     """Serves at an address until it is closed.
 
-    ``targets`` is asked twice a second, and ``tell`` is told the states of all then.
+    Every 0.5 s it calls ``targets``, and then ``tell`` with the states of all targets.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Balancer:
             thread.join(timeout=10)
 
     def _health(self, wanted: set[str]) -> dict[str, str]:
-        """Return the state of each target, as AWS calls it."""
+        """Return the state of each target, by AWS' names."""
         with self._lock:
             healthy = {name for name, _ in self._healthy}
             busy = {name for name, count in self._under_way.items() if count}

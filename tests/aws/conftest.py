@@ -1,4 +1,4 @@
-"""One emulator for all tests; each starts with an empty account."""
+"""Fixtures: one emulator for all tests, with an empty account for each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def account(emulator: Account) -> Account:
 
 
 class Healthy(BaseHTTPRequestHandler):
-    """A host's nginx, as far as the health goes."""
+    """Stands for a host's nginx: it answers health checks."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/ping" else 404)
@@ -39,7 +39,7 @@ class Healthy(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def healthy_host() -> Iterator[tuple[str, int]]:
-    """Return the address of a server that is healthy."""
+    """The address of a server that answers health checks."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield ("127.0.0.1", server.server_address[1])

@@ -1,11 +1,13 @@
-"""AWS here: moto, and the few answers of AWS that it lacks. ``emulator.py ADDRESS PORT RECORD``.
+"""The emulator of AWS: moto with some answers that it lacks. ``emulator.py ADDRESS PORT RECORD``.
 
-All that differs from AWS is here, so that no role needs a branch for tests. Every call but those of
-the tests themselves is written to the file RECORD as ``service:Action``, one a line, once each.
-RECORD with the suffix ``.refused`` may name calls that are refused, with code and message, as JSON.
-Calls of hosts are in RECORD with the suffix ``.hosts`` instead. Files with the suffix ``.asked``
-beside both say of what resources the calls were: see tests/aws/asked.py. At an address that is not
-loopback, the instances are hosts that really run: see tests/aws/living.py.
+All differences from AWS are here, so that no role needs a branch for tests. Files:
+
+* RECORD gets every call, without those of the tests, as ``service:Action``, each on one line, once.
+* RECORD with the suffix ``.hosts`` gets the calls of hosts instead.
+* A further suffix ``.asked`` is for the resources of the calls: see tests/aws/asked.py.
+* RECORD with the suffix ``.refused`` may name calls to refuse, with code and message, as JSON.
+
+If ADDRESS is not loopback, the instances are hosts that really run: see tests/aws/living.py.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from tests.aws.asked import Asked
 from tests.aws.loopback import CENSUS, HOSTS, balancer_address
 from tests.aws.wrapping import wrap
 
-# What a new load balancer says of itself; moto says three of them.
+# The attributes of a new load balancer; moto has three of them.
 ATTRIBUTES = {
     "access_logs.s3.enabled": "false",
     "client_keep_alive.seconds": "3600",
@@ -68,7 +70,7 @@ def with_name(original: Any, self: Any, *args: Any, address: str, **kwargs: Any)
 
 
 def as_if_encrypted(original: Any, self: Any, *args: Any, **kwargs: Any) -> PermissionResult:
-    """Pass over a rule for connections that are not encrypted; moto takes it for one for all."""
+    """Ignore a rule for unencrypted connections, which moto applies to all connections."""
     transport = self._statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
     result = PermissionResult.NEUTRAL if transport == "false" else original(self, *args, **kwargs)
     assert isinstance(result, PermissionResult)
@@ -78,7 +80,7 @@ def as_if_encrypted(original: Any, self: Any, *args: Any, **kwargs: Any) -> Perm
 def without_own_tags(
     original: Any, self: Any, backend: Any, name: str, data: dict[str, Any], *rest: Any
 ) -> None:
-    """Keep the template's own tags out of its versions, where moto puts them."""
+    """Remove the template's own tags from its versions, where moto adds them."""
     tags = [
         each
         for each in data.get("TagSpecifications", [])
@@ -108,7 +110,7 @@ def disable_metrics_collection(self: Any) -> ActionResult:
 
 
 def record_calls(file: Path) -> None:
-    """Write the name of each call to the file, once; refuse what the file beside it says."""
+    """Record each call once; refuse the calls that the file with the suffix ``.refused`` names."""
     refusals, hosts = file.with_suffix(".refused"), file.with_suffix(".hosts")
 
     def refusal(
@@ -119,14 +121,14 @@ def record_calls(file: Path) -> None:
             return None
         name = f"{service}:{action}"
         record = hosts if f"Credential={HOSTS}/" in authorization else file
-        # The file, not memory: a test that starts empties it.
+        # The file, not memory, has the recorded calls: each test empties it.
         if name not in record.read_text(encoding="utf-8").split():
             with record.open("a", encoding="utf-8") as stream:
                 stream.write(name + "\n")
         if of:
             asked.note(record.with_suffix(record.suffix + ".asked"), of)
         told = json.loads(refusals.read_text()) if refusals.exists() else {}
-        # It is written in the form of the service whose module it is of.
+        # moto formats an exception for the service of its module.
         kind = type("Refused", (ServiceException,), {"__module__": f"moto.{service}.exceptions"})
         return kind(*told[name]) if name in told else None
 
@@ -156,7 +158,7 @@ def serve(address: str, port: str, record: str) -> None:
     wrap(Instance, "terminate", with_its_parts)
     wrap(IAMPolicyStatement, "is_action_permitted", as_if_encrypted)
     setattr(AutoScalingResponse, disable_metrics_collection.__name__, disable_metrics_collection)
-    # Where this one's load balancer answers clients: tests/aws/balancer.py.
+    # The address at which tests/aws/balancer.py serves clients of this emulator's load balancer.
     wrap(FakeLoadBalancer, "__init__", partial(with_name, address=balancer_address(int(port))))
     record_calls(Path(record))
     health = None if ip_address(address).is_loopback else Path(record).with_suffix(".health")

@@ -1,4 +1,4 @@
-"""A test host for each instance that runs in the account, with its address and its user data."""
+"""Test hosts for the running instances of the account, with their addresses and user data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.aws.metadata import Metadata
 EVERY_S = 1.0
 MEMORY_MIB = 2048
 OUTPUT = "/var/log/cloud-init-output.log"
-# The lab writes /etc/hosts at each boot; these are the names that AWS resolves in a network.
+# The names that AWS resolves in a network. The lab writes /etc/hosts at each boot.
 NAMES = """\
 [Service]
 ExecStartPost=/bin/sh -c "cat /etc/hosts.network >> /etc/hosts"
@@ -29,18 +29,18 @@ ExecStartPost=/bin/sh -c "cat /etc/hosts.network >> /etc/hosts"
 
 @dataclass
 class Instances:
-    """Follows the account: boots hosts for instances that run, and ends those of others."""
+    """Follows the account: it boots hosts for running instances, and ends the others."""
 
     account: Account
     lab: Lab
     metadata: Metadata
     hosts: dict[str, Host] = field(default_factory=dict)
-    """Id of an instance -> its host."""
+    """The host of each instance, by instance id."""
     _booting: list[Future[None]] = field(default_factory=list)
     _closed: threading.Event = field(default_factory=threading.Event)
 
     def problems(self) -> list[str]:
-        """Return what went wrong with hosts that have been booted."""
+        """Return the errors of the boots of hosts."""
         done = [each for each in self._booting if each.done()]
         return [str(error) for each in done if (error := each.exception())]
 
@@ -49,7 +49,7 @@ class Instances:
         return {identity: host.spec.address for identity, host in [*self.hosts.items()]}
 
     def follow(self) -> None:
-        """Do so until closed; then end all hosts."""
+        """Follow the account until closed; then end all hosts."""
         with ThreadPoolExecutor(4) as pool:
             while not self._closed.wait(EVERY_S):
                 running = self._running()
@@ -80,7 +80,7 @@ class Instances:
         return Host(self.lab.state, name, spec, self.lab.build_image)
 
     def _boot(self, identity: str) -> None:
-        """Boot the instance's host, and do what cloud-init does on it."""
+        """Boot the instance's host, and run its user data as cloud-init does."""
         host = self.hosts[identity]
         self.metadata.instances[host.spec.address] = identity
         host.create()
@@ -107,7 +107,7 @@ class Instances:
 
 
 def on(host: Host, command: str, *, timeout_s: float = 60.0) -> str:
-    """Run a line of shell as root on a host; return what it said."""
+    """Run a shell command as root on a host; return its output."""
     done = host.ssh(["sudo", "sh", "-c", command], timeout_s)
     assert done.returncode == 0, f"{host.name}: {command}: {done.stderr}"
     return done.stdout
@@ -122,7 +122,7 @@ def put(host: Host, path: str, text: str) -> None:
 
 @contextmanager
 def followed(account: Account, lab: Lab, metadata: Metadata) -> Iterator[Instances]:
-    """Keep hosts for the account's instances."""
+    """Run hosts for the account's instances within the context."""
     instances = Instances(account, lab, metadata)
     thread = threading.Thread(target=instances.follow)
     thread.start()

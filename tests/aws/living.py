@@ -1,8 +1,9 @@
-"""What AWS does with instances that really run, where moto says at once that all is done.
+"""Behaviour of AWS for instances that really run; moto reports at once that all is done.
 
-Targets are as healthy as the balancer finds them (tests/aws/balancer.py, by a file of JSON: id to
-state). A new host of a group is a target when it says that it serves, and one that ends stays for
-as long as its hook says: https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
+Targets have the health that the balancer finds (tests/aws/balancer.py; a JSON file has the state of
+each id). A new host of a group becomes a target when it completes its launch hook. A host that ends
+runs for the time of its termination hook:
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WHY = {
     "unused": "Target.NotRegistered",
 }
 
-# Instances that said that they serve, and those on their way out.
+# Instances that have completed their launch hook, and those that are ending.
 SERVING: set[str] = set()
 LEAVING: set[str] = set()
 
@@ -40,27 +41,27 @@ LEAVING: set[str] = set()
 def as_found(
     original: Callable[..., Any], self: Any, target: dict[str, Any], *rest: Any, health: Path
 ) -> Any:
-    """Return the state that the balancer found last."""
+    """Return the latest state that the balancer found."""
     told = original(self, target, *rest)
     found = json.loads(health.read_text()) if health.exists() else {}
     state = found.get(target["Id"])
     if target["Id"] in self.targets:
         told.status = "initial" if state in {None, "draining"} else state
     elif state is not None:
-        # Also while the balancer has not heard of it.
+        # Also before the balancer has noticed the deregistration.
         told.status = "draining"
     told.reason, told.description = WHY.get(told.status), told.status
     return told
 
 
 def hook_of(backend: Any, group: str, transition: str) -> Any:
-    """Return the group's hook of a transition, or None."""
+    """Return the lifecycle hook of a group for a transition, or None."""
     hooks = backend.describe_lifecycle_hooks(group)
     return next((each for each in hooks if each.lifecycle_transition == transition), None)
 
 
 def those_that_serve(_original: Callable[..., Any], self: Any, name: str) -> None:
-    """Register the instances that are not held back by a hook."""
+    """Register the instances that do not wait for a launch hook."""
     group = self.autoscaling_groups[name]
     held = hook_of(self, name, LAUNCHING) is not None
     ready = [
@@ -73,7 +74,7 @@ def those_that_serve(_original: Callable[..., Any], self: Any, name: str) -> Non
 
 
 def complete_lifecycle_action(self: Any) -> ActionResult:
-    """Let a new instance in, which says that it serves."""
+    """Register a new instance, which has completed its launch hook."""
     name, instance = self._get_param("AutoScalingGroupName"), self._get_param("InstanceId")
     hook = hook_of(self.autoscaling_backend, name, LAUNCHING)
     said = self._get_param("LifecycleHookName"), self._get_param("LifecycleActionResult")
@@ -87,7 +88,7 @@ def complete_lifecycle_action(self: Any) -> ActionResult:
 def drained_first(
     original: Callable[..., Any], self: Any, instance_id: str, should_decrement: bool
 ) -> Any:
-    """Take an instance out of its target groups, and end it when its hook's time is over."""
+    """Deregister an instance from its target groups, and end it after the time of its hook."""
     group = next(
         group
         for group in self.autoscaling_groups.values()
@@ -104,11 +105,11 @@ def drained_first(
 
 
 def install(health: Path) -> None:
-    """Change the emulator. ``health`` is what the balancer writes."""
+    """Install this behaviour in the emulator; the balancer writes the file ``health``."""
     wrap(FakeTargetGroup, "health_for", partial(as_found, health=health))
     wrap(AutoScalingBackend, "update_attached_target_groups", those_that_serve)
     wrap(AutoScalingBackend, "terminate_instance", drained_first)
     setattr(AutoScalingResponse, complete_lifecycle_action.__name__, complete_lifecycle_action)
-    # Outside of AWS, there is no way to them but their private address.
+    # Outside of AWS, instances can be reached only at their private address.
     for name in ("public_ip", "public_ip_address"):
         setattr(Instance, name, property(lambda self: self.private_ip))

@@ -1,4 +1,4 @@
-"""The metadata that instances ask for, at 169.254.169.254, with sessions only (IMDSv2).
+"""The instance metadata service at 169.254.169.254, with sessions only (IMDSv2).
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 """
@@ -22,7 +22,7 @@ CREDENTIALS = "/latest/meta-data/iam/security-credentials/"
 
 
 class Metadata(ThreadingHTTPServer):
-    """Serves instances what they are, by the address that they ask from."""
+    """Serves each instance its metadata, by the address of the client."""
 
     def __init__(self, address: str, region: str, role: str) -> None:
         super().__init__((address, 0), Answer)
@@ -30,10 +30,10 @@ class Metadata(ThreadingHTTPServer):
         self.role = role
         self.tokens: set[str] = set()
         self.instances: dict[str, str] = {}
-        """Private address -> id."""
+        """The ids of the instances, by private address."""
 
     def of(self, address: str) -> dict[str, str]:
-        """Return path -> text for the instance at an address."""
+        """Return the metadata of the instance at an address, by path."""
         credentials = {
             "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": HOSTS, "SecretAccessKey": "test",
             "Token": "test", "LastUpdated": "2026-01-01T00:00:00Z",
@@ -49,7 +49,7 @@ class Metadata(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
-    """One request for metadata."""
+    """The handler of a metadata request."""
 
     server: Metadata
 

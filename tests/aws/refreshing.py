@@ -1,4 +1,4 @@
-"""Instance refreshes, which moto has not: at once, or one host after the other as AWS does them.
+"""Instance refreshes, which moto does not have: at once, or one host after the other as in AWS.
 
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-overview.html
 """
@@ -68,7 +68,7 @@ def rolling(self: Any, health: Path) -> ActionResult:
 def roll(
     backend: Any, group: Any, preferences: dict[str, Any], refresh: dict[str, Any], health: Path
 ) -> None:
-    """Do so; with at most 100 % of the group in service, the old one ends first."""
+    """Replace them; with a maximum of 100 % of the group in service, the old one ends first."""
     first_the_new = int(preferences.get("MaxHealthyPercentage", 100)) > 100
     end = time.monotonic() + REPLACED_WITHIN_S
     for old in identities(group):
@@ -95,7 +95,7 @@ def identities(group: Any) -> list[str]:
 
 
 def serving(new: set[str], health: Path) -> bool:
-    """Return whether a new instance says that it serves, and the balancer finds so."""
+    """Return whether a new instance has completed its hook, and the balancer finds it healthy."""
     found = json.loads(health.read_text()) if health.exists() else {}
     return any(each in living.SERVING and found.get(each) == "healthy" for each in new)
 
@@ -105,7 +105,7 @@ def described(self: Any) -> ActionResult:
 
 
 def install(health: Path | None) -> None:
-    """Add them to the emulator; ``health`` is what the balancer writes, None if nothing runs."""
+    """Install refreshes in the emulator; ``health`` is the balancer's file, None without hosts."""
 
     def living_hosts(self: Any) -> ActionResult:
         assert health is not None

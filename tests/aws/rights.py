@@ -1,4 +1,4 @@
-"""Rights of IAM that calls need, and those that the project's policies give.
+"""IAM permissions: those that calls need, and those that the project's policies give.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
@@ -15,7 +15,7 @@ from tests.aws.asked import Asked
 
 POLICIES = ROOT / "roles" / "aws_access"
 SERVICES = {"efs": "elasticfilesystem", "elbv2": "elasticloadbalancing"}
-# Calls whose right has another name.
+# Calls whose permission has another name.
 NAMED = {
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjects": "s3:ListBucket",
@@ -30,14 +30,14 @@ NAMED = {
     "s3:GetBucketAccelerateConfiguration": "s3:GetAccelerateConfiguration",
     "s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
     "s3:ListBucketInventoryConfigurations": "s3:GetInventoryConfiguration",
-    # An upload in parts has no right of its own.
+    # A multipart upload has no permission of its own.
     "s3:CreateMultipartUpload": "s3:PutObject",
     "s3:UploadPart": "s3:PutObject",
     "s3:CompleteMultipartUpload": "s3:PutObject",
 }
-# Rights that AWS asks for beside that of the call.
+# Permissions that AWS requires in addition to that of the call.
 IMPLIED = {
-    # Tags that are given when a thing is made.
+    # Tags that are set at the creation of a resource.
     "ec2:CreateVpc": {"ec2:CreateTags"},
     "iam:CreateRole": {"iam:TagRole"},
     "iam:CreateInstanceProfile": {"iam:TagInstanceProfile"},
@@ -48,13 +48,13 @@ IMPLIED = {
         "iam:CreateServiceLinkedRole",
     },
     "elbv2:CreateLoadBalancer": {"iam:CreateServiceLinkedRole"},
-    # The profile of hosts is handed on.
+    # The instance profile of hosts is passed on.
     "ec2:RunInstances": {"iam:PassRole"},
-    # A mount target is an interface in a subnet.
+    # A mount target is a network interface in a subnet.
     "efs:CreateMountTarget": {"ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces"},
     "efs:DeleteMountTarget": {"ec2:DeleteNetworkInterface"},
     "s3:DeleteObjects": {"s3:DeleteObjectVersion"},
-    # By the moment's log groups are listed with their tags under the call's older name.
+    # The present modules list the tags of log groups by the older call.
     "logs:ListTagsLogGroup": {"logs:ListTagsForResource"},
 }
 # With mms_aws_connection: ssm, by amazon.aws.aws_ssm and the session manager plugin, which the
@@ -63,7 +63,7 @@ SESSIONS = {"ssm:StartSession", "ssm:TerminateSession", "s3:GetBucketLocation"}
 
 
 def of_calls(calls: set[str]) -> set[str]:
-    """Return the rights that calls, as ``service:Action``, need."""
+    """Return the permissions that calls, as ``service:Action``, need."""
     found = set(SESSIONS)
     for call in calls:
         service, _, action = call.partition(":")
@@ -73,7 +73,7 @@ def of_calls(calls: set[str]) -> set[str]:
 
 
 def of_policy(policy: dict[str, Any]) -> set[str]:
-    """Return the rights that a policy gives; none of them may be a pattern."""
+    """Return the permissions that a policy gives; none of them may be a pattern."""
     found: set[str] = set()
     for statement in policy["Statement"]:
         found |= set(_list(statement["Action"]))
@@ -82,12 +82,12 @@ def of_policy(policy: dict[str, Any]) -> set[str]:
 
 
 def refused(policy: dict[str, Any], asked: Iterable[Asked]) -> list[Asked]:
-    """Return the calls whose rights a policy does not give for their resources."""
+    """Return the calls that a policy does not allow for their resources."""
     return [each for each in asked if not _gives(policy, each)]
 
 
 def _gives(policy: dict[str, Any], asked: Asked) -> bool:
-    """Return whether a statement allows a call; a condition on what is not told refuses it.
+    """Return whether a statement allows a call; a condition on an unknown key refuses it.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
     """
@@ -114,23 +114,23 @@ def _list(one_or_more: str | list[str]) -> list[str]:
 
 
 def policy_of_operator() -> dict[str, Any]:
-    """Return the policy that the project says an operator needs."""
+    """Return the project's policy for an operator."""
     return _read("operator_policy.json")
 
 
 def of_operator() -> set[str]:
-    """Return the rights that the project says an operator needs."""
+    """Return the permissions of the project's policy for an operator."""
     return _of_file("operator_policy.json")
 
 
 def of_host() -> set[str]:
-    """Return the rights that a host's role gives."""
+    """Return the permissions of a host's role."""
     text = (POLICIES / "templates" / "host_policy.json.j2").read_text(encoding="utf-8")
     return of_policy(json.loads(text))
 
 
 def of_choices(*names: str) -> set[str]:
-    """Return the rights that choices beside the defaults need, by the names of their statements."""
+    """Return the permissions for options beyond the defaults, by the names of their statements."""
     return _of_file("operator_policy_of_choices.json", names)
 
 

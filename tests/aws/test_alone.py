@@ -1,4 +1,4 @@
-"""Each role in a playbook of its own: it reads what others have made, and says what is missing."""
+"""Each role in a playbook of its own: it reads the resources of others, and names missing ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.aws.test_fleet import IMAGE, NAME, instances_of
 
 pytestmark = pytest.mark.timeout(1800)
 
-# In an order in which each finds what it needs.
+# Ordered so that each role finds the resources that it needs.
 ROLES = (
     "aws_plan", "aws_network", "aws_storage", "aws_access", "aws_load_balancer", "aws_hosts",
     "aws_observability", "aws_bundle", "aws_autoscaling", "aws_dns",
@@ -53,7 +53,7 @@ def test_each_role_alone(account: Account, tmp_path: Path) -> None:
     options = [*IMAGE, "-e", f"@{values}"]
     plays = {role: str(playbook(tmp_path, role)) for role in ROLES}
     for role in ROLES:
-        # Nothing is there yet of what others make.
+        # The resources of other roles do not exist yet.
         account.play(plays[role], *options, "--check", "--diff").ended_well()
     assert account.census() == before
     for role in ROLES:

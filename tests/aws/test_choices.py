@@ -1,4 +1,4 @@
-"""What the defaults do not choose: a network that exists, HTTPS, a name, a key pair."""
+"""Options beyond the defaults: an existing network, HTTPS, a DNS name, a key pair."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PUBLIC_KEY = (
 
 @dataclass(frozen=True)
 class Owned:
-    """What somebody has in the account already, and the choices that name it."""
+    """Existing resources of the account, and the options that name them."""
 
     vpc: str
     subnets: list[str]
@@ -64,7 +64,7 @@ def owned(account: Account) -> Owned:
     return Owned.make(account)
 
 
-def test_what_there_is_already_is_used_and_kept(
+def test_existing_resources_are_used_and_kept(
     account: Account, owned: Owned, tmp_path: Path
 ) -> None:
     before, network = account.census(), network_of(account, owned)
@@ -80,7 +80,7 @@ def test_what_there_is_already_is_used_and_kept(
     hosts = instances_of(account)
     assert {each["SubnetId"] for each in hosts} == set(owned.subnets)
     assert {each["KeyName"] for each in hosts} == {NAME}
-    # Its own security groups aside, nothing of it is changed.
+    # Only security groups are added to the network.
     assert network_of(account, owned) == network
     assert_https(account, owned)
     assert [each["Name"] for each in aliases(account, owned)] == [f"{RECORD}."]
@@ -94,13 +94,13 @@ def test_what_there_is_already_is_used_and_kept(
 
 
 def network_of(account: Account, owned: Owned) -> list[Any]:
-    """Return all that is to be said of the network and its subnets."""
+    """Return the description of the network and its subnets."""
     ec2 = account.client("ec2")
     within = [{"Name": "vpc-id", "Values": [owned.vpc]}]
     names = [("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")]
     subnets = ec2.describe_subnets(Filters=within)["Subnets"]
     for each in subnets:
-        # What is in it counts.
+        # The number of free addresses depends on the resources in the subnet.
         del each["AvailableIpAddressCount"]
     return [
         ec2.describe_vpcs(VpcIds=[owned.vpc])["Vpcs"],
@@ -124,6 +124,6 @@ def assert_https(account: Account, owned: Owned) -> None:
 
 
 def aliases(account: Account, owned: Owned) -> list[dict[str, Any]]:
-    """Return the records of the zone that lead to something in AWS."""
+    """Return the alias records of the zone."""
     rows = account.client("route53").list_resource_record_sets(HostedZoneId=owned.zone)
     return [each for each in rows["ResourceRecordSets"] if "AliasTarget" in each]

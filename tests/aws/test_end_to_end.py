@@ -1,7 +1,7 @@
-"""From an empty account to hosts that serve, one of them started by itself, and back to nothing.
+"""From an empty account to serving hosts, one of them started by its group, and to teardown.
 
-The account is the emulator's; its hosts are test hosts with their instances' addresses, and they
-find the test hosts' shared file system by the name that AWS gives.
+The account is the emulator's. Its hosts are test hosts with the addresses of the instances. They
+mount the test hosts' shared file system by the name that AWS gives.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ pytestmark = pytest.mark.timeout(5400)
 
 WHOLE = bool(os.environ.get("MMS_SOAK"))
 HOSTS = 2 if WHOLE else 1
-"""Those with names; one that starts by itself comes to them."""
+"""The number of hosts with names; the host of the scaling group is added to them."""
 
 DRAIN_S = 15
 START_S = 1500
 HEAL_S = 330
-"""A host looks every five minutes whether it serves what the fleet serves."""
+"""A host checks every five minutes whether it serves the fleet's publication."""
 
 
 @pytest.fixture
 def hosts_lab() -> Lab:
     opened = Lab.open(ROOT)
     opened.nfs.start()
-    # It is a new file system.
+    # The file system must be new.
     shutil.rmtree(opened.state.efs / "models", ignore_errors=True)
     return opened
 
 
 @pytest.fixture
 def living(tmp_path: Path, hosts_lab: Lab) -> Iterator[Account]:
-    """An account at the test hosts' gateway, which its hosts can reach."""
+    """An account at the gateway of the test hosts, so that its hosts can reach it."""
     account = Account.start(tmp_path, hosts_lab.inventory.gateway)
     yield account
     account.stop()
@@ -66,7 +66,7 @@ def instances(living: Account, hosts_lab: Lab) -> Iterator[Instances]:
 
 
 def choices(account: Account, opened: Lab, directory: Path) -> dict[str, Any]:
-    """Return what an operator would write into deployment.yml, and what differs from AWS.
+    """Return the options of deployment.yml, and those that differ from AWS.
 
     The bundle is made in ``directory``: other tests of AWS run at the same time.
     """
@@ -81,14 +81,14 @@ def choices(account: Account, opened: Lab, directory: Path) -> dict[str, Any]:
         "aws_network_ssh_from": [f"{opened.inventory.gateway}/32"],
         "aws_access_public_key": opened.state.ssh_key.with_suffix(".pub").read_text().strip(),
         "mms_aws_ssh_key": str(opened.state.ssh_key),
-        # Hosts are made anew at the same addresses, with other host keys.
+        # New hosts have the same addresses as earlier ones, with other host keys.
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
         "aws_load_balancer_deregistration_s": DRAIN_S,
         "aws_bundle_directory": str(directory / "bundle"),
         "aws_autoscaling_endpoints": {"s3": account.url, "autoscaling": account.url},
         "mms_verify_model": "digits",
         "mms_verify_file": str(lab.SEVEN),
-        # As the local fleet has it: the tests' load comes at once.
+        # As in the local fleet: the tests' load begins at once.
         "mms_fleet_soak_looks": 2,
         "mms_fleet_soak_pause_s": 4,
         "mms_upgrade_packages": False,
@@ -97,7 +97,7 @@ def choices(account: Account, opened: Lab, directory: Path) -> dict[str, Any]:
 
 
 def wait_for_targets(account: Account, count: int, instances: Instances, timeout_s: float) -> float:
-    """Wait until so many targets are healthy, and no others are registered; return the seconds."""
+    """Wait until ``count`` targets are registered and healthy; return the seconds."""
     began = time.monotonic()
     while (found := account.targets()) != dict.fromkeys(found, "healthy") or len(found) != count:
         assert not instances.problems(), instances.problems()
@@ -125,13 +125,13 @@ def test_from_an_empty_account_to_hosts_that_serve(
         load.wait_for_answers(20)
         before = set(instances.hosts)
         scale_to(living, 1)
-        # While it starts, it is nobody's but its group's.
+        # While the host starts, only its group manages it.
         if WHOLE:
             assert_unchanged(living, options)
         options += update(living, options, tmp_path)
         own = started_by_itself(living, instances, before, record_property)
         if WHOLE:
-            # It is what those are that site.yml has configured.
+            # The host is equal to those that site.yml has configured.
             assert_unchanged(living, options)
         upgrade(living, instances, options, own)
         if WHOLE:
@@ -155,7 +155,7 @@ def test_from_an_empty_account_to_hosts_that_serve(
 
 
 def policy_of_hosts(account: Account) -> dict[str, Any]:
-    """Return what the role gives the hosts."""
+    """Return the policy of the hosts' role."""
     found = account.client("iam").get_role_policy(RoleName=NAME, PolicyName="mms-host")
     policy: dict[str, Any] = found["PolicyDocument"]
     return policy
@@ -168,7 +168,7 @@ def assert_unchanged(account: Account, options: list[str]) -> None:
 
 
 def scale_to(account: Account, count: int) -> None:
-    """Ask the group for so many hosts."""
+    """Set the desired capacity of the group."""
     scaling = account.client("autoscaling")
     scaling.set_desired_capacity(AutoScalingGroupName=NAME, DesiredCapacity=count)
 
@@ -179,7 +179,7 @@ def started_by_itself(
     before: set[str],
     record_property: Callable[[str, object], None],
 ) -> str:
-    """Wait for the host that comes to serve with nobody but its user data; return its id."""
+    """Wait until a host serves that only its user data has configured; return its id."""
     try:
         took = wait_for_targets(account, HOSTS + 1, instances, START_S)
     except AssertionError:
@@ -201,7 +201,7 @@ def assert_serves_the_update(instances: Instances, identity: str) -> None:
 
 
 def update(account: Account, options: list[str], directory: Path) -> list[str]:
-    """Change what the fleet serves while a host of its group still starts; return what to say."""
+    """Update the models while a host of the group starts; return the arguments of the update."""
     archives = directory / "archives"
     archives.mkdir()
     changes.variant(archives / "digits.model", changes.in_words)
@@ -217,7 +217,7 @@ def update(account: Account, options: list[str], directory: Path) -> list[str]:
 
 
 def upgrade(account: Account, instances: Instances, options: list[str], own: str) -> None:
-    """Reboot the hosts out of the load balancer; the group's host is left to its group."""
+    """Upgrade and reboot the named hosts outside of the load balancer, not the group's host."""
     boot = "cat /proc/sys/kernel/random/boot_id"
     before = {identity: on(host, boot) for identity, host in instances.hosts.items()}
     account.play("playbooks/upgrade.yml", *options, timeout_s=1800).ended_well()
@@ -227,7 +227,7 @@ def upgrade(account: Account, instances: Instances, options: list[str], own: str
 
 
 def refresh(account: Account, instances: Instances, options: list[str], own: str) -> str:
-    """Replace the group's host: the new one serves before the old one is drained; return its id."""
+    """Refresh the group: the new host serves before the old one is drained; return its id."""
     before = set(instances.hosts)
     account.play("playbooks/refresh.yml", *options, timeout_s=1800).ended_well()
     assert own not in account.targets()
@@ -238,7 +238,7 @@ def refresh(account: Account, instances: Instances, options: list[str], own: str
 
 
 def end_one(account: Account, instances: Instances, own: str) -> None:
-    """End the group's host as scaling in does: it is drained first."""
+    """End the group's host as a scale-in does: it is drained first."""
     account.client("autoscaling").terminate_instance_in_auto_scaling_group(
         InstanceId=own, ShouldDecrementDesiredCapacity=True
     )

@@ -1,4 +1,4 @@
-"""From an empty account to a fleet, and back to nothing, with one build."""
+"""From an empty account to a fleet, and to teardown, with one build."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MADE = ["playbooks/provision.yml", "playbooks/register.yml", "playbooks/scale.ym
 TEARDOWN = ["playbooks/teardown.yml", *IMAGE, "-e", "aws_storage_delete_data=true"]
 
 
-def test_build_serve_and_back_to_nothing(account: Account, healthy_host: tuple[str, int]) -> None:
+def test_build_serve_and_teardown(account: Account, healthy_host: tuple[str, int]) -> None:
     checked = account.play(*MADE, "--check", "--diff").ended_well()
     assert "in all" in checked.output
     assert account.census() == {}
 
     refuse_a_quota_and_a_right(account)
     with account.balancing(healthy_host):
-        # What the refused runs have made is taken up.
+        # The next run uses the resources that the refused runs have made.
         account.play(*MADE).ended_well()
         again = account.play(*MADE, "--diff").ended_well()
         assert again.changed == 0, again.output[-6000:]
@@ -109,7 +109,7 @@ def assert_topology(account: Account) -> None:
 
 
 def assert_user_data(account: Account) -> None:
-    """It is a script without mistakes, and starts from the bundle that is there."""
+    """Assert that the user data is a valid script, and that its bundle exists."""
     template = account.client("ec2").describe_launch_template_versions(LaunchTemplateName=NAME)
     data = template["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     script = base64.b64decode(data["UserData"]).decode()
@@ -127,12 +127,12 @@ def assert_inventory(account: Account) -> None:
     first = found["_meta"]["hostvars"]["mms-production-1"]
     assert first["aws_tags"]["FileSystem"].startswith("fs-")
     assert first["aws_tags"]["TargetGroup"].startswith("arn:aws:elasticloadbalancing:")
-    # Of what the bucket's name is made, through which sessions send files.
+    # The parts of the name of the bucket through which sessions send files.
     assert first["aws_owner_id"] == "123456789012"
 
 
 def assert_refreshed(account: Account) -> None:
-    """The group's hosts are replaced; those that have names stay."""
+    """Assert that the group's hosts are replaced, and the hosts with names are not."""
     account.client("autoscaling").set_desired_capacity(AutoScalingGroupName=NAME, DesiredCapacity=1)
     before = {each["InstanceId"] for each in instances_of(account)}
     assert "scaled" in account.inventory()
@@ -142,7 +142,7 @@ def assert_refreshed(account: Account) -> None:
     assert len(before & after) == 4
 
 
-def test_a_plain_inventory_touches_no_aws(account: Account) -> None:
+def test_a_plain_inventory_makes_no_call_to_aws(account: Account) -> None:
     done = account.play(*MADE[:3], "--list-hosts")
     assert done.ended_well().output.count("hosts (0)") == 3
     assert "ec2:RunInstances" not in account.calls()

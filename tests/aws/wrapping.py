@@ -1,4 +1,4 @@
-"""Changing what the emulator does, a method at a time."""
+"""Replacement of methods of the emulator."""
 
 from __future__ import annotations
 
