@@ -21,7 +21,8 @@ from mms_server.core import console
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
 from mms_server.deploy.host_context import Host
-from mms_server.host.systemd import Supervisor, Systemd
+from mms_server.host.supervisor import Supervisor
+from mms_server.host.systemd import Systemd
 
 DEFAULT_CONF: Final = Path("/efs/models/mms.conf")
 LOCK_WAIT_S: Final = 60.0

@@ -22,7 +22,7 @@ from mms_server.cli.fleet_commands import (
     resume,
     state,
 )
-from mms_server.host.systemd import Supervisor
+from mms_server.host.supervisor import Supervisor
 
 PROGRAM: Final = Program(
     "mms-fleet",

@@ -23,7 +23,7 @@ from mms_server.cli.commands import (
     validate,
     why,
 )
-from mms_server.host.systemd import Supervisor
+from mms_server.host.supervisor import Supervisor
 
 PROGRAM: Final = Program(
     "mms",

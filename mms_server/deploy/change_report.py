@@ -19,7 +19,7 @@ from mms_server.host.resource_profile import (
     estimate_need,
     read,
 )
-from mms_server.host.systemd import Usage
+from mms_server.host.supervisor import Usage
 
 _SHOWN_CHARACTERS: dict[str, int] = {"archive_sha256": 12, "golden": 12}
 

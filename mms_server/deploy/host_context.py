@@ -20,7 +20,8 @@ from mms_server.deploy.socket_probe import Probe, probe
 from mms_server.host import generations, live_links, warm_standby
 from mms_server.host.nginx import Nginx, Proxy
 from mms_server.host.release import Release, model_of
-from mms_server.host.systemd import Supervisor, Systemd
+from mms_server.host.supervisor import Supervisor
+from mms_server.host.systemd import Systemd
 from mms_server.metrics.system_metrics import HostMemory, host_memory
 
 

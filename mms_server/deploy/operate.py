@@ -14,7 +14,7 @@ from mms_server.host import generations, live_links, unit_dropin
 from mms_server.host.generations import Generation
 from mms_server.host.lock import locked
 from mms_server.host.release import model_of
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 from mms_server.server import health
 from mms_server.server.health import ModelHealth
 

@@ -9,7 +9,7 @@ from mms_server.config.backend_names import MXNET
 from mms_server.deploy.desired_state import DesiredState
 from mms_server.host.generations import Generation
 from mms_server.host.release import Release, model_of
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 
 _DOWN = UnitState()
 

@@ -10,7 +10,7 @@ from mms_server.deploy.operate import ModelStatus
 from mms_server.fleet.rollout.summary import fleet_table
 from mms_server.host.generations import Generation
 from mms_server.host.release import Part, Release
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 from mms_server.server.health import ModelHealth
 
 RUNS = UnitState(service="active", socket="active", enabled=True)

@@ -15,7 +15,7 @@ from mms_server.deploy.apply import apply, plan
 from mms_server.host import generations, live_links, resource_profile, start_failure
 from mms_server.host.lock import locked
 from mms_server.host.resource_profile import ResourceProfile
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 from tests.fixtures.fake_host import FakeHost
 
 

@@ -9,7 +9,7 @@ import pytest
 from mms_server.core.errors import NoRoomError, ReleaseFailedError
 from mms_server.deploy.apply import apply, plan, rollback
 from mms_server.host import generations, live_links
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 from tests.fixtures.fake_host import FakeHost
 
 MB = 10**6

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mms_server.core.errors import ReleaseFailedError
 from mms_server.deploy.apply import apply, plan, rollback
 from mms_server.host import generations, live_links
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 from tests.fixtures.fake_host import FakeHost, Killed
 
 # In memory if possible: the tests make hundreds of hosts, and each write is fsynced.

@@ -21,7 +21,7 @@ from mms_server.host.resource_profile import (
     ResourceProfile,
     estimate_need,
 )
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 
 UP = UnitState("active", "active", enabled=True, half_enabled=True)
 RELEASE = Release("m", "0" * 64, 2, "/opt")

@@ -8,7 +8,7 @@ from mms_server.core.errors import MMSError, ReleaseFailedError
 from mms_server.deploy import operate
 from mms_server.deploy.apply import apply
 from mms_server.host import live_links
-from mms_server.host.systemd import UnitState
+from mms_server.host.supervisor import UnitState
 from tests.fixtures.fake_host import FakeHost
 
 

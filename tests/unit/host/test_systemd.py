@@ -10,7 +10,8 @@ import pytest
 from mms_server.core.errors import SupervisorError
 from mms_server.core.paths import Layout
 from mms_server.host import systemd as module
-from mms_server.host.systemd import Systemd, UnitState, Usage
+from mms_server.host.supervisor import UnitState, Usage
+from mms_server.host.systemd import Systemd
 
 _SCRIPT = """\
 #!/bin/sh
