@@ -1,8 +1,8 @@
-"""Measure this server beside the raw limit of its models: ``python -m tests.bench``.
+"""The benchmark: this server compared with the raw limit of its models (``python -m tests.bench``).
 
-Each figure is the median of the runs; runs of the server and of the bare loop alternate, so that a
-noisy neighbour hits both. Answers are checked, and failures are counted. The table goes to standard
-output, all of it to ``build/bench.json``.
+Each figure is the median of the runs. Runs of the server and of the bare loop alternate, so that a
+noisy neighbour affects both. Answers are checked, and failures are counted. Standard output gets
+the table, ``build/bench.json`` all data.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     subjects = models.subjects(BUILD / "models", ROOT / "build/models", options.image_kb)
     if options.peers:
-        # Of an exporter whose files all of them read.
+        # The exporter of 0.4: all servers read its archives.
         subjects = models.shared(subjects, environments.original(), BUILD / "shared")
     chosen = [one for one in subjects if not options.models or one.name in options.models]
     effort = measure.Effort(

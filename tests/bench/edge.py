@@ -1,6 +1,6 @@
-"""nginx on loopback with the role's own templates, and wrk: both unpacked from Debian's packages.
+"""nginx on loopback with the templates of the role, and wrk: both unpacked from Debian's packages.
 
-Nothing is installed and no unit starts; what is put beside the templates are paths of this run.
+Nothing is installed, and no unit starts. Only the paths in the templates are replaced.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ _SPOOLS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 @dataclass(frozen=True)
 class Programs:
-    """Where Debian's packages lie, unpacked."""
+    """The directory of the unpacked packages of Debian."""
 
     root: Path
 
     @property
     def nginx(self) -> str:
-        """The program nginx."""
+        """The path of nginx."""
         return str(self.root / "usr/sbin/nginx")
 
     @property
     def wrk(self) -> str:
-        """The program wrk."""
+        """The path of wrk."""
         return str(self.root / "usr/bin/wrk")
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which wrk finds its library."""
+        """The environment with the library path of wrk."""
         found = next(self.root.glob("usr/lib/*/libluajit*.so.2"))
         return {**os.environ, "LD_LIBRARY_PATH": str(found.parent)}
 
 
 def programs(directory: Path) -> Programs:
-    """Return nginx and wrk, fetched with apt at the first call.
+    """Return nginx and wrk; the first call downloads them with apt.
 
     Raises:
-        CalledProcessError: apt or dpkg says why not.
+        CalledProcessError: apt or dpkg fails; its output has the cause.
     """
     unpacked = directory / "debian"
     if not unpacked.exists():
@@ -82,7 +82,7 @@ def programs(directory: Path) -> Programs:
 def nginx(
     place: Path, port: int, found: Programs, **variables: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run nginx on a port of loopback, with the directory ``place`` in place of a host's root.
+    """Run nginx on a port of loopback, with the directory ``place`` as the root of a host.
 
     ``variables`` are the role's. The router listens on ``router.sock`` in the directory.
     """
@@ -125,7 +125,7 @@ def nginx(
 
 
 def write_template(name: str, target: Path, variables: Mapping[str, Any]) -> None:
-    """Write one of the role's templates as the role does, with these variables."""
+    """Write a template of the role, with these variables, as the role does."""
     command = [
         str(BIN / "ansible"),
         "localhost",

@@ -16,7 +16,7 @@ LEAST_BOUND_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Window:
-    """What one closed-loop run gave: answers a second, milliseconds, and requests that failed."""
+    """The result of one closed-loop run: answers per second, latencies in ms, failed requests."""
 
     requests_per_s: float
     p50_ms: float
@@ -26,11 +26,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; the names are those of ``bench.json``.
+    """One line of the table, with the names of ``bench.json``.
 
-    ``runs`` are the rates that ``requests_per_s`` is the median of, ``limit_per_s`` is the raw
-    limit, measured between those runs, ``bare_ms`` what a picture takes a bare loop of one process,
-    ``ready_s`` the seconds from a start to the first answer, ``image_kb`` the picture that is sent.
+    ``requests_per_s`` is the median of the rates ``runs``. ``limit_per_s`` is the raw limit,
+    measured between those runs. ``bare_ms`` is the time of one picture in a bare loop of one
+    process. ``ready_s`` are the seconds from a start to the first answer. ``image_kb`` is the size
+    of the picture.
     """
 
     system: str
@@ -64,7 +65,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def poisson_schedule(rate_per_s: float, length_s: float, rng: random.Random) -> list[float]:
-    """Return the times, in seconds from the start, at which requests of an open loop are sent."""
+    """Return the send times of an open loop with Poisson arrivals, in seconds from the start."""
     times: list[float] = []
     at = rng.expovariate(rate_per_s)
     while at < length_s:
@@ -74,23 +75,23 @@ def poisson_schedule(rate_per_s: float, length_s: float, rng: random.Random) -> 
 
 
 def is_void(late_s: Sequence[float]) -> bool:
-    """Tell whether so many requests were sent late that a run measures its own client."""
+    """Return whether too many requests were sent late: then the run measures its own client."""
     late = sum(one > LATE_SEND_S for one in late_s)
     return late > LATE_SENDS_ALLOWED * len(late_s)
 
 
 def bound_s(times: float, unloaded_s: float) -> float:
-    """Return the bound that a client is taken to ask for: so many unloaded answers."""
+    """Return the assumed time limit of a client: ``times`` unloaded answers, at least 50 ms."""
     return max(times * unloaded_s, LEAST_BOUND_S)
 
 
 def queueing_p99(
     servers: int, service_s: float, rate_per_s: float, arrivals: int, rng: random.Random
 ) -> float:
-    """Return the 99th percentile, in seconds, that no first-come server can do better than.
+    """Return the 99th percentile, in seconds, of an ideal first-come-first-served queue.
 
-    It is that of ``servers`` equal workers on one queue, of which each request takes ``service_s``,
-    with Poisson arrivals and nobody refused (M/D/c, simulated).
+    It is simulated (M/D/c): ``servers`` equal workers on one queue, ``service_s`` for each request,
+    Poisson arrivals, no refusals. No server with this order can be faster.
     """
     free = [0.0] * servers
     at, taken = 0.0, []
@@ -103,7 +104,7 @@ def queueing_p99(
 
 
 def median_window(windows: Sequence[Window]) -> Window:
-    """Return the medians of the runs; failures are added up, since none may hide."""
+    """Return the medians of the runs, and the sum of their failures."""
     return Window(
         statistics.median(one.requests_per_s for one in windows),
         statistics.median(one.p50_ms for one in windows),
@@ -113,7 +114,7 @@ def median_window(windows: Sequence[Window]) -> Window:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a Markdown table, each beside its raw limit."""
+    """Return the rows as a Markdown table, each with its raw limit."""
     head = (
         "| system | model | engine | image kB | connections | req/s | all runs | limit L | of L "
         "| bare ms | p50 ms | p99 ms | failed | ready after s | PSS MiB |"
@@ -132,7 +133,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def open_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the open-loop runs as a Markdown table, each beside the bound of its queue."""
+    """Return the open-loop runs as a Markdown table, each with the latency of its ideal queue."""
     head = (
         "| model | offered req/s | good | wrong or late | p50 ms | p99 ms | bound p99 ms "
         "| void runs |"

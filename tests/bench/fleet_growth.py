@@ -1,11 +1,11 @@
-"""How an update of models grows with the hosts: ``python -m tests.bench.fleet_growth``.
+"""The duration of an update by the number of hosts: ``python -m tests.bench.fleet_growth``.
 
-A calculation, not a run of a hundred hosts. What it is made of:
+It is calculated, not measured on a hundred hosts. The calculation uses:
 
 * the tasks of the role `mms_fleet`, counted in its files, and the steps that it would plan;
-* what one task costs this controller per host, measured with Ansible on that many names of this
-  machine (connection `local`: modules run here as well, so hosts of their own cost it less);
-* what a host needs by itself (to answer one module, to fetch, to load), which is given by options.
+* the cost of one task per host on this controller, measured with Ansible on that many names of this
+  machine (connection `local`: the modules run here as well, so real hosts cost less);
+* the time that a host needs by itself (to run one module, to download, to load), from options.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from mms_server.fleet.rollout import rollout_batches as stepping
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENTRIES: Final = (("mms_service", "validate.yml"), ("mms_fleet", "update.yml"))
-"""What `playbooks/update_models.yml` includes, as roles and their task files."""
+"""The roles and task files that `playbooks/update_models.yml` includes."""
 SIZES: Final = (3, 10, 30, 100)
 FORKS: Final = (5, 20, 50)
 SERIALS: Final[tuple[tuple[int | str, ...], ...]] = ((1, "25%", "100%"), (1, "10%"), (1, "100%"))
 LOCAL: Final = frozenset(
     {"set_fact", "debug", "assert", "fail", "include_tasks", "include_role", "import_tasks"}
 )
-"""Actions that end on the controller; all others go to a host."""
+"""The actions that run on the controller; all others run on a host."""
 _WHOLE: Final = ("run_batch.yml", "update_host.yml", "watch_canaries.yml", "check_canaries.yml")
 _LEFT_OUT: Final = ("restore_fleet.yml", "run_hook.yml")
 _SKIPPED_BY: Final = (
@@ -54,7 +54,7 @@ _SAMPLES: Final = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """``part`` is what it is repeated with, or `run`; ``hosts`` is `all`, `step` or `once`."""
+    """A kind of task; ``part`` is the repeated part or `run`, ``hosts`` `all`, `step` or `once`."""
 
     part: str
     hosts: str
@@ -63,7 +63,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds. The first three are of the controller, per host where they are of a task."""
+    """Costs in seconds. The first three are of the controller; those of a task are per host."""
 
     start: float
     local: float
@@ -76,7 +76,7 @@ class Costs:
 
 
 def count(role: str, file: str, part: str = "run", hosts: str = "all") -> Counter[Kind]:
-    """Return how many tasks of each kind an update has that goes well and leaves nginx alone."""
+    """Return the number of tasks of each kind in a successful update without a change of nginx."""
     path = ROOT / "roles" / role / "tasks" / file
     found: Counter[Kind] = Counter()
     for task in _flat(yaml.safe_load(path.read_text("utf-8"))):
@@ -94,14 +94,14 @@ def count(role: str, file: str, part: str = "run", hosts: str = "all") -> Counte
 
 
 def count_all() -> Counter[Kind]:
-    """Return the same for all that the playbook includes."""
+    """Return the number of tasks of each kind in all includes of the playbook."""
     return sum((count(*entry) for entry in ENTRIES), Counter())
 
 
 def seconds(
     counted: Mapping[Kind, int], costs: Costs, hosts: int, forks: int, serial: Sequence[int | str]
 ) -> float:
-    """Return how long an update of ``hosts`` hosts takes."""
+    """Return the duration of an update of ``hosts`` hosts, in seconds."""
     names = [str(number) for number in range(hosts)]
     total = costs.start + costs.fetch * math.ceil(hosts / forks)
     total += _part(counted, costs, "run", {"all": hosts, "once": 1}, forks)
@@ -126,7 +126,7 @@ def _part(
         if kind.part != part:
             continue
         here = many[kind.hosts]
-        # The controller works on some hosts while it waits for others.
+        # The controller runs tasks of some hosts while it waits for others.
         waits = costs.answer * math.ceil(here / forks)
         each = max(costs.remote * here, waits) if kind.remote else costs.local * here
         total += number * each
@@ -134,12 +134,12 @@ def _part(
 
 
 def _flat(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield tasks, also those in blocks; what a `rescue` holds is for what goes wrong."""
+    """Yield tasks, also those in blocks, without those in a `rescue`, which run after errors."""
     for task in tasks:
         if "block" in task:
             yield from _flat(task["block"])
         else:
-            # Modules of the project have no dot in their names.
+            # The names of the project's modules have no dot.
             yield {
                 f"mms.{key}" if key.startswith("mms_") and isinstance(value, dict) else key: value
                 for key, value in task.items()
@@ -156,7 +156,7 @@ def _included(role: str, action: str, given: Any) -> tuple[str, str] | None:
 
 
 def measure(hosts: int, forks: int) -> tuple[float, float, float]:
-    """Return what this controller needs to start, and per host for a local and a remote task."""
+    """Return the controller's times for a start, and per host for a local and a remote task."""
     names = [f"host-{number}" for number in range(hosts)]
     near = {"name": "Near", "ansible.builtin.set_fact": {"seen": "{{ inventory_hostname }}"}}
     far = {"name": "Far", "ansible.builtin.ping": {}}
@@ -193,7 +193,7 @@ def measure(hosts: int, forks: int) -> tuple[float, float, float]:
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what hosts need by themselves, in seconds; the defaults are those of no real fleet."""
+    """Return the times of hosts in seconds, from options; the defaults are of no real fleet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--answer-s", type=float, default=0.5, help="a module on a host, with ssh")
     parser.add_argument("--fetch-s", type=float, default=1.0, help="prefetch; 1 if it is there")

@@ -1,10 +1,10 @@
-"""Find the highest rate that is answered in time: ``python -m tests.bench.goodput``.
+"""Goodput, the highest rate that is answered in time: ``python -m tests.bench.goodput``.
 
-Poisson arrivals through nginx, latency from the planned time. A rate is answered in time if the
-99th percentile of all its requests is within the bound: so many unloaded answers, at least 50 ms.
-Refusals, errors and wrong answers count as late. The highest such rate is looked for by bisection,
-and so is that of an ideal queue: as many workers as ours, each as fast as the raw limit, first
-come, first served, one picture at a time.
+Requests arrive through nginx as a Poisson process. Latency counts from the planned time. A rate is
+answered in time if the 99th percentile of its requests is within a bound: a multiple of the
+unloaded latency, at least 50 ms. Refusals, errors and wrong answers count as late. Bisection finds
+the highest such rate, and that of an ideal queue: the same number of workers, each as fast as the
+raw limit, first come, first served, one picture at a time.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _row(
 
 
 def highest(meets: Meets, most: float, steps: int) -> float:
-    """Return the highest rate below ``most`` that ``meets`` the bound, 0 if none was found to.
+    """Return the highest rate below ``most`` that ``meets`` the bound; 0 if none was found.
 
     The error is at most ``most`` / 2 ** ``steps``.
     """
@@ -85,7 +85,7 @@ def highest(meets: Meets, most: float, steps: int) -> float:
 
 
 def p99_s(sent: Sequence[Sent]) -> float:
-    """Return the 99th percentile of the seconds; what was not answered rightly took for ever."""
+    """Return the 99th percentile in seconds; a request without a right answer is infinite."""
     return figures.percentile([one.seconds if one.right else math.inf for one in sent], 0.99)
 
 

@@ -1,8 +1,8 @@
-"""Measure the memory of many small models: ``python -m tests.bench.group_memory``.
+"""The memory of many small models: ``python -m tests.bench.group_memory``.
 
-So many copies of the digits model are served by a release each, by one group, and by MXNet Model
-Server 0.4, which has all models in each of its workers. Each model answers once before memory is
-read. It is PSS of the processes: a page that several share counts once.
+Many copies of the digits model are served in three ways: by a release each, by one group, and by
+MXNet Model Server 0.4, which has all models in each of its workers. Each model answers once before
+the measurement. Memory is the PSS of the processes: a page that several share counts once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OK: Final = 200
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table."""
+    """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.group_memory")
     parser.add_argument("--models", nargs="+", type=int, default=[1, 10, 50], metavar="N")
     parser.add_argument("--workers", type=int, default=1, metavar="N")
@@ -97,7 +97,7 @@ def _grouped(place: Path, count: int, workers: int) -> float:
 
 @dataclass
 class _Many(Original):
-    """The original with many models."""
+    """MXNet Model Server 0.4 with many models."""
 
     count: int = 1
 

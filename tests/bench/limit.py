@@ -1,7 +1,7 @@
 """The raw limit L: a bare loop of preprocessing, forward and postprocessing, without HTTP.
 
-``python -m tests.bench.limit DIRECTORY PICTURE ENGINE`` loads an unpacked archive as a worker does,
-tells the class it finds most probable, and then runs once for each line ``BATCH SECONDS``.
+``python -m tests.bench.limit DIRECTORY PICTURE ENGINE`` loads an unpacked archive as a worker does.
+It prints the most probable class, and then runs once for each input line ``BATCH SECONDS``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from types import TracebackType
 from typing import Any
 
 ANY_DIFFERENCE = 1.0
-"""Answers of random weights have no meaning, so what becomes of them on an engine is no matter."""
+"""The tolerance of engines: random weights give answers without meaning, so it is wide."""
 
 _ANSWER_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a limit is measured: processes, engine threads in each, pictures in one forward."""
+    """The shape of a measurement: processes, engine threads in each, pictures in one forward."""
 
     processes: int
     threads: int
@@ -34,13 +34,13 @@ class Shape:
 
 
 def shapes(cores: int, batches: Sequence[int]) -> list[Shape]:
-    """Return what is tried: one thread per process and the cores in one, at each batch size."""
+    """Return the shapes to try: one thread per process, or all in one, at each batch size."""
     spread = sorted({(1, 1), (cores, 1), (1, cores)})
     return [Shape(*pair, batch) for pair in spread for batch in batches]
 
 
 class Limit:
-    """Processes that are loaded once and loop when they are told; leave it to end them.
+    """Processes that are loaded once and loop on request; leaving the context ends them.
 
     Methods raise RuntimeError when a process has ended or does not answer in time.
     """
@@ -69,16 +69,16 @@ class Limit:
         self._end()
 
     def rate(self, shape: Shape, seconds: float) -> float:
-        """Return pictures a second of all processes together."""
+        """Return the pictures per second of all processes together."""
         loops = [self._wide] if shape.threads > 1 else self._single[: shape.processes]
         for loop in loops:
             loop.begin(shape.batch, seconds)
         return sum(float(loop.read()["rate"]) for loop in loops)
 
     def best(self, batches: Sequence[int], seconds: float) -> Shape:
-        """Return the shape with the highest rate in a short run of each."""
+        """Return the shape with the highest rate, after a short run of each."""
         tried = shapes(self._cores, batches)
-        # The first forward of a size allocates.
+        # The first forward of a batch size allocates memory.
         for shape in tried:
             self.rate(shape, 0)
         return max(tried, key=lambda shape: self.rate(shape, seconds))
@@ -130,7 +130,7 @@ def _run(once: Callable[[], object], batch: int, seconds: float) -> float:
 
 
 def _single(service: Any, jpeg: bytes) -> Callable[[], object]:
-    # The controlling side does without the engine, so it is imported late.
+    # The controlling process does not need the engine, so the import is here.
     return lambda: json.dumps({"prediction": service.inference([jpeg])})
 
 
@@ -151,7 +151,7 @@ def _batched(service: Any, jpeg: bytes, batch: int) -> Callable[[], object]:
 
 
 def main(directory: Path, picture: Path, engine: str) -> int:
-    """Load, tell the class, and loop for each line that comes."""
+    """Load, print the class, and loop for each line of input."""
     from mms_server.archives.golden_samples import Sample  # noqa: PLC0415 - likewise
     from mms_server.inference.backends import selection  # noqa: PLC0415 - likewise
     from mms_server.inference.model_loader import load_model  # noqa: PLC0415 - likewise

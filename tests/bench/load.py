@@ -1,4 +1,4 @@
-"""Load through nginx: a closed loop by wrk, and an open loop that sends when it was planned."""
+"""Load through nginx: a closed loop by wrk, and an open loop that sends at planned times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CLIENT_NICE = -10
 
 @dataclass(frozen=True)
 class Target:
-    """One prediction to repeat; ``top`` is the first class of a right answer."""
+    """A prediction request to repeat; ``top`` is the first class of a right answer."""
 
     port: int
     path: str
@@ -37,9 +37,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Sent:
-    """One request of an open loop: seconds from its planned time to its answer, and how late.
+    """One request of an open loop: seconds from its planned time to its answer, and its lateness.
 
-    ``status`` is the answer's, 0 if none came.
+    ``status`` is that of the answer; 0 if there was none.
     """
 
     seconds: float
@@ -51,10 +51,10 @@ class Sent:
 def closed_loop(
     found: Programs, target: Target, connections: int, seconds: float, scratch: Path
 ) -> Window:
-    """Return what wrk measures with so many connections, each with one request under way.
+    """Return the result of wrk with ``connections``, each with one request in flight.
 
     Raises:
-        RuntimeError: wrk did not run to its end.
+        RuntimeError: wrk failed.
     """
     body = scratch / "body"
     body.write_bytes(target.body)
@@ -85,9 +85,10 @@ def closed_loop(
 
 @contextlib.contextmanager
 def coming_first() -> Iterator[None]:
-    """Let this process send on time, as root: it stands for many, with processors of their own.
+    """Give this process high CPU priority (as root), so that it sends on time within the context.
 
-    What is started meanwhile comes first as well.
+    It stands for many clients with CPUs of their own. Processes that it starts have the priority
+    too.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(PermissionError):
@@ -99,7 +100,7 @@ def coming_first() -> Iterator[None]:
 
 
 async def open_loop(target: Target, schedule: Sequence[float]) -> list[Sent]:
-    """Return what became of each request; a new connection carries each, so none waits for one."""
+    """Return the result of each request; each has a new connection, so none waits for another."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     request = _request(target)
@@ -113,11 +114,11 @@ async def open_loop(target: Target, schedule: Sequence[float]) -> list[Sent]:
 async def steady_clients(
     target: Target, clients: int, each_per_s: float, ended: asyncio.Event
 ) -> list[Sent]:
-    """Return what became of the requests of some clients, each with one under way at a time.
+    """Return the results of the requests of some clients, each with one request in flight.
 
-    A client sends so many a second, or as soon as it has an answer if that comes later: a server
-    that refuses at once is not asked more often than one that answers. Latency counts from the time
-    at which a request was sent. Nothing more is sent once ``ended`` is set.
+    A client sends ``each_per_s`` requests per second, or the next one after an answer if that is
+    later. So a server that refuses at once does not get more requests than one that answers.
+    Latency counts from the time of sending. No request is sent after ``ended`` is set.
     """
     loop, request = asyncio.get_running_loop(), _request(target)
 
@@ -169,7 +170,7 @@ async def exchange(port: int, request: bytes) -> bytes:
         await writer.drain()
         head = await reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
-        # Not every server closes a connection because it was asked to.
+        # Some servers do not close a connection on request.
         return head + (await reader.readexactly(int(length[1])) if length else await reader.read())
     except asyncio.IncompleteReadError as error:
         raise ConnectionResetError("the answer was not whole") from error

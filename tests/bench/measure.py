@@ -1,4 +1,4 @@
-"""One model behind nginx, measured: closed loops and bare loops in turn, then the open loop."""
+"""The measurement of a model behind nginx: closed and bare loops in turn, then the open loop."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ SYSTEM: Final = "mms-hosts"
 _BOUND_TIMES: Final = 3
 _OPEN_SHARE: Final = 0.7
 _BOUND_ARRIVALS: Final = 60_000
-# Python as the client of an open loop is no match for the small models.
+# Python is too slow as the client of an open loop for the small models.
 _OPEN_MOST_PER_S: Final = 200.0
 _WARM_UP_S: Final = 1.0
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: connections, runs of each, seconds of a run, seed of arrivals.
+    """The extent of a measurement: connections, runs of each, seconds of a run, seed of arrivals.
 
-    ``max_batch_size`` and ``engine`` are the models' settings of these names.
+    ``max_batch_size`` and ``engine`` are the settings of the models.
     """
 
     connections: Sequence[int]
@@ -56,7 +56,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Bench:
-    """nginx on ``port``, with ``place`` for a host's root, and what to measure through it."""
+    """nginx on ``port``, with ``place`` as the root of a host, and the extent of measurements."""
 
     place: Path
     port: int
@@ -69,7 +69,7 @@ class Bench:
     def serving(self, subject: Subject, **settings: Any) -> Iterator[Measured]:
         """Serve the model as a release with one worker per core, and load its bare loops.
 
-        ``settings`` are those of the release besides.
+        ``settings`` are further settings of the release.
         """
         count, layout = cpu_count.of_this_host(), Layout.under(self.place)
         engine = self._engine_of(subject)
@@ -104,15 +104,15 @@ class Bench:
                 link.unlink()
 
     def _engine_of(self, subject: Subject) -> str:
-        """Return what computes a model; one without a network is there to be compared with."""
+        """Return the engine of a model; a model without a network runs on MXNet, for comparison."""
         return self.effort.engine if subject.name in models.WITH_NETWORK else backend_names.MXNET
 
 
 @contextlib.contextmanager
 def behind_nginx(effort: Effort, say: Callable[[str], None]) -> Iterator[Bench]:
-    """Run nginx on loopback, with a directory that stands for a host's root."""
+    """Run nginx on loopback, with a directory as the root of a host."""
     found = edge.programs(BUILD)
-    # Short: a Unix socket's path has at most 107 bytes.
+    # A short path: that of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="mms-bench-") as name:
         place, port = Path(name), free_port()
         with edge.nginx(place, port, found) as nginx:
@@ -121,7 +121,7 @@ def behind_nginx(effort: Effort, say: Callable[[str], None]) -> Iterator[Bench]:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server that is measured beside the others; ``pids`` are the roots of its processes.
+    """A server in a comparison; ``pids`` are the root processes of its process trees.
 
     ``ready_s`` are the seconds from its start to its first answer.
     """
@@ -134,7 +134,7 @@ class Contestant:
 
 
 class Measured:
-    """A model that is served, with its raw limit once :meth:`closed` has run."""
+    """A served model, with its raw limit after :meth:`closed`."""
 
     def __init__(
         self,
@@ -151,9 +151,10 @@ class Measured:
         self._least_s = 0.0
 
     def closed(self, others: Sequence[Contestant] = ()) -> list[Row]:
-        """Return rows by number of connections, all beside the limit of the same minute.
+        """Return a row for each number of connections, with the raw limit of the same minute.
 
-        ``others`` take their turns with this server, so that a noisy neighbour hits all.
+        The runs of ``others`` alternate with those of this server, so that a noisy neighbour
+        affects all.
         """
         effort, own = self._bench.effort, self._own
         turns = [(each, count) for count in effort.connections for each in (own, *others)]
@@ -181,7 +182,7 @@ class Measured:
         ]
 
     def opened(self) -> list[dict[str, Any]]:
-        """Return the row of the open loop, none if the client is too slow for the model."""
+        """Return the row of the open loop; no row if the client is too slow for the model."""
         effort = self._bench.effort
         offered = _OPEN_SHARE * self._limit_per_s
         if offered > _OPEN_MOST_PER_S:
@@ -195,7 +196,7 @@ class Measured:
         return [self._open_row(offered, whole, len(runs))]
 
     def arrivals(self, rate_per_s: float, seconds: float, seed: int) -> list[Sent]:
-        """Return what became of the requests of an open loop of so many a second."""
+        """Return the results of the requests of an open loop with ``rate_per_s``."""
         schedule = figures.poisson_schedule(rate_per_s, seconds, random.Random(seed))
         with coming_first():
             return asyncio.run(open_loop(self.target, schedule))
@@ -228,10 +229,10 @@ class Measured:
         }
 
     def rate(self, connections: int, seconds: float) -> float:
-        """Return how many requests a second are answered with so many connections.
+        """Return the answers per second with this number of connections.
 
         Raises:
-            RuntimeError: some were not, so that their rate is no capacity.
+            RuntimeError: some requests failed, so the rate is not the capacity.
         """
         self._run(self.target, connections, _WARM_UP_S)
         found = self._run(self.target, connections, seconds)
@@ -240,7 +241,7 @@ class Measured:
         return found.requests_per_s
 
     def took_ms(self, connections: int) -> tuple[float, dict[str, float]]:
-        """Return requests a second, and milliseconds of a core for each, by who took them."""
+        """Return requests per second, and the CPU milliseconds of a request by process."""
         roots = dict(zip(("workers", "nginx"), self._own.pids, strict=True))
         before = {name: processor_s(pid) for name, pid in roots.items()}
         client = resource.getrusage(resource.RUSAGE_CHILDREN)

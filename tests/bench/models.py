@@ -1,4 +1,4 @@
-"""The models that are measured, made without a download, and the pictures they are sent."""
+"""The models of the benchmark, made without a download, and the pictures for them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class NoopService(MXNetBaseService):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to measure, with the JPEG it is sent; ``batches`` are sizes that its limit tries."""
+    """A model to measure, with its JPEG; its raw limit is measured with each size in ``batches``."""
 
     name: str
     archive: Path
@@ -56,7 +56,7 @@ class Subject:
 
 
 def picture(size_bytes: int, side: int = SIDE) -> bytes:
-    """Return a JPEG of about ``size_bytes``: a gradient under noise, the same on every run."""
+    """Return a JPEG of about ``size_bytes``: a gradient with noise, the same in every run."""
     rng = np.random.default_rng(SEED)
     ramp = np.linspace(0, 160, side)
     smooth = np.stack(
@@ -70,13 +70,13 @@ def picture(size_bytes: int, side: int = SIDE) -> bytes:
         image.save(target, "JPEG", quality=quality, subsampling=subsampling)
         return target.getvalue()
 
-    # The usual one is too small for 100 kB and more.
+    # The default buffer is too small for 100 kB and more.
     tried = (encoded(quality, kind) for kind in ("4:2:0", "4:4:4") for quality in range(1, 101))
     return min(tried, key=lambda jpeg: abs(len(jpeg) - size_bytes))
 
 
 def zoo(name: str, directory: Path) -> Path:
-    """Return the archive of a network of Gluon's zoo with random weights, seeded."""
+    """Return the archive of a network of Gluon's model zoo, with random weights from a seed."""
     archive = directory / f"{name}.model"
     if archive.exists():
         return archive
@@ -92,7 +92,7 @@ def zoo(name: str, directory: Path) -> Path:
 
 
 def noop(directory: Path) -> Path:
-    """Return the archive of a model that computes nothing: the floor of the server itself."""
+    """Return the archive of a model that computes nothing: it measures the server's own cost."""
     archive = directory / "noop.model"
     if archive.exists():
         return archive
@@ -129,12 +129,12 @@ def _packed(
 
 
 def shared(all_of: Sequence[Subject], original: Path, directory: Path) -> list[Subject]:
-    """Return the models, those of the zoo exported by MXNet Model Server 0.4.
+    """Return the models; those of the model zoo are exported by MXNet Model Server 0.4.
 
     ``original`` is its virtual environment.
 
     Raises:
-        CalledProcessError: its exporter failed.
+        CalledProcessError: the exporter failed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     command = [str(original / "bin/python"), str(_SHARED), str(directory)]
@@ -144,7 +144,7 @@ def shared(all_of: Sequence[Subject], original: Path, directory: Path) -> list[S
 
 
 def subjects(directory: Path, digits: Path, image_kb: int) -> list[Subject]:
-    """Return what is measured; ``digits`` is the directory that ``make model`` fills."""
+    """Return the models to measure; ``digits`` is the directory that ``make model`` fills."""
     directory.mkdir(parents=True, exist_ok=True)
     jpeg = picture(image_kb * 1000)
     seven = (digits / "images/seven.jpg").read_bytes()

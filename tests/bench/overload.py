@@ -1,10 +1,10 @@
-"""Offer more than a host can answer: ``python -m tests.bench.overload``.
+"""Overload, more requests than a host can answer: ``python -m tests.bench.overload``.
 
-Poisson arrivals at multiples of what the model does at most, latency from the planned time. Good is
-a right answer within the model's time limit. Beside it: how fast a refusal comes, how fast
-``/ping`` answers meanwhile, and what memory is like before and after. A run in which more than 1 %
-of the requests were sent late is void: it would measure its client. That shares the machine, so it
-takes the processor first where it may (as root).
+Requests arrive as a Poisson process, at multiples of the model's capacity. Latency counts from the
+planned time. An answer is good if it is right and within the model's time limit. The benchmark also
+measures the time of a refusal, the time of ``/ping`` during the load, and the memory before and
+after it. A run in which more than 1 % of the requests were sent late is void: it would measure its
+client. The client shares the machine, so it runs with high CPU priority if it may (as root).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.bench.load import Sent, Target, coming_first, exchange, open_loop
 from tests.bench.report import BUILD, say
 from tests.fixtures.servers import ROOT, control_server
 
-# Enough that no worker is ever idle, and few enough for the queue of a model with a time limit.
+# Enough that no worker is idle, and few enough for the queue of a model with a time limit.
 _CONNECTIONS: Final = 8
 _REFUSED: Final = 503
 _PING_EVERY_S: Final = 0.1
@@ -91,7 +91,7 @@ def _row(
 
 
 async def _both(target: Target, schedule: Sequence[float]) -> tuple[list[Sent], list[float]]:
-    """Send the requests, and ask for health meanwhile; return the pings' seconds as well."""
+    """Send the requests, and health requests at the same time; return the pings' seconds too."""
     ended = asyncio.Event()
     pings = asyncio.create_task(_pings(target.port, ended))
     sent = await open_loop(target, schedule)

@@ -1,8 +1,8 @@
-"""Draw what the benchmarks wrote, as SVG: ``python -m tests.bench.plots``.
+"""Plots of the benchmarks' results as SVG: ``python -m tests.bench.plots``.
 
-``overload.svg`` shows what is answered in time against what is offered (``build/overload.json``),
-``latency.svg`` the latency of each system against its load (``build/bench.json``); what is not
-there is left out.
+``overload.svg`` shows the answers in time by the offered load (``build/overload.json``).
+``latency.svg`` shows the latency of each system by its load (``build/bench.json``). A missing input
+is skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GRID: Final = {"color": "#dddddd", "linewidth": 0.6}
 
 
 def overload(found: Mapping[str, Any]) -> Figure:
-    """Return answers in time a second, and the refusals, against requests offered a second."""
+    """Return a plot of answers in time and refusals per second, by offered requests per second."""
     rows = sorted(found["rows"], key=lambda row: row["offered_per_s"])
     offered = [row["offered_per_s"] for row in rows]
     refused = [row["refused"] / row["seconds"] for row in rows]
@@ -39,7 +39,7 @@ def overload(found: Mapping[str, Any]) -> Figure:
 
 
 def latency(rows: Sequence[Mapping[str, Any]], model: str) -> Figure:
-    """Return the 99th percentile of each system against its rate, a point per connections."""
+    """Return a plot of each system's 99th percentile by its rate, a point per connection count."""
     figure, axes = _axes("answers a second", "p99, ms")
     chosen = [row for row in rows if row["model"] == model]
     for system in dict.fromkeys((row["system"], row["engine"]) for row in chosen):
@@ -68,14 +68,14 @@ def _axes(x: str, y: str) -> tuple[Figure, Any]:
 
 
 def write(figure: Figure, file: Path) -> None:
-    """Write a figure as SVG, the same bytes for the same figures."""
+    """Write a figure as SVG; equal figures give equal bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": file.name, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw; return 2 if there is nothing to draw."""
+    """Draw the plots; return 2 if there is no input."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.plots", description=__doc__)
     parser.add_argument("--build", type=Path, default=ROOT / "build", metavar="DIR")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/plots", metavar="DIR")

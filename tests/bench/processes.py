@@ -1,4 +1,4 @@
-"""What trees of processes take: time of the processor, and memory."""
+"""The CPU time and the memory of process trees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 
 def processor_s(root: int) -> float:
-    """Return the seconds of a core that the processes of a tree have taken, those that live."""
+    """Return the CPU seconds of the live processes of a tree."""
     tree = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
     return float(sum(one.cpu_times().user + one.cpu_times().system for one in tree))
 

@@ -1,8 +1,9 @@
-"""Who takes the processor's time of a request: ``python -m tests.bench.processor_time``.
+"""The CPU time of a request, by process: ``python -m tests.bench.processor_time``.
 
-What a request costs through nginx beside what its picture costs in the bare loop, which has all
-cores to itself: that is what stands between the server and the raw limit. The limit is taken in
-turns with runs of the server, the times in runs after them; each figure is a median.
+It compares the cost of a request through nginx with the cost of its picture in the bare loop, which
+has all cores. The difference separates the server from the raw limit. Measurements of the limit
+alternate with runs of the server; the CPU times are measured in later runs. Each figure is a
+median.
 """
 
 from __future__ import annotations

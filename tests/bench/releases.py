@@ -1,4 +1,4 @@
-"""Start a model's release as a host does, and wait until it answers."""
+"""The start of a model's release as on a host, and the wait until it answers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ START_LIMIT_S: Final = 120.0
 def started(
     place: Path, release: Release, body: bytes, kind: str
 ) -> Iterator[tuple[Server, float]]:
-    """Run a release's server; give it and the seconds to its first answer to a prediction.
+    """Run a release's server; yield it and the seconds until its first answer to a prediction.
 
     Raises:
-        RuntimeError: it has ended, or the answer is an error.
+        RuntimeError: the server has ended, or the answer is an error.
     """
     began = time.monotonic()
     with release_server(place, release, wait=False) as server:
@@ -38,7 +38,7 @@ def started(
 
 
 def put_sample(unpacked: Path, picture: bytes) -> None:
-    """Let the archive bring the picture as its golden sample, which engines are calibrated with."""
+    """Add the picture to the archive as its golden sample, with which engines are calibrated."""
     service = load_model(unpacked.name, unpacked).service
     asked = Sample((picture,))
     told = dataclasses.replace(asked, expected=golden_samples.answer_of(service, asked))
@@ -50,9 +50,9 @@ def is_ready(server: Server, model: str) -> bool:
     """Return whether a release answers.
 
     Raises:
-        RuntimeError: it has ended.
+        RuntimeError: the server has ended.
     """
-    # Connections to the socket of a release that has ended would wait for ever.
+    # A connection to the socket of an ended release would wait for ever.
     if server.process.poll() is not None:
         raise RuntimeError(f"the release does not start:\n{server.log.read_text('utf-8')}")
     try:

@@ -1,4 +1,4 @@
-"""What the programs of the benchmark share: where they build, what they say and what they write."""
+"""Helpers of the benchmarks: the build directory, messages and JSON reports."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BUILD: Final = ROOT / "build/bench"
 
 
 def say(text: str) -> None:
-    """Tell how far it is, on standard error."""
+    """Print a progress message on standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a program
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return the description of this machine."""
     text = Path("/proc/cpuinfo").read_text("utf-8")
     names = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
     return {
@@ -37,6 +37,6 @@ def machine() -> dict[str, Any]:
 
 
 def write(report: Mapping[str, Any], output: Path) -> None:
-    """Write a report as JSON, with the machine that it is of."""
+    """Write a report as JSON, with the description of this machine."""
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({"machine": machine(), **report}, indent=2) + "\n")

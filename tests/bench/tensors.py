@@ -1,8 +1,8 @@
-"""What a large tensor costs the server, binary and as JSON: ``python -m tests.bench.tensors``.
+"""The cost of a large tensor, binary and as JSON: ``python -m tests.bench.tensors``.
 
-A release takes 150,000 float32 (600 kB) and answers the last one, so that all of the cost is in the
-way of the tensor to the engine. Runs of both forms alternate; the answers are compared. Beside them
-is a release that takes one number: what a request costs whatever it brings.
+A release gets 150,000 float32 (600 kB) and answers the last one, so the cost is that of passing the
+tensor to the engine. Runs of both formats alternate; the answers are compared. A release that gets
+one number shows the cost of a request itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HEAD: Final = "Inference-Header-Content-Length"
 
 @dataclass
 class Form:
-    """One way to send the tensor; ``cpu_ms`` are the worker's milliseconds a request, by run."""
+    """A format of the tensor; ``cpu_ms`` are the worker's CPU milliseconds per request, by run."""
 
     name: str
     body: bytes
@@ -94,7 +94,7 @@ def _serving(stack: ExitStack, numbers: int) -> Server:
 
 
 def _engine_ms(values: np.ndarray, times: int = 500) -> float:
-    """Return the milliseconds of a core that it takes the engine here to have the tensor."""
+    """Return the CPU milliseconds for creating the engine's tensor in this process."""
     began = time.process_time()
     for _ in range(times):
         mx.nd.array(values).wait_to_read()

@@ -1,7 +1,7 @@
-"""Measure what one more worker costs in memory: ``python -m tests.bench.worker_memory``.
+"""The memory of one more worker: ``python -m tests.bench.worker_memory``.
 
-A release is served by one, two and three workers, each of which answers some dozen requests. Memory
-is PSS of its processes: a page that several share counts once.
+A release is served by one, two and three workers, which each answer some dozen requests. Memory is
+the PSS of its processes: a page that several share counts once.
 """
 
 from __future__ import annotations

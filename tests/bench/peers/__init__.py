@@ -1,1 +1,1 @@
-"""The servers that a user would pick instead, in environments of their own, under the same load."""
+"""Peers: other model servers, in environments of their own, under the same load."""

@@ -1,4 +1,4 @@
-"""Serve one model by all peers at a time, and update it in each under steady load."""
+"""The comparison with peers: one model served by all at a time, and updated under steady load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_S: Final = 60.0
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update of a model came to, under the load of ``_CLIENTS`` connections."""
+    """The result of an update of a model under the load of ``_CLIENTS`` connections."""
 
     system: str
     update: str
@@ -38,11 +38,11 @@ class Updated:
 def serving(
     names: Sequence[str], subject: Subject, place: Path, workers: int, found: Programs
 ) -> Iterator[list[Peer]]:
-    """Run these peers with the model; all are ended on the way out.
+    """Run these peers with the model within the context.
 
     Raises:
-        CalledProcessError: one cannot be installed.
-        TimeoutError: one does not answer.
+        CalledProcessError: a peer cannot be installed.
+        TimeoutError: a peer does not answer.
     """
     with contextlib.ExitStack() as ends:
         peers = []
@@ -59,9 +59,9 @@ def serving(
 
 
 def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> list[Contestant]:
-    """Return the peers as they are measured; each answer is held against its own first one.
+    """Return the peers for the comparison; answers must have the class of a peer's first answer.
 
-    ``top`` is what the bare loop finds likeliest; who finds another class is told.
+    ``top`` is the class of the bare loop; a peer with another class is reported.
     """
     found = []
     for peer in peers:
@@ -75,7 +75,7 @@ def contestants(peers: Sequence[Peer], top: str, say: Callable[[str], None]) -> 
 
 
 def update(peer: Peer) -> Updated:
-    """Update a peer's model while requests come steadily, and count what fails."""
+    """Update a peer's model under steady load, and count the failed requests."""
     taken: list[float] = []
     sent = asyncio.run(_under_load(peer, peer.target(peer.top()), taken))
     failed = sum(each.status != OK for each in sent)
@@ -84,7 +84,7 @@ def update(peer: Peer) -> Updated:
 
 
 async def _under_load(peer: Peer, target: Target, taken: list[float]) -> list[Sent]:
-    """Send from a while before the update until as long after it."""
+    """Send requests from some seconds before the update until the same time after it."""
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
 
     async def change() -> None:

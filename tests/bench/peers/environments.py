@@ -1,7 +1,7 @@
-"""Virtual environments for the peers, each with what it is documented to run with.
+"""Virtual environments for the peers, each with its documented requirements.
 
-Versions are pinned; nothing of them is a dependency of this project. Interpreters come from the
-variables ``PYTHON27`` and ``PYTHON38``, by default the newest of pyenv.
+Versions are pinned. None of them is a dependency of this project. The variables ``PYTHON27`` and
+``PYTHON38`` name the interpreters; the defaults are the newest ones of pyenv.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ TORCHSERVE: Final = (
 
 
 def original() -> Path:
-    """Return the environment of MXNet Model Server 0.4, as the recordings of its answers need it.
+    """Return the environment of MXNet Model Server 0.4, which also records its answers.
 
     Raises:
-        CalledProcessError: it cannot be made; the script says why.
+        CalledProcessError: it cannot be made; the script's output has the cause.
     """
     script = ROOT / "tests/compat/record/setup.sh"
     subprocess.run([str(script), str(_ORIGINAL)], check=True, timeout=_INSTALL_LIMIT_S)
@@ -59,10 +59,10 @@ def original() -> Path:
 
 
 def made(directory: Path, python: str, requirements: Sequence[str]) -> Path:
-    """Return a virtual environment with these requirements, made at the first call.
+    """Return a virtual environment with these requirements; the first call makes it.
 
     Raises:
-        CalledProcessError: it cannot be made; pip says why.
+        CalledProcessError: it cannot be made; pip's output has the cause.
     """
     stamp = directory / ".complete"
     if not stamp.exists():
@@ -76,7 +76,7 @@ def made(directory: Path, python: str, requirements: Sequence[str]) -> Path:
 
 
 def interpreter(version: str) -> str:
-    """Return the Python of a version, as `3.8`.
+    """Return the Python interpreter of a version such as `3.8`.
 
     Raises:
         FileNotFoundError: there is none.

@@ -1,4 +1,4 @@
-"""The peers with a front end in Java, which are told what to serve on a port of their own."""
+"""The peers with a Java front end, which have a management API on another port."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class JavaServer(Peer):
     management: int = field(default_factory=low_port)
 
     def spawn_java(self, command: Sequence[str | Path], venv: Path) -> None:
-        """Start the front end, and wait until it can be told what to serve."""
+        """Start the front end, and wait until its management API answers."""
         place, logs = self.job.directory, str(self.job.directory / "logs")
         self.spawn(
             command,
@@ -37,10 +37,10 @@ class JavaServer(Peer):
         self.until(lambda: request(self.management, "GET", "/models"), "listen")
 
     def manage(self, method: str, path: str) -> None:
-        """Tell it something.
+        """Send a request to the management API.
 
         Raises:
-            RuntimeError: it refuses.
+            RuntimeError: the server refuses it.
         """
         status, body = request(self.management, method, path)
         if status != OK:
@@ -48,7 +48,7 @@ class JavaServer(Peer):
 
 
 class MultiModelServer(JavaServer):
-    """multi-model-server 1.1.11, one request at a time: its own default, and its fastest here."""
+    """multi-model-server 1.1.11, one request at a time: its default, and its fastest mode here."""
 
     name = "multi-model-server 1.1.11"
     update_is = "DELETE and POST of the model in the management API: it has no versions"
@@ -102,7 +102,7 @@ class MultiModelServer(JavaServer):
 
 
 class MultiModelServerBatches(MultiModelServer):
-    """The same with batches, as its documentation has them."""
+    """multi-model-server 1.1.11 with batches, as its documentation shows them."""
 
     name = "multi-model-server 1.1.11, batch 8 / 10 ms"
     batch, delay_ms = 8, 10

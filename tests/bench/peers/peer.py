@@ -1,4 +1,4 @@
-"""What all peers have in common: their processes, and one prediction that is asked of them."""
+"""The base class of peers: their processes, and a prediction request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GIVEN: Final[set[int]] = set()
 
 
 def low_port() -> int:
-    """Return a free port that multi-model-server takes: it knows none above 32767."""
+    """Return a free port up to 32767: multi-model-server accepts no higher one."""
     for port in range(_FIRST_PORT, _LAST_PORT):
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.bind(("127.0.0.1", port))
@@ -45,7 +45,7 @@ def low_port() -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """What a peer is to serve: an archive under a name, with so many workers, in a directory."""
+    """The task of a peer: an archive to serve under a name, the workers, and a directory."""
 
     name: str
     archive: Path
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass
 class Peer(ABC):
-    """One server; ``ready_s`` are the seconds from its start to its first answer."""
+    """One peer; ``ready_s`` are the seconds from its start to its first answer."""
 
     job: Job
     port: int = field(default_factory=low_port)
@@ -71,7 +71,7 @@ class Peer(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Install it, and make of the archive what it serves."""
+        """Install the peer, and convert the archive to its format."""
 
     @abstractmethod
     def launch(self) -> None:
@@ -80,7 +80,7 @@ class Peer(ABC):
     @property
     @abstractmethod
     def path(self) -> str:
-        """The path of a prediction."""
+        """The URL path of a prediction."""
 
     def update(self) -> None:
         """Update the model as documented (``update_is``); return when it answers again."""
@@ -89,7 +89,7 @@ class Peer(ABC):
         self.wait()
 
     def start(self) -> None:
-        """Start it, and wait for its first answer."""
+        """Start the peer, and wait for its first answer."""
         began = time.monotonic()
         self.launch()
         self.wait()
@@ -99,15 +99,15 @@ class Peer(ABC):
         """Return when a prediction is answered.
 
         Raises:
-            TimeoutError: none is in time; shows the ends of its logs.
+            TimeoutError: there is none in time; the error has the ends of the peer's logs.
         """
         self.until(lambda: self.ask()[0] == OK, "answer")
 
     def until(self, holds: Callable[[], object], what: str) -> None:
-        """Return when ``holds()`` is true, and does not fail for want of a connection.
+        """Return when ``holds()`` is true; connection errors count as false.
 
         Raises:
-            TimeoutError: it is not in time; shows the ends of the peer's logs.
+            TimeoutError: it is not in time; the error has the ends of the peer's logs.
         """
         began = time.monotonic()
         while time.monotonic() - began < _READY_LIMIT_S:
@@ -121,7 +121,7 @@ class Peer(ABC):
         """Run a command to its end, in the peer's directory.
 
         Raises:
-            CalledProcessError: it failed.
+            CalledProcessError: the command failed.
         """
         words = [str(word) for word in command]
         place = self.job.directory
@@ -133,7 +133,7 @@ class Peer(ABC):
         return "\n".join(f"{name}: ...{text[-_SHOWN:]}" for name, text in texts.items())
 
     def top(self) -> str:
-        """Return the class that it finds likeliest."""
+        """Return the most probable class in the peer's answer."""
         _status, body = self.ask()
         match = FIRST_CLASS.search(body)
         return match[1].decode() if match else body[:200].decode("utf-8", "replace")
@@ -144,16 +144,16 @@ class Peer(ABC):
         return request(self.port, "POST", self.path, one.body, {"Content-Type": one.content_type})
 
     def target(self, top: str) -> Target:
-        """Return the prediction that is repeated, whose likeliest class is to be ``top``."""
+        """Return the prediction to repeat; ``top`` is the class of a right answer."""
         body, kind = multipart({"data": ("picture.jpg", "image/jpeg", self.job.picture)})
         return Target(self.port, self.path, body, kind, top)
 
     def pids(self) -> list[int]:
-        """Return the processes that it started."""
+        """Return the process ids of the processes that the peer started."""
         return [each.pid for each in self._processes if each.poll() is None]
 
     def spawn(self, command: Sequence[str | Path], log: str, **environ: str) -> None:
-        """Start a process that is ended with the peer."""
+        """Start a process that ends with the peer."""
         with (self.job.directory / log).open("ab") as stream:
             self._processes.append(
                 subprocess.Popen(
@@ -167,7 +167,7 @@ class Peer(ABC):
             )
 
     def stop(self, how: int = signal.SIGTERM) -> None:
-        """End its processes and their children."""
+        """End the peer's processes and their children."""
         roots = [psutil.Process(pid) for pid in self.pids()]
         trees = [*roots, *(each for root in roots for each in root.children(recursive=True))]
         for each in trees:
@@ -185,7 +185,7 @@ class Peer(ABC):
 def request(
     port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
-    """Return the status and body of an answer on loopback."""
+    """Send a request to loopback; return the status and the body of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASK_LIMIT_S)
     with contextlib.closing(connection):
         connection.request(method, path, body, dict(headers or {}))

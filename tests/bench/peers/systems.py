@@ -1,4 +1,4 @@
-"""The peers, each installed, started, asked and updated by its own documentation."""
+"""The peers: each is installed, started, requested and updated as it documents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNPACK: Final = (
     "import sys; from mms.model_loader import ModelLoader; "
     "ModelLoader.load(dict(pair.split('=', 1) for pair in sys.argv[1:]))"
 )
-# The image's script waits so long between the end of what runs and the start of what is new.
+# The wait of the image's script between the end of the old processes and the start of new ones.
 _ORIGINAL_PAUSE_S: Final = 5.0
 
 
@@ -36,7 +36,7 @@ class Original(Peer):
         self._venv = environments.original()
         self._socket = self.job.directory / "mms_app.sock"
         root, place = self.job.found.root, self.job.directory
-        # The server block of its image's configuration, on a port of loopback.
+        # The server block of the image's configuration, on a port of loopback.
         (place / "nginx.conf").write_text(
             f"daemon off; worker_processes auto; pid {place}/nginx.pid;\n"
             f"user {pwd.getpwuid(os.getuid()).pw_name};\n"
@@ -51,7 +51,7 @@ class Original(Peer):
         )
 
     def served(self) -> Sequence[str]:
-        """Return the names under which it serves the archive."""
+        """Return the endpoint names under which it serves the archive."""
         return (self.job.name,)
 
     def launch(self) -> None:
@@ -60,7 +60,7 @@ class Original(Peer):
             f"{name}={shutil.copy(self.job.archive, place / f'{name}.model')}"
             for name in self.served()
         ]
-        # Once, as its image's script does: workers that unpack side by side meet half a model.
+        # Unpacked once, as by the image's script: parallel workers would see partial models.
         self.run(self._venv / "bin/python", "-c", _UNPACK, *pairs)
         nginx = [self.job.found.nginx, "-e", place / "nginx.log", "-c", place / "nginx.conf"]
         self.spawn(nginx, "nginx-out.log")

@@ -1,4 +1,4 @@
-"""LitServe with the same network on the same engine: ``litserve_app.py DIRECTORY PORT WORKERS``."""
+"""LitServe with the same network and engine: ``litserve_app.py DIRECTORY PORT WORKERS``."""
 
 import io
 import json
@@ -14,10 +14,10 @@ TOP = 5
 
 
 class Network(litserve.LitAPI):
-    """One forward for each request: a batch gains nothing on a processor with such networks."""
+    """One forward per request: on a CPU, batches of such networks are not faster."""
 
     def setup(self, device):
-        """Load the network, and let it compute once."""
+        """Load the network, and run it once."""
         del device
         directory = Path(sys.argv[1])
         (symbol,) = directory.glob("*-symbol.json")
@@ -32,7 +32,7 @@ class Network(litserve.LitAPI):
         self.predict(np.zeros(self.shape, np.float32))
 
     def decode_request(self, request):
-        """Return the picture as the network takes it."""
+        """Return the picture as input of the network."""
         picture = Image.open(io.BytesIO(request["data"].file.read())).convert("RGB")
         pixels = np.asarray(picture.resize(self.shape[:1:-1]))
         return pixels.transpose(2, 0, 1)[None].astype(np.float32)
@@ -43,7 +43,7 @@ class Network(litserve.LitAPI):
         return self.module.get_outputs()[0].asnumpy()[0]
 
     def encode_response(self, found):
-        """Return the likeliest classes."""
+        """Return the most probable classes."""
         best = (-found).argsort()[:TOP]
         rows = [{"class": self.labels[at], "probability": float(found[at])} for at in best]
         return {"prediction": [rows]}

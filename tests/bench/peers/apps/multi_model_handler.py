@@ -1,4 +1,4 @@
-"""A handler of multi-model-server 1.x: what MMS 0.4's vision service computes, batches included."""
+"""A handler of multi-model-server 1.x: it computes as MMS 0.4's vision service, with batches."""
 
 import json
 import os
@@ -9,7 +9,7 @@ TOP = 5
 
 
 class Handler:
-    """The network bound for each size of batch that comes, on one set of parameters."""
+    """The network, bound for each batch size in use, with one set of parameters."""
 
     def __init__(self, properties):
         directory = properties["model_dir"]
@@ -27,7 +27,7 @@ class Handler:
         self.bound(1)
 
     def bound(self, size):
-        """Return the network for batches of a size."""
+        """Return the network for a batch size."""
         if size not in self.modules:
             symbol, arguments, states = self.loaded
             module = mx.mod.Module(symbol, data_names=[self.name], label_names=None)
@@ -40,14 +40,14 @@ class Handler:
         return self.modules[size]
 
     def picture(self, row):
-        """Return a request's picture as the network takes it."""
+        """Return a request's picture as input of the network."""
         _channels, height, width = self.shape
         encoded = row.get(self.name) or row.get("body")
         pixels = mx.image.imresize(mx.image.imdecode(encoded), width, height, 2)
         return mx.nd.transpose(pixels, (2, 0, 1)).expand_dims(0)
 
     def answer(self, rows):
-        """Return the likeliest classes of each request."""
+        """Return the most probable classes of each request."""
         given = mx.nd.concat(*(self.picture(row) for row in rows), dim=0)
         module = self.bound(len(rows))
         module.forward(mx.io.DataBatch([given.astype("float32")]), is_train=False)
@@ -63,7 +63,7 @@ _loaded = []
 
 
 def handle(data, context):
-    """Answer a batch; the first call loads."""
+    """Answer a batch; the first call loads the network."""
     if not _loaded:
         _loaded.append(Handler(context.system_properties))
     return None if data is None else _loaded[0].answer(data)

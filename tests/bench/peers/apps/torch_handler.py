@@ -1,4 +1,4 @@
-"""A handler of TorchServe for a traced network: pictures in, the likeliest classes out."""
+"""A handler of TorchServe for a traced network: pictures in, the most probable classes out."""
 
 import io
 import os
@@ -13,10 +13,10 @@ torch.set_num_threads(1)
 
 
 class Handler:
-    """Computes what TorchServe collects as a batch."""
+    """Computes the batches that TorchServe collects."""
 
     def initialize(self, context):
-        """Load the network, and let it compute once."""
+        """Load the network, and run it once."""
         directory = context.system_properties["model_dir"]
         self.network = torch.jit.load(os.path.join(directory, "network.pt")).eval()
         with torch.inference_mode():
@@ -35,6 +35,6 @@ class Handler:
 
 
 def picture(encoded):
-    """Return a picture as the network takes it."""
+    """Return a picture as input of the network."""
     pixels = Image.open(io.BytesIO(encoded)).convert("RGB").resize((SIDE, SIDE))
     return torch.from_numpy(np.asarray(pixels).copy()).permute(2, 0, 1)

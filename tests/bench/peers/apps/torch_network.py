@@ -1,6 +1,6 @@
-"""ResNet-18 in PyTorch, of the shape of Gluon's resnet18_v1: ``torch_network.py FILE`` writes it.
+"""ResNet-18 in PyTorch, as Gluon's resnet18_v1: ``torch_network.py FILE`` writes it.
 
-Weights are random, from a seed: the speed is what is compared, not the answers.
+The weights are random, from a seed: the comparison is about speed, not about answers.
 """
 
 import sys
@@ -13,7 +13,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class Block(nn.Module):
-    """Two convolutions, and a way around them."""
+    """Two convolutions with a shortcut connection."""
 
     def __init__(self, before, after, stride):
         super().__init__()
@@ -28,12 +28,12 @@ class Block(nn.Module):
         self.around = nn.Sequential(*(around if stride != 1 or before != after else []))
 
     def forward(self, given):
-        """Return the sum of both ways."""
+        """Return the sum of the convolutions and the shortcut."""
         return torch.relu(self.body(given) + self.around(given))
 
 
 def network():
-    """Return the network; it gives probabilities."""
+    """Return the network; its outputs are probabilities."""
     torch.manual_seed(42)
     layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     layers.append(nn.MaxPool2d(3, 2, 1))

@@ -1,7 +1,7 @@
-"""Make the networks that all servers are measured with: ``python make_models.py DIRECTORY``.
+"""Makes the networks for the comparison of servers: ``python make_models.py DIRECTORY``.
 
-Runs on MXNet Model Server 0.4's own interpreter, Python 2.7, and exports with its own exporter: its
-engine reads no newer file, and all others read this. Weights are random, from a seed.
+It runs on the interpreter of MXNet Model Server 0.4, Python 2.7, and uses its exporter: the engine
+of 0.4 reads no newer files, and all others read these. Weights are random, from a seed.
 """
 
 import json
@@ -41,7 +41,7 @@ def _write(make, name, directory):
     symbol = mx.sym.softmax(net(mx.sym.Variable("data")), name="softmax")
     net(mx.nd.zeros((1, 3, SIDE, SIDE)))
     states = set(symbol.list_auxiliary_states())
-    # Copied: that engine cannot write what a forward has left in an order of its own.
+    # A copy: the engine cannot write arrays that a forward has left in an internal layout.
     values = {
         ("aux:" if key in states else "arg:") + key: mx.nd.array(value.data().asnumpy())
         for key, value in net.collect_params().items()
