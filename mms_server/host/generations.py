@@ -1,4 +1,7 @@
-"""Generations: what a host served and when, one file per change; the newest is what is wanted."""
+"""Generations: the live releases of a host after each change, one file each.
+
+The newest generation is the wanted state of the host.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,13 @@ from mms_server.core.paths import Layout
 
 @dataclass(frozen=True)
 class Generation:
-    """One state of a host: endpoint name -> release id.
+    """The state of a host after a change; ``models`` maps endpoint names to release ids.
 
-    ``made_at`` is UTC in ISO 8601, ``conf`` the path of the ``mms.conf`` it came from; ``host``
-    and ``port`` are what the API description shows; ``metrics_write_to`` is where 0.4's metrics go.
-    ``keep_warm_s`` is, by model, how long a release that is replaced stays loaded. ``restores`` is
-    the number of the generation that this one went back to, None if it came from the file.
+    ``made_at`` is UTC in ISO 8601. ``by`` is the user who made the change. ``conf`` is the path of
+    its ``mms.conf``. ``host`` and ``port`` are the address in the API description.
+    ``metrics_write_to`` is the sink of 0.4's metrics. ``keep_warm_s`` are the seconds, by model,
+    for which a replaced release stays loaded. ``restores`` is the number of the generation that a
+    rollback restored; None for an apply.
     """
 
     number: int
@@ -38,7 +42,7 @@ class Generation:
 
     @classmethod
     def from_json(cls, text: str, file: Path) -> Generation:
-        """Return the generation that :func:`write` wrote.
+        """Return the generation in a text of :func:`write`.
 
         Raises:
             MMSError: the text is not a generation of this version.
@@ -54,7 +58,7 @@ class Generation:
 
 
 def numbers(layout: Layout) -> list[int]:
-    """Return the numbers of the generations that are kept, newest first."""
+    """Return the numbers of the kept generations, newest first."""
     try:
         names = [path.name for path in layout.generations.iterdir()]
     except FileNotFoundError:
@@ -72,15 +76,15 @@ def load(layout: Layout, number: int) -> Generation:
     """Return one generation.
 
     Raises:
-        MMSError: its file is not one.
-        OSError: its file cannot be read.
+        MMSError: the file is not a generation.
+        OSError: the file cannot be read.
     """
     file = file_of(layout, number)
     return Generation.from_json(file.read_text("utf-8"), file)
 
 
 def readable(layout: Layout) -> list[Generation]:
-    """Return the generations that are kept and can be read, newest first."""
+    """Return the kept generations that can be read, newest first."""
     found = []
     for number in numbers(layout):
         try:
@@ -91,27 +95,27 @@ def readable(layout: Layout) -> list[Generation]:
 
 
 def newest(layout: Layout) -> Generation | None:
-    """Return the newest generation, None on a host that never had one.
+    """Return the newest generation; None if there is none.
 
     Raises:
-        MMSError: its file is not one.
+        MMSError: the file is not a generation.
     """
     for number in numbers(layout):
         try:
             return load(layout, number)
-        except FileNotFoundError:  # removed meanwhile: an older one will not be there either
+        except FileNotFoundError:  # removed in between, with all older ones
             continue
     return None
 
 
 def write(layout: Layout, generation: Generation) -> None:
-    """Write a generation so that a power cut leaves it whole or absent."""
+    """Write a generation; after a power cut the file is complete or absent."""
     text = json.dumps(asdict(generation), sort_keys=True, indent=2) + "\n"
     write_atomically(file_of(layout, generation.number), text)
 
 
 def remove(layout: Layout, number: int) -> None:
-    """Remove a generation, if it is there."""
+    """Remove a generation, if it exists."""
     file_of(layout, number).unlink(missing_ok=True)
 
 

@@ -1,7 +1,7 @@
-"""Where a release's processes leave what must survive them, inside the release's own directory.
+"""The files of a release's processes that survive them, in the instance directory of the release.
 
-Its owner may be another user after a restart, so every file is for the group, and nothing here
-relies on the umask: a model's code may have changed it.
+The files may belong to another user after a restart, so the group can write all of them. Nothing
+here relies on the umask: a model's code may have changed it.
 """
 
 from __future__ import annotations
@@ -13,87 +13,87 @@ from typing import Final
 from mms_server.core.errors import MMSError
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""Largest body of a request that is kept for replay."""
+"""The largest body of a request that is kept for replay."""
 
-# Without the set-group-id bit, which a unit may not set: the group is the processes' own.
+# Without the set-group-ID bit, which units may not set: the processes have the right group anyway.
 _DIRECTORY_MODE: Final = 0o770
 
 
 @dataclass(frozen=True)
 class InstanceFiles:
-    """The files and directories below one release's directory."""
+    """The files and directories in the instance directory of one release."""
 
     directory: Path
 
     @property
     def deaths(self) -> Path:
-        """Records that root has not collected yet."""
+        """The records of crashes that root has not collected yet."""
         return self.directory / "deaths"
 
     @property
     def suspects(self) -> Path:
-        """Bodies of requests that a process died in, while they are tried again."""
+        """The bodies of requests that a process died in, until their retry ends."""
         return self.directory / "suspects"
 
     @property
     def answered(self) -> Path:
-        """Digests of suspects that were answered after all: they do not kill."""
+        """The digests of suspects whose retry was answered: they do not kill a worker."""
         return self.directory / "answered"
 
     @property
     def stacks(self) -> Path:
-        """What faulthandler wrote, one file per process."""
+        """The stacks that faulthandler wrote, one file per process."""
         return self.directory / "stacks"
 
     @property
     def in_flight(self) -> Path:
-        """Which request each worker computes: see :mod:`mms_server.crashes.in_flight_log`."""
+        """The request of each worker: see :mod:`mms_server.crashes.in_flight_log`."""
         return self.directory / "flights"
 
     @property
     def worker_load(self) -> Path:
-        """How many requests each worker has in hand: see :mod:`mms_server.overload.worker_load`."""
+        """The number of requests of each worker: see :mod:`mms_server.overload.worker_load`."""
         return self.directory / "hands"
 
     @property
     def queue(self) -> Path:
-        """Queue delay of the newest request: see :mod:`mms_server.overload.queue_delay`."""
+        """The queue delay of the newest request: see :mod:`mms_server.overload.queue_delay`."""
         return self.directory / "queue"
 
     @property
     def conversion(self) -> Path:
-        """A converted network to keep: see :mod:`mms_server.deploy.converted_networks`."""
+        """A converted network for the store: see :mod:`mms_server.deploy.converted_networks`."""
         return self.directory / "conversion"
 
     @property
     def batching(self) -> Path:
-        """Result of the batch benchmark: see :mod:`..inference.batching.batch_benchmark`."""
+        """The result of the batch benchmark: see :mod:`..inference.batching.batch_benchmark`."""
         return self.directory / "batching.json"
 
     @property
     def recent(self) -> Path:
-        """Last crashes and quarantined inputs: see :mod:`mms_server.crashes.crash_history`."""
+        """The last crashes and quarantined inputs: see :mod:`mms_server.crashes.crash_history`."""
         return self.directory / "recent.json"
 
     @property
     def starts(self) -> Path:
-        """How the last starts of the master ended: see :mod:`mms_server.crashes.start_history`."""
+        """The results of the master's last starts: see :mod:`mms_server.crashes.start_history`."""
         return self.directory / "starts.json"
 
     @property
     def replacing(self) -> Path:
-        """Lock of the one worker that is being replaced."""
+        """The lock of the worker that is being replaced because of its memory."""
         return self.directory / "replacing.lock"
 
     def stack(self, name: str) -> Path:
-        """Return the file for the stack of a process: ``master``, or a worker's slot."""
+        """Return the file for the stacks of a process: ``master``, or a worker's slot."""
         return self.stacks / f"{name}.txt"
 
     def prepare(self) -> None:
-        """Make the directories that are missing.
+        """Create the missing directories.
 
         Raises:
-            MMSError: they cannot be made.
+            MMSError: a directory cannot be created.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One process at a time changes a host, and the others are told which."""
+"""The lock of a host: one process at a time changes it, and the lock file names that process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mms_server.core import file_lock
 from mms_server.core.errors import LockHeldError
 from mms_server.core.paths import Layout
 
-_PAUSE_S: Final = 0.2
+_POLL_S: Final = 0.2
 _OWNER_BYTES: Final = 1000
-_BRIEF: Final = ("`mms gc`", "`mms edge`")
-_BRIEF_WAIT_S: Final = 60.0
+_SHORT_COMMANDS: Final = ("`mms gc`", "`mms edge`")
+_SHORT_WAIT_S: Final = 60.0
 
 
 @contextmanager
@@ -30,27 +30,27 @@ def locked(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
-    """Hold the host's lock; the kernel frees it when the process ends, however it ends.
+    """Hold the host's lock within the context; the kernel frees it however the process ends.
 
-    What only takes a moment, and comes by itself as `mms gc` does, is waited for in any case;
-    ``report`` is told.
+    `mms gc` and `mms edge` are short, and `mms gc` runs by itself. For a lock of theirs the wait is
+    at least 60 s. ``report`` is called once, if there is a wait.
 
     Raises:
-        LockHeldError: another process still has it after ``wait_s`` seconds; names it.
+        LockHeldError: another process still has the lock after ``wait_s``; the error names it.
     """
     layout.state.mkdir(parents=True, exist_ok=True)
     descriptor = file_lock.open_lock_file(layout.state / "lock")
     try:
-        began, told = clock(), False
+        began, reported = clock(), False
         while not file_lock.try_lock(descriptor):
             owner = _owner(descriptor)
-            brief = any(each in owner for each in _BRIEF)
-            if clock() - began >= (max(wait_s, _BRIEF_WAIT_S) if brief else wait_s):
+            is_short = any(name in owner for name in _SHORT_COMMANDS)
+            if clock() - began >= (max(wait_s, _SHORT_WAIT_S) if is_short else wait_s):
                 raise LockHeldError(owner)
-            if not told:
+            if not reported:
                 report(f"waiting for {owner}")
-                told = True
-            sleep(_PAUSE_S)
+                reported = True
+            sleep(_POLL_S)
         owner = f"process {os.getpid()} (`{command}`, since {started.isoformat('T', 'seconds')})"
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, owner.encode()[:_OWNER_BYTES], 0)

@@ -47,7 +47,7 @@ class NoopService(MXNetBaseService):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to measure, with its JPEG; its raw limit is measured with each size in ``batches``."""
+    """A model to measure, with its JPEG; ``batches`` are the batch sizes for its raw limit."""
 
     name: str
     archive: Path
