@@ -173,7 +173,7 @@ def _make_intake(
         listener,
         partial(worker.handle, listener),
         limits.worker_load,
-        limits.most,
+        limits.max_requests,
         done=done,
         batch_delay=limits.batch_delay,
     )

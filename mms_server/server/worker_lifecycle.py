@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 class IntakeLimits:
     """The limits of a worker's intake.
 
-    ``most`` is the number of requests that it accepts at a time. ``worker_load`` publishes how many
-    it has. ``backlog`` limits the requests that wait. ``batch_delay`` is the wait for a round to
-    fill.
+    ``max_requests`` is the number of requests that it accepts at a time. ``worker_load`` publishes
+    how many it has. ``backlog`` limits the requests that wait. ``batch_delay`` is the wait for a
+    round to fill.
     """
 
     worker_load: WorkerLoad
-    most: int
+    max_requests: int
     backlog: BacklogLimit
     batch_delay: BatchDelay
 
