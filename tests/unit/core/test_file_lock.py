@@ -1,4 +1,4 @@
-"""Locks on files."""
+"""Locks on files by flock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mms_server.core import file_lock
 
 
-def test_one_has_the_lock_until_its_descriptor_is_closed(tmp_path: Path) -> None:
+def test_a_lock_is_free_when_its_descriptor_is_closed(tmp_path: Path) -> None:
     first = file_lock.open_lock_file(tmp_path / "lock")
     second = file_lock.open_lock_file(tmp_path / "lock")
     assert file_lock.try_lock(first)
@@ -20,7 +20,7 @@ def test_one_has_the_lock_until_its_descriptor_is_closed(tmp_path: Path) -> None
     os.close(second)
 
 
-def test_a_lock_is_waited_for_so_long(tmp_path: Path) -> None:
+def test_the_wait_for_a_lock_is_limited(tmp_path: Path) -> None:
     first = file_lock.open_lock_file(tmp_path / "lock")
     second = file_lock.open_lock_file(tmp_path / "lock")
     assert file_lock.lock(first, 0)

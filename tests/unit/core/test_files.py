@@ -15,7 +15,7 @@ from mms_server.core.untrusted_files import NotRegularFileError
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that were fsynced, in order."""
+    """The paths of the calls of fsync, in order."""
     paths: list[str] = []
     real = os.fsync
 
@@ -40,7 +40,7 @@ def test_a_file_is_replaced_whole_and_reaches_the_disk(tmp_path: Path, synced: l
     assert synced == [str(file.parent / f".file.{os.getpid()}.tmp"), str(file.parent)]
 
 
-def test_what_a_killed_writer_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_temporary_file_of_a_killed_writer_is_replaced(tmp_path: Path) -> None:
     left = tmp_path / f".file.{os.getpid()}.tmp"
     left.symlink_to(tmp_path / "elsewhere")
     files.write_atomically(tmp_path / "file", "text")
@@ -55,7 +55,7 @@ def test_a_directory_behind_a_link_is_written_to(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "file").read_text() == "text"
 
 
-def test_a_new_file_is_no_file_that_was_there(tmp_path: Path, synced: list[str]) -> None:
+def test_a_new_file_is_never_an_existing_one(tmp_path: Path, synced: list[str]) -> None:
     with files.new_file(tmp_path / "file", 0o640) as stream:
         stream.write(b"1")
     assert synced == [str(tmp_path / "file")]
@@ -65,7 +65,7 @@ def test_a_new_file_is_no_file_that_was_there(tmp_path: Path, synced: list[str])
             pytest.fail("it was there")
 
 
-def test_names_count_from_a_directory(tmp_path: Path) -> None:
+def test_names_are_relative_to_a_directory(tmp_path: Path) -> None:
     directory = files.open_directory(tmp_path)
     try:
         with files.new_file("file", 0o640, directory=directory) as stream:
@@ -123,7 +123,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
         untrusted_files.open_regular(link)
 
 
-def test_a_file_for_the_group_is_so_whatever_the_umask(tmp_path: Path) -> None:
+def test_a_file_for_the_group_ignores_the_umask(tmp_path: Path) -> None:
     file = tmp_path / "file"
     before = os.umask(0o777)
     try:

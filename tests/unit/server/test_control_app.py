@@ -71,13 +71,13 @@ def _ping(app: Any) -> tuple[int, Any]:
     status, _headers, body = _ask(app, "/ping")
     assert _ask(app, "/")[0] == status
     found = json.loads(body)
-    # Why models are not ready has tests of its own.
+    # Other tests check why models are not ready.
     found.pop("models", None)
     return status, found
 
 
 OF_0_1 = ("/@key", "/@door")
-"""What nginx.conf of 0.1 asks for: the control application of 0.2 is there before its own one."""
+"""The paths in nginx.conf of 0.1, which a host has until `mms edge` writes the one of 0.2."""
 
 _HEALTHY = (200, {"health": "healthy!"})
 _UNHEALTHY = (503, {"health": "unhealthy!"})
@@ -146,13 +146,13 @@ def test_a_user_without_permission_gets_the_reason(
     def forbidden(*_arguments: Any, **_named: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
-    # A test that root runs may see everything.
+    # Root may read every file, so the error is simulated.
     monkeypatch.setattr(os, "open", forbidden)
     (row,) = health.check_models(fake.layout, live).values()
     assert row.reason == "this user may not see whether it runs: ask as root"
 
 
-def test_a_new_generation_counts_at_once(fake: FakeHost) -> None:
+def test_a_new_generation_takes_effect_at_once(fake: FakeHost) -> None:
     apply(fake.host, fake.write_conf({"a": "1"}))
     live = live_links.read(fake.layout)
     app = control_app.create_app(str(fake.root))
@@ -332,10 +332,10 @@ def test_keys_are_checked_for_nginx(tmp_path: Path, auth_uri: str, admission_uri
     status, headers, body = _ask(app, auth_uri, HTTP_AUTHORIZATION=f"Bearer {key}")
     assert (status, headers["X-Mms-Key"], body) == (200, "shop", b"")
     assert _ask(app, auth_uri, HTTP_X_API_KEY=key[1:])[0] == 401
-    # A browser's preflight brings no key.
+    # A browser's preflight request has no key.
     assert _ask(app, auth_uri, HTTP_X_MMS_METHOD="OPTIONS")[0] == 200
     assert _ask(app, auth_uri, HTTP_X_MMS_METHOD="POST")[0] == 401
-    # nginx can ask only once: where it asks about a time limit, it asks about the key as well.
+    # nginx can send one subrequest only: that for a time limit checks the key as well.
     asked = {"HTTP_X_MMS_KEYS": "1", "HTTP_X_MMS_MODEL": "a", "HTTP_X_REQUEST_TIMEOUT_MS": "5"}
     assert _ask(app, admission_uri, **asked)[0] == 401
     status, headers, _body = _ask(app, admission_uri, HTTP_X_API_KEY=key, **asked)
