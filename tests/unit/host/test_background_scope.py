@@ -37,13 +37,13 @@ def test_a_command_of_a_session_moves_to_a_scope_of_little_weight(
     assert " mms-change-5.scope fail 4 PIDs au 1 5 Slice s system.slice CPUWeight t 10 " in command
 
 
-def test_what_systemd_runs_has_its_weight_already(commands: list[str], tmp_path: Path) -> None:
+def test_a_process_of_systemd_keeps_its_weight(commands: list[str], tmp_path: Path) -> None:
     assert background_scope.enter_background_scope({"INVOCATION_ID": "x"}, 5, tmp_path) == ""
     assert background_scope.enter_background_scope({}, 5, tmp_path / "missing") == ""
     assert commands == []
 
 
-def test_without_rights_nothing_is_asked(
+def test_without_root_s_rights_no_command_runs(
     commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
@@ -51,7 +51,7 @@ def test_without_rights_nothing_is_asked(
     assert commands == []
 
 
-def test_a_failure_is_told_and_stops_nothing(
+def test_a_failure_is_returned_and_not_raised(
     commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = "this command runs with normal CPU weight: no such process"

@@ -99,7 +99,7 @@ class Client:
         self.data += MetricData
 
 
-def test_many_metrics_go_in_parts_and_only_what_is_missing_is_sent_again() -> None:
+def test_many_metrics_go_in_batches_and_only_missing_ones_are_sent_again() -> None:
     client = Client(2)
     seen = Statistic(1, 1, 1, 1)
     rows = make_records({(f"m{number}", "PredictionTotal"): seen for number in range(1201)})
@@ -144,7 +144,7 @@ def test_no_region_is_an_error_of_the_client(monkeypatch: pytest.MonkeyPatch) ->
         cloudwatch.make_client()
 
 
-def test_nobody_answers_and_nothing_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")

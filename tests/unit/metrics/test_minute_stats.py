@@ -45,7 +45,7 @@ def test_a_minute_over_several_processes(tmp_path: Path) -> None:
     assert read(tmp_path, 99) == read(tmp_path, 101) == {}
 
 
-def test_a_ring_holds_its_minutes_and_no_older_one(tmp_path: Path) -> None:
+def test_a_ring_buffer_has_its_minutes_and_no_older_one(tmp_path: Path) -> None:
     clock = Clock()
     ring = MinuteStats(tmp_path, "p", KEYS, clock)
     for number in range(100, 100 + RING_MINUTES + 1):
@@ -63,7 +63,7 @@ def test_where_a_minute_ends(tmp_path: Path, now: float, minute: int) -> None:
     assert minute_stats.end_of(100) == 6060.0
 
 
-def test_a_successor_goes_on_and_a_fork_has_a_file_of_its_own(tmp_path: Path) -> None:
+def test_a_new_process_continues_the_file_and_a_fork_has_its_own_file(tmp_path: Path) -> None:
     clock = Clock()
     ring = MinuteStats(tmp_path, "p", KEYS, clock)
     ring.add(("a", "X"), 1.0)
@@ -79,7 +79,7 @@ def test_a_successor_goes_on_and_a_fork_has_a_file_of_its_own(tmp_path: Path) ->
     assert read(tmp_path, 100)["a", "X"] == Statistic(4, 15, 1, 8)
 
 
-def test_a_file_of_other_models_is_made_anew(tmp_path: Path) -> None:
+def test_a_file_of_other_models_is_emptied(tmp_path: Path) -> None:
     clock = Clock()
     MinuteStats(tmp_path, "p", KEYS, clock).add(("a", "X"), 1.0)
     MinuteStats(tmp_path, "p", [("c", "X"), *KEYS], clock).add(("c", "X"), 2.0)
@@ -87,7 +87,7 @@ def test_a_file_of_other_models_is_made_anew(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_whatever_is_in_a_file_costs_no_other(
+def test_an_invalid_file_does_not_affect_the_others(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
 ) -> None:
     directory = tmp_path_factory.mktemp("f")

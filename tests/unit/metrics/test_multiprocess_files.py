@@ -81,7 +81,7 @@ def test_processes_and_releases_are_summed(tmp_path: Path) -> None:
     assert total(files_of(tmp_path, "a.1", "a.2")) == {**ALL, "h_sum": 3, "g": 3}
 
 
-def test_what_a_dead_process_had_at_the_time_does_not_count(tmp_path: Path) -> None:
+def test_gauges_of_a_dead_process_do_not_count(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     count(tmp_path, "a.2", "1", 2)
     assert total(files_of(tmp_path, "a.2"))["g"] == 2
@@ -91,7 +91,7 @@ def test_what_a_dead_process_had_at_the_time_does_not_count(tmp_path: Path) -> N
     assert "g" not in total(files_of(tmp_path, "a.2"))
 
 
-def test_a_successor_goes_on_and_a_new_master_removes_gauges(tmp_path: Path) -> None:
+def test_a_new_worker_continues_counters_and_a_new_master_removes_gauges(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     count(tmp_path, "a.1", "0", 2)
     found = total(files_of(tmp_path, "a.1"))
@@ -100,7 +100,7 @@ def test_a_successor_goes_on_and_a_new_master_removes_gauges(tmp_path: Path) -> 
     assert "g" not in total(files_of(tmp_path, "a.1"))
 
 
-def test_releases_that_are_gone_stay_in_the_sum(tmp_path: Path) -> None:
+def test_removed_releases_stay_in_the_sum(tmp_path: Path) -> None:
     for number in range(1, 6):
         count(tmp_path, f"a.{number}", "0", 1)
     files = files_of(tmp_path)
@@ -157,7 +157,7 @@ def test_being_killed_at_any_step_changes_no_sum(
     assert len(names(tmp_path)) == 2
 
 
-def test_a_file_that_is_not_sound_costs_no_other(tmp_path: Path) -> None:
+def test_an_invalid_file_does_not_affect_the_others(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     for number, data in enumerate((b"", b"\0" * 10, b"\xff" * 100, b"\x40\0\0\0" + b"x" * 100)):
         (counts(tmp_path, "a.1") / f"counter_{number + 5}.db").write_bytes(data)
@@ -168,7 +168,7 @@ def test_a_file_that_is_not_sound_costs_no_other(tmp_path: Path) -> None:
     assert total(files_of(tmp_path, "a.1"))["c_total"] == 1
 
 
-def test_a_release_that_is_removed_while_it_is_looked_at_counts_once(tmp_path: Path) -> None:
+def test_a_release_that_is_removed_while_it_is_read_counts_once(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     count(tmp_path, "b.1", "0", 2)
     remover = files_of(tmp_path)
@@ -182,7 +182,7 @@ def test_a_release_that_is_removed_while_it_is_looked_at_counts_once(tmp_path: P
     assert total(files_of(tmp_path))["c_total"] == 3
 
 
-def test_nothing_is_there_yet(tmp_path: Path) -> None:
+def test_without_files_there_are_no_metrics(tmp_path: Path) -> None:
     files = files_of(tmp_path / "none")
     assert files.collect() == []
     assert files.releases() == set()
@@ -197,7 +197,7 @@ def test_the_host_s_own_counters_are_no_release(tmp_path: Path) -> None:
     assert total(files)["c_total"] == 1
 
 
-def test_the_past_names_what_it_holds(tmp_path: Path) -> None:
+def test_the_past_lists_the_directories_that_it_includes(tmp_path: Path) -> None:
     count(tmp_path, "a.1", "0", 1)
     files_of(tmp_path).add_to_past(["a.1"])
     (name,) = json.loads((Layout.under(tmp_path).metrics / "@past" / "held.json").read_text())

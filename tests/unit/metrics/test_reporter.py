@@ -70,7 +70,7 @@ def predictions(number: float) -> dict[Key, Statistic]:
     return {("m", "PredictionTotal"): Statistic(number, number, 1, 1)}
 
 
-def test_what_an_answer_adds() -> None:
+def test_the_observations_of_an_answer() -> None:
     seconds = {"queue": 9.0, "preprocess": 0.001, "inference": 0.002, "postprocess": 0.003}
     assert dict(observations("m", 200, 0.5, seconds)) == {
         ("m", "PredictionTotal"): 1,
@@ -172,7 +172,7 @@ def test_the_host_s_samples_are_averaged_and_the_first_is_written_at_once() -> N
     assert sink.rows[1:] == [(T0 + 60, {("", "CPUUtilization"): 30})]
 
 
-def test_an_outage_loses_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_loses_no_minute_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     metrics_writer, minutes, sink = writer(clock)
     sink.fails = True
@@ -190,7 +190,7 @@ def test_an_outage_loses_nothing_and_is_told_once(caplog: pytest.LogCaptureFixtu
     assert levels == ["WARNING", "INFO"]
 
 
-def test_a_writer_that_was_away_takes_up_what_the_rings_hold() -> None:
+def test_a_restarted_writer_writes_the_minutes_of_the_ring_buffers() -> None:
     clock = Clock(T0 + 50 * 60 + 5)
     metrics_writer, minutes, sink = writer(clock, last_written=100)
     for number in range(100, 150):
@@ -297,7 +297,7 @@ def test_a_csv_file_that_cannot_be_written_is_tried_again_and_the_others_are_not
     assert len((tmp_path / "a/mms_PredictionTotal.csv").read_text().splitlines()) == 1
 
 
-def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+def test_a_model_name_cannot_leave_the_directory(tmp_path: Path) -> None:
     seen = Statistic(1, 1, 1, 1)
     rows = make_records({(name, "PredictionTotal"): seen for name in ("../x", "..", "a/b", "good")})
     CsvSink(tmp_path / "metrics").write(rows, T0)
@@ -305,6 +305,6 @@ def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     assert found == {"metrics/mms_PredictionTotal.csv", "metrics/good/mms_PredictionTotal.csv"}
 
 
-def test_the_words_of_the_flag(tmp_path: Path) -> None:
+def test_the_sinks_of_the_flag(tmp_path: Path) -> None:
     kinds = [type(sink_for(word, tmp_path)).__name__ for word in ("log", "csv", "cloudwatch")]
     assert kinds == ["LogSink", "CsvSink", "CloudWatchSink"]

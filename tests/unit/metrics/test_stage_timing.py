@@ -14,7 +14,7 @@ def ticking(*times: float) -> Stages:
     return Stages(clock=lambda: next(instants))
 
 
-def test_stages_are_timed_while_somebody_collects() -> None:
+def test_stages_are_timed_within_collecting() -> None:
     stages = ticking(1.0, 1.5, 2.0, 2.25)
     with collecting(stages):
         with stage(PREPROCESS):
