@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import BodyTooLargeError
 from mms_server.inference.picture_formats import NAMES
 
@@ -29,24 +30,26 @@ _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def require_small(data: bytes, max_pixels: int) -> None:
+def require_small(data: bytes, limits: RequestLimits) -> None:
     """Refuse a picture whose header declares too many pixels; data of no known format pass.
 
     Raises:
-        BodyTooLargeError: width x height is over ``max_pixels``, or a side is over ``MAX_SIDE``.
+        BodyTooLargeError: width x height is over ``limits.max_pixels``, or a side is over
+            ``MAX_SIDE``.
     """
     try:
         with Image.open(io.BytesIO(data), formats=NAMES) as picture:
             width, height = picture.size
     except Image.DecompressionBombError as error:
         raise BodyTooLargeError(
-            f"The image has more pixels than the limit of {max_pixels}.", fix="send a smaller one."
+            f"The image has more pixels than the limit of {limits.max_pixels}.",
+            fix="send a smaller one.",
         ) from error
     except Exception:  # noqa: BLE001 - Pillow raises many kinds; the service reports the error
         return
-    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+    if width * height > limits.max_pixels or max(width, height) > MAX_SIDE:
         raise BodyTooLargeError(
-            f"The image is {width} x {height} pixels; the limit is {max_pixels} pixels, and "
+            f"The image is {width} x {height} pixels; the limit is {limits.max_pixels} pixels, and "
             f"{MAX_SIDE} a side.",
             fix="send a smaller one.",
         )

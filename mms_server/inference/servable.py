@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import bottle
 
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import MMSError, PredictionError
 from mms_server.core.refusals import status_of
 from mms_server.core.request_id import request_id
@@ -83,16 +84,15 @@ def ignore_queue_delay(_queue_s: float, _request_s: float) -> None:
 class Servable:
     """A loaded model with its engine, limits, observer and quarantine.
 
-    ``request_timeout_s`` is the time limit of requests that do not have one; 0 is no limit.
-    ``batch_computer`` computes batches; None means one request at a time. ``in_flight_count``
-    returns how many requests the worker has accepted and not answered. ``wait_for_batch`` returns
-    when the worker accepts no more requests for now.
+    ``limits`` is for the content of a request. ``request_timeout_s`` is the time limit of requests
+    that do not have one; 0 is no limit. ``batch_computer`` computes batches; None means one request
+    at a time. ``in_flight_count`` returns how many requests the worker has accepted and not
+    answered. ``wait_for_batch`` returns when the worker accepts no more requests for now.
     """
 
     model: LoadedModel
     engine: Engine
-    max_body_bytes: int
-    max_pixels: int
+    limits: RequestLimits = field(default_factory=RequestLimits)
     observer: Observer = field(default_factory=NullObserver)
     clock: stage_timing.Clock = time.perf_counter
     quarantine: Quarantine = field(default_factory=NoQuarantine)

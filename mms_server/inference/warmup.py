@@ -19,6 +19,7 @@ import numpy as np
 
 from mms_server.archives import golden_samples
 from mms_server.archives.golden_samples import Sample
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import GoldenError, WarmUpError
 from mms_server.crashes.quarantine import NoQuarantine, Quarantine
 from mms_server.host.worker_memory import trim_heap
@@ -49,13 +50,12 @@ from mms_server.overload.deadline import ServiceRate
 class Limits:
     """Limits of requests, and the number of workers that share the queue.
 
-    ``request_timeouts_s`` are the time limits, by model, of requests that do not have one; 0 is no
-    limit.
+    ``request`` limits the content of each request. ``request_timeouts_s`` are the time limits, by
+    model, of requests that do not have one; 0 is no limit.
     """
 
     predict_timeout_s: float
-    max_body_bytes: int
-    max_pixels: int
+    request: RequestLimits = field(default_factory=RequestLimits)
     request_timeouts_s: Mapping[str, float] = field(default_factory=dict)
     workers: int = 1
 
@@ -131,8 +131,7 @@ def make_ready(
         model.name: Servable(
             model,
             engine,
-            limits.max_body_bytes,
-            limits.max_pixels,
+            limits.request,
             observer or NullObserver(),
             quarantine=quarantine or NoQuarantine(),
             warm_up_s=seconds[model.name],

@@ -15,13 +15,10 @@ from multipart import (
     PushMultipartParser,
 )
 
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import BadInputError, BodyTooLargeError
 
-MAX_PARTS = 1000
-MAX_PART_HEADER_BYTES = 8 * 1024
 MAX_BOUNDARY = 200
-# To decode an escape takes some hundred bytes of memory; a picture in base64 has few escapes.
-MAX_ESCAPES = 2_000_000
 
 _SEND_FORM = "send the fields as multipart/form-data, as curl -F does."
 
@@ -58,7 +55,7 @@ class Form:
         return next(rows, None)
 
 
-def parse(content_type: str, body: bytes) -> Form:
+def parse(content_type: str, body: bytes, limits: RequestLimits) -> Form:
     """Return the form in a body; an empty form for any other content type.
 
     Raises:
@@ -72,20 +69,20 @@ def parse(content_type: str, body: bytes) -> Form:
         boundary = header.get_boundary("")
         if not boundary or len(boundary) > MAX_BOUNDARY or not boundary.isascii():
             raise BadInputError("The multipart boundary is missing or too long.", fix=_SEND_FORM)
-        return Form(tuple(_multipart(body, boundary)))
+        return Form(tuple(_multipart(body, boundary, limits)))
     if kind == "application/x-www-form-urlencoded":
-        return Form(tuple(_urlencoded(body)))
+        return Form(tuple(_urlencoded(body, limits)))
     return Form()
 
 
-def _multipart(body: bytes, boundary: str) -> list[Part]:
+def _multipart(body: bytes, boundary: str, limits: RequestLimits) -> list[Part]:
     """Return the parts of a multipart body; it must end with its last boundary."""
     parts: list[Part] = []
     parser = PushMultipartParser(
         boundary,
         content_length=len(body),
-        max_header_size=MAX_PART_HEADER_BYTES,
-        max_segment_count=MAX_PARTS,
+        max_header_size=limits.max_part_header_bytes,
+        max_segment_count=limits.max_parts,
     )
     try:
         with parser:
@@ -99,8 +96,11 @@ def _multipart(body: bytes, boundary: str) -> list[Part]:
                 elif segment is not None:
                     parts.append(_part(segment, b"".join(value)))
     except ParserLimitReached as error:
-        limits = f"{MAX_PARTS} parts, or headers of more than {MAX_PART_HEADER_BYTES} bytes"
-        raise BodyTooLargeError(f"The form has more than {limits}.", fix=_SEND_FORM) from error
+        raise BodyTooLargeError(
+            f"The form has more than {limits.max_parts} parts, or headers of more than "
+            f"{limits.max_part_header_bytes} bytes.",
+            fix=_SEND_FORM,
+        ) from error
     except MultipartError as error:
         raise BadInputError(
             f"The multipart body is malformed or cut off: {error}.", fix=_SEND_FORM
@@ -132,10 +132,12 @@ def _transfer_decoded(value: bytes, encoding: str) -> bytes:
         ) from error
 
 
-def _urlencoded(body: bytes) -> list[Part]:
-    if body.count(b"&") >= MAX_PARTS:
-        raise BodyTooLargeError(f"The form has more than {MAX_PARTS} fields.", fix=_SEND_FORM)
-    if body.count(b"%") > MAX_ESCAPES:
+def _urlencoded(body: bytes, limits: RequestLimits) -> list[Part]:
+    if body.count(b"&") >= limits.max_parts:
+        raise BodyTooLargeError(
+            f"The form has more than {limits.max_parts} fields.", fix=_SEND_FORM
+        )
+    if body.count(b"%") > limits.max_form_escapes:
         raise BodyTooLargeError("The form has too many escaped characters.", fix=_SEND_FORM)
     rows = (row.partition(b"=") for row in body.split(b"&") if row)
     return [Part(_unquote(name).decode("utf-8", "replace"), _unquote(raw)) for name, _, raw in rows]

@@ -8,6 +8,7 @@ from typing import Any, Final
 import bottle
 
 from mms_server.archives.signature import JSON
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core import request_body, strict_json
 from mms_server.core.errors import PredictionError
 from mms_server.core.request_id import request_id
@@ -40,13 +41,13 @@ _RESERVED: Final = frozenset(
 _FIRST_STATUS, _LAST_STATUS = 200, 599
 
 
-def raw_request(environ: dict[str, Any], max_body_bytes: int) -> RawRequest:
+def raw_request(environ: dict[str, Any], limits: RequestLimits) -> RawRequest:
     """Return the request that Bottle is handling, for a handler.
 
     Raises:
         RequestError: the body of the request cannot be read.
     """
-    data = request_body.read(environ, max_body_bytes)
+    data = request_body.read(environ, limits.max_body_bytes)
     content_type = environ.get("CONTENT_TYPE", "")
     headers = {
         key.removeprefix("HTTP_").replace("_", "-").lower(): value
@@ -59,7 +60,7 @@ def raw_request(environ: dict[str, Any], max_body_bytes: int) -> RawRequest:
     row: dict[str, Any] = {key: values[0].encode() for key, values in query}
     if kind_of(content_type) in FORMS:
         # If several parts have one name, the first counts, as in 0.4.
-        for part in reversed(parse(content_type, data).parts):
+        for part in reversed(parse(content_type, data, limits).parts):
             row[part.name] = _value(part.value, part.content_type, part.name)
     elif data:
         row["body"] = _value(data, content_type, "The request body")
@@ -78,7 +79,7 @@ def handle(servable: Servable, *, envelope: bool) -> Any:
     Raises:
         RequestError: the request cannot be read, or the handler failed.
     """
-    request = raw_request(bottle.request.environ, servable.max_body_bytes)
+    request = raw_request(bottle.request.environ, servable.limits)
     answer = servable.infer(request)
     if not isinstance(answer, HandlerAnswer):
         raise PredictionError("The model did not answer.")

@@ -15,6 +15,7 @@ from gunicorn.arbiter import Arbiter
 
 from mms_server.archives import golden_samples
 from mms_server.config.devices import SLOT_VARIABLE, device_of
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import MMSError
 from mms_server.crashes.in_flight_log import InFlightLog
 from mms_server.crashes.quarantine import ReleaseQuarantine
@@ -64,8 +65,7 @@ def _application() -> Any:
     ]
     limits = Limits(
         release.predict_timeout_s,
-        release.max_body_bytes,
-        release.max_pixels,
+        RequestLimits.of(release),
         {name: part.request_timeout_ms / 1000 for name, part in release.parts.items()},
         release.workers,
     )

@@ -40,7 +40,7 @@ from mms_server.server.control_routes import host_routes
 from mms_server.server.exposition import metrics_route
 from mms_server.server.worker_counters import WorkerCounters
 
-_LIMITS = Limits(predict_timeout_s=60.0, max_body_bytes=64 * 1024 * 1024, max_pixels=64_000_000)
+_LIMITS = Limits(predict_timeout_s=60.0)
 
 _SELF = "standalone"
 

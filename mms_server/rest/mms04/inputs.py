@@ -8,6 +8,7 @@ import binascii
 from typing import Any
 
 from mms_server.archives.signature import IMAGE, JSON, Signature, Tensor
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core import strict_json
 from mms_server.core.errors import BadInputError
 from mms_server.inference.image_decoder import require_small
@@ -32,18 +33,18 @@ _NOT_LITERAL = "malformed node or string: {given}"
 _SHOWN = 60
 
 
-def read_inputs(signature: Signature, form: Form, max_pixels: int) -> list[Any]:
+def read_inputs(signature: Signature, form: Form, limits: RequestLimits) -> list[Any]:
     """Return one element per input: bytes for image/jpeg, a list for application/json.
 
     Raises:
         RequestError: a field is missing or has the wrong type.
     """
     if signature.input_type == IMAGE:
-        return [_image(form, row, max_pixels) for row in signature.inputs]
+        return [_image(form, row, limits) for row in signature.inputs]
     return [_list(form, row) for row in signature.inputs]
 
 
-def _image(form: Form, row: Tensor, max_pixels: int) -> bytes:
+def _image(form: Form, row: Tensor, limits: RequestLimits) -> bytes:
     field = row.data_name
     part = form.file(field)
     if part is not None:
@@ -56,18 +57,18 @@ def _image(form: Form, row: Tensor, max_pixels: int) -> bytes:
         if text is None:
             raise BadInputError(_NO_FIELD.format(field=field))
         data = from_base64(text.value, field)
-    return whole_picture(data, field, max_pixels)
+    return whole_picture(data, field, limits)
 
 
-def whole_picture(data: bytes, field: str, max_pixels: int) -> bytes:
+def whole_picture(data: bytes, field: str, limits: RequestLimits) -> bytes:
     """Return the encoded picture if it is small enough to decode.
 
     Raises:
-        RequestError: the picture is empty, or has more than ``max_pixels`` pixels.
+        RequestError: the picture is empty, or is larger than ``limits`` allow.
     """
     if not data:
         raise BadInputError(f"Input data for request argument: {field} is empty.")
-    require_small(data, max_pixels)
+    require_small(data, limits)
     return data
 
 

@@ -43,7 +43,7 @@ def predict(servable: Servable) -> Any:
     if signature is None:
         return handle(servable, envelope=True)
     environ = bottle.request.environ
-    data = request_body.read(environ, servable.max_body_bytes)
-    form = parse(environ.get("CONTENT_TYPE", ""), data)
-    inputs = read_inputs(signature, form, servable.max_pixels)
+    data = request_body.read(environ, servable.limits.max_body_bytes)
+    form = parse(environ.get("CONTENT_TYPE", ""), data, servable.limits)
+    inputs = read_inputs(signature, form, servable.limits)
     return {"prediction": servable.infer(inputs)}

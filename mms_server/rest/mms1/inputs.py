@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mms_server.archives.signature import IMAGE, Signature, Tensor
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core import strict_json
 from mms_server.core.errors import BadInputError
 from mms_server.rest.form_parser import Form, Part, parse
@@ -18,7 +19,9 @@ from mms_server.rest.mms04.inputs import from_base64, read_inputs, whole_picture
 _JSON_SIGNS: Final = (b"[", b"{")
 
 
-def read_any(signature: Signature, content_type: str, data: bytes, max_pixels: int) -> list[Any]:
+def read_any(
+    signature: Signature, content_type: str, data: bytes, limits: RequestLimits
+) -> list[Any]:
     """Return one element per input: bytes for image/jpeg, a list for application/json.
 
     Raises:
@@ -28,15 +31,16 @@ def read_any(signature: Signature, content_type: str, data: bytes, max_pixels: i
     # `curl -d '[1, 2]'` sends the content type of a form.
     looks_like_json = data.lstrip()[:1] in _JSON_SIGNS and kind != FORMS[0]
     if kind in FORMS and not looks_like_json:
-        return read_inputs(signature, _named(signature, parse(content_type, data)), max_pixels)
+        form = _named(signature, parse(content_type, data, limits))
+        return read_inputs(signature, form, limits)
     if signature.input_type == IMAGE and len(signature.inputs) == 1 and not _is_json(kind, data):
-        return [whole_picture(data, signature.inputs[0].data_name, max_pixels)]
+        return [whole_picture(data, signature.inputs[0].data_name, limits)]
     if not data.strip():
         raise BadInputError("The request body is empty.", fix=_wanted(signature))
     value = strict_json.parse(data, "The request body")
     if signature.input_type == IMAGE:
         return [
-            whole_picture(_base64(value, row, signature), row.data_name, max_pixels)
+            whole_picture(_base64(value, row, signature), row.data_name, limits)
             for row in signature.inputs
         ]
     return [_list(value, row, signature) for row in signature.inputs]

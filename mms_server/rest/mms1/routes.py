@@ -41,8 +41,8 @@ def predict(servable: Servable) -> Any:
     if signature is None:
         return handle(servable, envelope=False)
     environ = bottle.request.environ
-    data = request_body.read(environ, servable.max_body_bytes)
-    inputs = read_any(signature, environ.get("CONTENT_TYPE", ""), data, servable.max_pixels)
+    data = request_body.read(environ, servable.limits.max_body_bytes)
+    inputs = read_any(signature, environ.get("CONTENT_TYPE", ""), data, servable.limits)
     return servable.infer(inputs)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import bottle
 
 from mms_server.archives.signature import IMAGE, Signature, Tensor
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core import request_body
 from mms_server.core.errors import BadInputError, NotFoundError
 from mms_server.core.request_id import request_id
@@ -56,7 +57,7 @@ def infer(servable: Servable) -> Raw:
         RequestError: the request does not follow protocol and signature, or the model failed on it.
     """
     environ = bottle.request.environ
-    data = request_body.read(environ, servable.max_body_bytes)
+    data = request_body.read(environ, servable.limits.max_body_bytes)
     request = messages.read(data, environ.get(_HEADER_KEY, ""))
     model = servable.model
     if model.signature is None:
@@ -75,7 +76,7 @@ def _inputs(servable: Servable, signature: Signature, request: InferRequest) -> 
             f"The model's inputs are {', '.join(names)}; the request has {', '.join(given)}."
         )
     if signature.input_type == IMAGE:
-        return [_picture(given[name], servable.max_pixels) for name in names]
+        return [_picture(given[name], servable.limits) for name in names]
     plain = _takes_arrays(servable.model.service)
     return [_values(given[row.data_name], row, plain=plain) for row in signature.inputs]
 
@@ -88,7 +89,7 @@ def _takes_arrays(service: Any) -> bool:
     return all(getattr(code, part, None) == getattr(ours, part) for part in parts)
 
 
-def _picture(tensor: InputTensor, max_pixels: int) -> bytes:
+def _picture(tensor: InputTensor, limits: RequestLimits) -> bytes:
     if tensor.datatype != BYTES or len(tensor.data) != 1:
         raise BadInputError(
             f"Input {tensor.name} is not one element of datatype BYTES: an encoded picture, in "
@@ -96,7 +97,7 @@ def _picture(tensor: InputTensor, max_pixels: int) -> bytes:
         )
     (element,) = tensor.data
     encoded = element if tensor.binary else from_base64(element, tensor.name)
-    return whole_picture(encoded, tensor.name, max_pixels)
+    return whole_picture(encoded, tensor.name, limits)
 
 
 def _values(tensor: InputTensor, row: Tensor, *, plain: bool) -> Any:

@@ -62,7 +62,7 @@ def test_a_model_that_answers_as_expected() -> None:
     service = Doubling()
     engine = Engine(30, lambda: None)
     loaded = LoadedModel("m", None, service)
-    for model in (service, loaded, Servable(loaded, engine, 1, 1)):
+    for model in (service, loaded, Servable(loaded, engine)):
         golden_samples.check(model, SAMPLES)
 
 
@@ -72,7 +72,7 @@ def test_a_model_that_does_not(wrap: bool) -> None:
     service.factor = 2.1
     model = LoadedModel("m", None, service) if wrap else service
     if wrap:
-        model = Servable(model, Engine(30, lambda: None), 1, 1)
+        model = Servable(model, Engine(30, lambda: None))
     with pytest.raises(ServiceError, match=r"golden sample 1: the answer\[0\] is 21.0"):
         golden_samples.check(model, SAMPLES)
     golden_samples.check(model, SAMPLES[1:])

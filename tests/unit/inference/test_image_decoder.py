@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import BodyTooLargeError
 from mms_server.inference import picture_formats
 from mms_server.inference.image_decoder import decode, require_complete, require_small
@@ -50,7 +51,7 @@ def png_header(width: int, height: int) -> bytes:
 )
 def test_complete_pictures_pass(data: bytes) -> None:
     require_complete(data)
-    require_small(data, 1600)
+    require_small(data, RequestLimits(max_pixels=1600))
 
 
 def test_the_documents_name_the_formats() -> None:
@@ -78,7 +79,7 @@ def test_the_end_of_an_embedded_thumbnail_does_not_count() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"text", b"\x00" * 1000, picture("GIF"), picture("WEBP")])
 def test_data_of_no_known_format(data: bytes) -> None:
-    require_small(data, 1)
+    require_small(data, RequestLimits(max_pixels=1))
     with pytest.raises(ValueError, match="not a complete picture"):
         require_complete(data)
 
@@ -89,12 +90,12 @@ def test_data_of_no_known_format(data: bytes) -> None:
 def test_large_pictures_are_refused_by_their_header(width: int, height: int) -> None:
     started = time.monotonic()
     with pytest.raises(BodyTooLargeError, match="limit"):
-        require_small(png_header(width, height), 10_000)
+        require_small(png_header(width, height), RequestLimits(max_pixels=10_000))
     assert time.monotonic() - started < 0.1
 
 
 def test_the_limit_itself_passes() -> None:
-    require_small(png_header(100, 100), 10_000)
+    require_small(png_header(100, 100), RequestLimits(max_pixels=10_000))
 
 
 @given(st.binary(max_size=300), st.integers(0, 700))
@@ -103,7 +104,7 @@ def test_damage_is_refused_or_passes(noise: bytes, place: int) -> None:
         data = bytearray(picture(kind, 8))
         data[place : place + len(noise)] = noise
         try:
-            require_small(bytes(data), 64)
+            require_small(bytes(data), RequestLimits(max_pixels=64))
             require_complete(bytes(data))
         except (BodyTooLargeError, ValueError):
             continue

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms_server.core.errors import BadInputError, RequestError
-from mms_server.rest.form_parser import Form, parse
+from mms_server.config.request_limits import RequestLimits
+from mms_server.core.errors import BadInputError, BodyTooLargeError, RequestError
+from mms_server.rest import form_parser
+from mms_server.rest.form_parser import Form
 
 KIND = "multipart/form-data; boundary=b"
+
+
+def parse(content_type: str, body: bytes, **limits: int) -> Form:
+    """Parse with the default limits, but ``limits``."""
+    return form_parser.parse(content_type, body, RequestLimits(**limits))
 
 
 def part(disposition: str, value: bytes, *headers: str) -> bytes:
@@ -120,6 +127,34 @@ def test_hostile_multipart_is_refused_in_linear_time(body: bytes) -> None:
 def test_hostile_urlencoded_is_refused(body: bytes) -> None:
     with pytest.raises(RequestError):
         parse("application/x-www-form-urlencoded", body)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_form_of_a_limit_of_parts(count: int) -> None:
+    multipart = part("name=a", b"") * count + b"--b--"
+    for kind, body in (
+        (KIND, multipart),
+        ("application/x-www-form-urlencoded", b"&".join([b"a=1"] * count)),
+    ):
+        if count == 2:
+            assert len(parse(kind, body, max_parts=2).parts) == count
+        else:
+            with pytest.raises(BodyTooLargeError, match="more than 2 "):
+                parse(kind, body, max_parts=2)
+
+
+def test_a_part_with_headers_of_the_limit() -> None:
+    body = part("name=a", b"1", "h: " + "v" * 100) + b"--b--"
+    assert parse(KIND, body, max_part_header_bytes=200).parts
+    with pytest.raises(BodyTooLargeError, match="headers of more than 100 bytes"):
+        parse(KIND, body, max_part_header_bytes=100)
+
+
+def test_a_form_with_the_limit_of_escapes() -> None:
+    kind = "application/x-www-form-urlencoded"
+    assert parse(kind, b"a=%41%41", max_form_escapes=2).parts
+    with pytest.raises(BodyTooLargeError, match="too many escaped"):
+        parse(kind, b"a=%41%41%41", max_form_escapes=2)
 
 
 @given(st.text(max_size=60), st.binary(max_size=200))
