@@ -37,9 +37,20 @@ def with_block(file: Path, begin: str, end: str, body: str) -> str:
     Raises:
         ValueError: the file has no such lines.
     """
+    return with_blocks(file, {begin: body}, end)
+
+
+def with_blocks(file: Path, blocks: Mapping[str, str], end: str) -> str:
+    """Return the text of a file with each body between its first line and the next line ``end``.
+
+    Raises:
+        ValueError: the file has no such lines.
+    """
     text = file.read_text(encoding="utf-8")
-    head, found, rest = text.partition(f"{begin}\n")
-    _old, ended, tail = rest.partition(f"{end}\n")
-    if not (found and ended):
-        raise ValueError(f"{file}: no line {begin!r} followed by a line {end!r}")
-    return f"{head}{begin}\n{body}{end}\n{tail}"
+    for begin, body in blocks.items():
+        head, found, rest = text.partition(f"{begin}\n")
+        _old, ended, tail = rest.partition(f"{end}\n")
+        if not (found and ended):
+            raise ValueError(f"{file}: no line {begin!r} followed by a line {end!r}")
+        text = f"{head}{begin}\n{body}{end}\n{tail}"
+    return text

@@ -23,10 +23,10 @@ from mms_server.core.files import new_file, open_directory
 from mms_server.core.paths import Layout
 from mms_server.core.untrusted_files import NotRegularFileError, open_regular
 from mms_server.crashes import crash_history, start_history
+from mms_server.crashes.causes import Cause
 from mms_server.crashes.in_flight_log import read_in_flight
 from mms_server.crashes.report import (
     MAX_BYTES,
-    Cause,
     Certificate,
     RecordError,
     Request,

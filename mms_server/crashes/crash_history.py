@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mms_server.core.untrusted_files import read_bounded, replace_group_file
-from mms_server.crashes.report import ID, Cause, Certificate
+from mms_server.crashes.causes import Cause
+from mms_server.crashes.report import ID, Certificate
 
 KEPT: Final = 16
 """Crashes that stay in the file: a client asks for its own within about a second."""
@@ -28,8 +29,6 @@ MAX_DIGESTS: Final = 256
 MAX_BYTES: Final = 256 * 1024
 _SIGNAL: Final = re.compile(r"SIG[A-Z0-9]{1,12}|signal [0-9]{1,3}|")
 _REFUSED_FROM: Final = 2
-# Causes that the request may have. A worker may also be killed by a user, or be only too slow.
-_BLAMES: Final = frozenset({Cause.MEMORY, Cause.HANG, Cause.SIGNAL, Cause.EXIT})
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class CrashHistory:
         ids = tuple(row.id for row in certificate.requests)
         death = Death(certificate.id, certificate.at, certificate.cause, certificate.signal, ids)
         digests = dict(self.digests)
-        if certificate.cause in _BLAMES:
+        if Cause.of(certificate.cause).suspects_input:
             # Each digest once: several requests in flight may have the same input.
             for digest in dict.fromkeys(row.digest for row in certificate.requests if row.digest):
                 # Insert it again, as the newest: the first digests are dropped first.
@@ -126,7 +125,7 @@ def _death(row: Any) -> Death:
     """Return a crash, checked: clients are shown its texts, and a model's code can write them."""
     ids = tuple(str(one) for one in row["request_ids"])
     death = Death(
-        _matching(row["id"], ID), str(row["at"]), Cause(row["cause"]), str(row["signal"]), ids
+        _matching(row["id"], ID), str(row["at"]), Cause.of(row["cause"]), str(row["signal"]), ids
     )
     _matching(death.signal, _SIGNAL)
     return death

@@ -8,21 +8,14 @@ from typing import Final
 
 from mms_server.core.errors import MMSError
 from mms_server.core.paths import Layout
-from mms_server.crashes.report import Cause, Certificate, RecordError
+from mms_server.crashes.causes import Cause
+from mms_server.crashes.report import Certificate, RecordError
 from mms_server.host import generations
 from mms_server.host.release import model_of
 
 _SHOWN: Final = 5
 _INDENT: Final = "\n            "
 _MIB: Final = 1024 * 1024
-_WORDS: Final = {
-    Cause.MEMORY: "the kernel ended it: the release was out of memory",
-    Cause.HANG: "its heartbeat stopped for longer than the watchdog's limit, and it was ended",
-    Cause.TIMEOUT: "a prediction took longer than its time limit, and the process was replaced",
-    Cause.SIGNAL: "a signal ended it",
-    Cause.EXIT: "its code ended it",
-    Cause.STOP: "it did not stop when it was told to, and was ended",
-}
 
 
 def find(layout: Layout, name: str) -> list[Certificate]:
@@ -79,11 +72,10 @@ def _names(row: Certificate) -> set[str]:
 
 def _one(row: Certificate) -> str:
     how = row.signal or (f"exit code {row.exit_code}" if row.exit_code is not None else "")
-    why = _WORDS.get(Cause(row.cause), "")
     lines = [
         f"{row.id}  {row.at}",
         f"  process   {row.role} {row.pid or ''} of {row.release}, after {row.lived_s:g} s",
-        f"  cause     {row.cause}: {why}{f' ({how})' if how else ''}",
+        f"  cause     {row.cause}: {Cause.of(row.cause).words}{f' ({how})' if how else ''}",
     ]
     for request in row.requests:
         what = f"{request.id or 'without an id'}, computed for {request.seconds:g} s"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from mms_server.crashes.causes import Cause
 from mms_server.host.release import model_of
 
 MAX_BYTES: Final = 128 * 1024
@@ -31,17 +32,6 @@ ID: Final = re.compile(r"death-[0-9]{8}-[0-9]{9}-[0-9a-f]{8}")
 _RELEASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.[0-9a-f]{8}")
 _REQUEST: Final = re.compile(r"[A-Za-z0-9._-]{0,128}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}|")
-
-
-class Cause(StrEnum):
-    """Why a process ended; the values are also labels of metrics."""
-
-    MEMORY = "out-of-memory"
-    HANG = "hang"
-    TIMEOUT = "timeout"
-    SIGNAL = "signal"
-    EXIT = "exit"
-    STOP = "stop"
 
 
 class Role(StrEnum):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from mms_server.core.untrusted_files import read_bounded, replace_group_file
 from mms_server.crashes import crash_history
+from mms_server.crashes.causes import Cause
 from mms_server.crashes.in_flight_log import InFlightLog, WorkerTrace
-from mms_server.crashes.report import MAX_STACK, Cause, Certificate, Request, Role, moment, new_id
+from mms_server.crashes.report import MAX_STACK, Certificate, Request, Role, moment, new_id
 from mms_server.host.cgroup import Cgroup
 from mms_server.host.instance_files import InstanceFiles
 from mms_server.host.release import model_of

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
 
-from mms_server.crashes.report import Cause
+from mms_server.crashes.causes import Cause
 from mms_server.metrics import multiprocess
 
 MASTER_CAUSE: Final = "master"
