@@ -1,6 +1,7 @@
 """Write the tables in docs/operations.md that follow from code: ``operations_tables.py [--check]``.
 
-From mms_server/crashes/causes.py follows the table of causes of death.
+From mms_server/crashes/causes.py follows the table of causes of death, from
+mms_server/config/sandbox.py the table of protections that operators may lift.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mms_server.config.sandbox import LIFTS
 from mms_server.crashes.causes import Cause
 from tools.generated_files import ROOT, run, with_blocks
 
@@ -18,9 +20,18 @@ END = "<!-- end -->"
 
 def texts() -> dict[Path, str]:
     """Return the file and its text."""
-    blocks = {"mms_server/crashes/causes.py": causes()}
+    blocks = {
+        "mms_server/config/sandbox.py": protections(),
+        "mms_server/crashes/causes.py": causes(),
+    }
     lines = {_begin(source): body for source, body in blocks.items()}
     return {DOCUMENT: with_blocks(DOCUMENT, lines, END)}
+
+
+def protections() -> str:
+    """Return the table of protections that operators may lift."""
+    rows = [(f"`{word}`", row.access) for word, row in LIFTS.items()]
+    return _table(("word", "access of the model"), rows)
 
 
 def causes() -> str:

@@ -12,28 +12,58 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-LIFTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "network": (
-        "PrivateNetwork=no",
-        "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK",
-        "IPAddressDeny=",
-        # The metadata service of a cloud gives out the credentials of the host.
-        "IPAddressDeny=169.254.169.254 169.254.170.2 fd00:ec2::254",
-        "BindReadOnlyPaths=-/etc/resolv.conf -/etc/hosts -/etc/host.conf -/etc/gai.conf",
-        "BindReadOnlyPaths=-/etc/ssl -/etc/ca-certificates -/run/systemd/resolve",
+
+@dataclass(frozen=True)
+class Protection:
+    """A protection that operators may lift.
+
+    ``access`` is what a model can reach without it, for ``docs/operations.md``. ``directives`` are
+    the unit's settings that replace those of the template.
+    """
+
+    access: str
+    directives: tuple[str, ...]
+
+
+LIFTS: Final[Mapping[str, Protection]] = {
+    "network": Protection(
+        "the host's network except for the metadata service's addresses; name resolution, "
+        "certificates",
+        (
+            "PrivateNetwork=no",
+            "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK",
+            "IPAddressDeny=",
+            # The metadata service of a cloud gives out the credentials of the host.
+            "IPAddressDeny=169.254.169.254 169.254.170.2 fd00:ec2::254",
+            "BindReadOnlyPaths=-/etc/resolv.conf -/etc/hosts -/etc/host.conf -/etc/gai.conf",
+            "BindReadOnlyPaths=-/etc/ssl -/etc/ca-certificates -/run/systemd/resolve",
+        ),
     ),
-    "files": (
-        "RootDirectory=",
-        # ProtectSystem=strict leaves API file systems writable, and /run is one of them.
-        "ReadOnlyPaths=/run",
-        "ProtectHome=read-only",
-        "InaccessiblePaths=-/run/dbus -/run/systemd/private",
+    "files": Protection(
+        "the host's files, read-only, if everybody on the host or the group `mms` may read them",
+        (
+            "RootDirectory=",
+            # ProtectSystem=strict leaves API file systems writable, and /run is one of them.
+            "ReadOnlyPaths=/run",
+            "ProtectHome=read-only",
+            "InaccessiblePaths=-/run/dbus -/run/systemd/private",
+        ),
     ),
-    "devices": ("PrivateDevices=no", "DevicePolicy=auto", "DeviceAllow=", "ProcSubset=all"),
-    "processes": ("ProtectProc=default", "ProcSubset=all"),
-    "system_calls": ("SystemCallFilter=", "SystemCallFilter=@known", "RestrictRealtime=no"),
+    "devices": Protection(
+        "the host's devices, if everybody may use them, and all entries of `/proc` that are not "
+        "processes",
+        ("PrivateDevices=no", "DevicePolicy=auto", "DeviceAllow=", "ProcSubset=all"),
+    ),
+    "processes": Protection(
+        "other processes in `/proc`, if everybody may see them",
+        ("ProtectProc=default", "ProcSubset=all"),
+    ),
+    "system_calls": Protection(
+        "no system call filter; calls that need a capability still fail",
+        ("SystemCallFilter=", "SystemCallFilter=@known", "RestrictRealtime=no"),
+    ),
 }
-"""Protection -> the unit's settings that replace those of the template when it is lifted."""
+"""The word of ``unconfined`` -> the protection. ``tools/operations_tables.py`` documents it."""
 
 LEAST_TASKS: Final = 16
 """A master, one worker and their threads need so many."""

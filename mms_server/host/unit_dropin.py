@@ -43,7 +43,7 @@ def render(layout: Layout, release: Release) -> str:
     if release.confinement.lifted:
         lines.append(f"# Not protected: {_one_line(release.confinement.reason)}")
     for word in release.confinement.lifted:
-        lines += [f"# {word}", *LIFTS[word]]
+        lines += [f"# {word}", *LIFTS[word].directives]
     return "\n".join(lines) + "\n"
 
 

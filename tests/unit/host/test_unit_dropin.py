@@ -55,7 +55,7 @@ def test_limits_and_lifted_protections() -> None:
     release = replace(RELEASE, confinement=confined)
     found = directives(release)
     assert found[2:6] == ["MemoryHigh=1G", "MemoryMax=50%", "TasksMax=64", "CPUWeight=20"]
-    assert found[6:] == list(LIFTS["network"])
+    assert found[6:] == list(LIFTS["network"].directives)
     assert "# Not protected: asks a feature store\n" in unit_dropin.render(LAYOUT, release)
     assert release.id != RELEASE.id
     assert Release.from_json(release.to_json()) == release
@@ -66,8 +66,8 @@ def test_what_is_lifted_is_what_the_template_protects() -> None:
     words += (ROOT / "mms_server" / "host" / "sandbox_root.conf").read_text("utf-8")
     words += (ROOT / "roles/mms_service/templates/mms@.service.j2").read_text("utf-8")
     known = {line.partition("=")[0] for line in words.splitlines()}
-    for lines in LIFTS.values():
-        assert {line.partition("=")[0] for line in lines} <= known | MORE
+    for row in LIFTS.values():
+        assert {line.partition("=")[0] for line in row.directives} <= known | MORE
 
 
 @given(st.text(alphabet=[*string.ascii_letters, *"/._-:%\"'\\ \n\r\t\0$;#[]=é"], max_size=30))
@@ -88,7 +88,7 @@ def test_no_reason_can_add_a_directive(reason: str) -> None:
         found = directives(release)
     except MMSError:
         return
-    assert found[2:] == list(LIFTS["files"])
+    assert found[2:] == list(LIFTS["files"].directives)
     assert not unit_dropin.render(LAYOUT, release).replace("\\\n", "").count("\\")
 
 
