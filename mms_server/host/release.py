@@ -17,6 +17,7 @@ from typing import Any, Final
 from mms_server.config.backend_names import MXNET, TOLERANCES
 from mms_server.config.model_settings import DEFAULT_BATCH, DEFAULT_QUEUE
 from mms_server.config.sandbox import Confinement
+from mms_server.core.added_fields import digested
 from mms_server.core.errors import MMSError
 from mms_server.core.log_setup import Log
 
@@ -56,6 +57,11 @@ class Release:
 
     ``group`` maps the endpoint names of a group's models to their parts. Then ``model`` is the name
     of the group, and the fields of :data:`NO_PART` are empty.
+
+    The id is a digest of all fields. A field that is added to this class, :class:`Part`,
+    :class:`Confinement` or :class:`Log` has a default and the metadata ``ADDED_LATER``
+    (:mod:`mms_server.core.added_fields`): the digest leaves it out while it has its default.
+    Without the metadata, an upgrade would replace every release on every host.
     """
 
     model: str
@@ -132,7 +138,7 @@ class Release:
         return hashlib.sha256(json.dumps(["conversion", *made_of]).encode()).hexdigest()
 
     def _digest(self) -> str:
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(digested(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> str:

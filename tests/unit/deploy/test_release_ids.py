@@ -1,19 +1,26 @@
 """Release ids of made configurations: equal configurations keep their ids from version to version.
 
-An id that changes makes every host replace every release. A deliberate change of an id belongs into
-CHANGELOG.md.
+An id that changes makes every host replace every release. A new field of a release does not change
+them if it is marked with ``ADDED_LATER``. A deliberate change of an id belongs into CHANGELOG.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mms_server.archives.resolver import ArchiveResolver
 from mms_server.config.mms_conf import read
+from mms_server.config.sandbox import Confinement
 from mms_server.config.settings import Settings
+from mms_server.core.added_fields import ADDED_LATER
+from mms_server.core.log_setup import Log
 from mms_server.deploy.desired_state import resolve
+from mms_server.host.release import Part, Release
 from tests.fixtures.fake_host import FakeHost
 
 # The path is a part of the release id. This path exists on every machine, and is no link.
@@ -101,3 +108,56 @@ def test_ids_and_times_are_those_of_the_version_before(
     )
     assert wanted.ids() == ids
     assert wanted.keep_warm_s == keep_warm_s
+
+
+@dataclass(frozen=True)
+class LaterRelease(Release):
+    extra: int = field(default=0, metadata=ADDED_LATER)
+
+
+@dataclass(frozen=True)
+class LaterPart(Part):
+    extra: int = field(default=0, metadata=ADDED_LATER)
+
+
+@dataclass(frozen=True)
+class LaterConfinement(Confinement):
+    extra: int = field(default=0, metadata=ADDED_LATER)
+
+
+@dataclass(frozen=True)
+class LaterLog(Log):
+    extra: int = field(default=0, metadata=ADDED_LATER)
+
+
+def made(kind: type[Release] = Release, **more: Any) -> Release:
+    return kind("m", "ab" * 32, 2, RUNTIME, environment={"OMP_NUM_THREADS": "1"}, **more)
+
+
+@pytest.mark.parametrize(
+    ("now", "later"),
+    [
+        (made(), lambda extra: made(LaterRelease, extra=extra)),
+        (
+            made(group={"a": Part("cd" * 32)}),
+            lambda extra: made(group={"a": LaterPart("cd" * 32, extra=extra)}),
+        ),
+        (
+            made(confinement=Confinement(tasks_max=64)),
+            lambda extra: made(confinement=LaterConfinement(tasks_max=64, extra=extra)),
+        ),
+        (made(log=Log()), lambda extra: made(log=LaterLog(extra=extra))),
+    ],
+    ids=["release", "part", "confinement", "log"],
+)
+def test_a_field_of_a_later_version_changes_no_id_while_it_has_its_default(
+    now: Release, later: Callable[[int], Release]
+) -> None:
+    assert later(0).id == now.id
+    assert later(1).id != now.id
+
+
+def test_a_release_that_an_older_version_wrote_keeps_its_id() -> None:
+    written = made().to_json()
+    assert "extra" not in written
+    assert LaterRelease.from_json(written).id == made().id
