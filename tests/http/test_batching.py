@@ -25,6 +25,7 @@ from tests.fixtures import models
 from tests.fixtures.servers import Answer, Server, multipart, release_server, until, write_release
 
 BUSY_S = 0.5
+ARRIVAL_S = 0.02
 MAX_BATCH = 4
 RAISE, KILL, GROW = -1, -2, -3
 IDLE = b"\x01"
@@ -56,7 +57,11 @@ class Batching:
         with ThreadPoolExecutor(len(orders) + 1) as threads:
             busy = threads.submit(self.ask, BUSY_S)
             time.sleep(BUSY_S / 2)
-            sent = [threads.submit(self.ask, order, **headers) for order in orders]
+            sent = []
+            for order in orders:
+                sent.append(threads.submit(self.ask, order, **headers))
+                # The requests have to arrive in this order, also on a busy machine.
+                time.sleep(ARRIVAL_S)
             yield answers
             first = busy.result()
             assert first is not None
