@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,7 +14,6 @@ import bottle
 
 from mms_server.config.request_limits import RequestLimits
 from mms_server.core.errors import MMSError, PredictionError
-from mms_server.core.refusals import status_of
 from mms_server.core.request_id import request_id
 from mms_server.crashes.quarantine import NoQuarantine, Quarantine
 from mms_server.inference import tensor_codec
@@ -31,17 +30,16 @@ from mms_server.inference.scheduler import (
 )
 from mms_server.inference.services.model_service import infer_arrays
 from mms_server.metrics import stage_timing
+from mms_server.metrics.prediction_record import PredictionRecord
 from mms_server.metrics.stage_timing import Stages
 from mms_server.overload import deadline
 from mms_server.overload.deadline import ServiceRate
-
-_OK = 200
 
 _log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Records predictions, for metrics; all times are in seconds."""
+    """Records predictions, for metrics."""
 
     def in_flight(self, model: str) -> AbstractContextManager[None]:
         """Return a context that lasts as long as one request."""
@@ -49,10 +47,8 @@ class Observer(Protocol):
     def record_forward(self, model: str, rows: int) -> None:
         """Record a forward that succeeded, and how many rows it computed."""
 
-    def record_answer(
-        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
-    ) -> None:
-        """Record an answer; ``seconds`` is by stage (:mod:`mms_server.metrics.stage_timing`)."""
+    def record_answer(self, record: PredictionRecord) -> None:
+        """Record an answer."""
 
 
 class NullObserver:
@@ -66,9 +62,7 @@ class NullObserver:
     def record_forward(self, model: str, rows: int) -> None:
         """Do nothing."""
 
-    def record_answer(
-        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
-    ) -> None:
+    def record_answer(self, record: PredictionRecord) -> None:
         """Do nothing."""
 
 
@@ -197,31 +191,3 @@ class Servable:
             if self.batch_computer
             else scheduler
         )
-
-
-def observe_route(servable: Servable, route: Callable[[Servable], Any]) -> Callable[[], Any]:
-    """Return a callback for Bottle that answers by ``route`` and calls the model's observer.
-
-    The routes of all protocols are wrapped by it, so every prediction is counted once.
-    """
-
-    def callback() -> Any:
-        name, observer = servable.model.name, servable.observer
-        started, status = servable.clock(), _OK
-        with observer.in_flight(name):
-            try:
-                answer = route(servable)
-                status = int(bottle.response.status_code)
-            except bottle.HTTPResponse as response:
-                status = int(response.status_code)
-                raise
-            except Exception as error:
-                status = status_of(error)
-                raise
-            finally:
-                stages = bottle.request.environ.get(stage_timing.ENVIRON_KEY)
-                seconds = stages.seconds if stages else {}
-                observer.record_answer(name, status, servable.clock() - started, seconds)
-        return answer
-
-    return callback

@@ -8,6 +8,7 @@ from typing import Final
 
 from mms_server.metrics import stage_timing
 from mms_server.metrics.minute_stats import Key, Statistic
+from mms_server.metrics.prediction_record import PredictionRecord
 
 PREDICTIONS: Final = "PredictionTotal"
 CLIENT_ERRORS: Final = "Prediction4XX"
@@ -74,21 +75,17 @@ class Record:
         return self.statistic.total if self.is_sum else self.statistic.average
 
 
-def observations(
-    model: str, status: int, overall_s: float, seconds: Mapping[str, float]
-) -> Iterator[tuple[Key, float]]:
-    """Yield the values that one answer adds to the metrics of its model.
-
-    ``overall_s`` and ``seconds`` (by stage) are in seconds; latencies are yielded in milliseconds.
-    """
+def observations(record: PredictionRecord) -> Iterator[tuple[Key, float]]:
+    """Yield the values that one answer adds to the metrics of its model; latencies are in ms."""
+    model = record.model
     yield (model, PREDICTIONS), 1.0
-    status_class = status // 100
+    status_class = record.status // 100
     if status_class in {_CLIENT_ERROR, _SERVER_ERROR}:
         yield (model, CLIENT_ERRORS if status_class == _CLIENT_ERROR else SERVER_ERRORS), 1.0
-    yield (model, OVERALL), overall_s * _MS
+    yield (model, OVERALL), record.overall_s * _MS
     for stage, metric in LATENCIES.items():
-        if stage in seconds:
-            yield (model, metric), seconds[stage] * _MS
+        if stage in record.stages_s:
+            yield (model, metric), record.stages_s[stage] * _MS
 
 
 def model_keys(models: Sequence[str]) -> list[Key]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mms_server.metrics import mms04_metrics, stage_timing
 from mms_server.metrics.minute_stats import MinuteStats
+from mms_server.metrics.prediction_record import PredictionRecord
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 SECONDS: Final = (*_FAST, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -92,16 +93,14 @@ class PredictionMetrics:
         """Count the rows of one forward."""
         self._rows.labels(model).observe(rows)
 
-    def record_answer(
-        self, model: str, status: int, overall_s: float, seconds: Mapping[str, float]
-    ) -> None:
-        """Count an answer; ``overall_s`` and ``seconds`` (by stage) are in seconds."""
-        self._answers.labels(model, str(status)).inc()
-        self._overall.labels(model).observe(overall_s)
-        for stage, duration in seconds.items():
-            self._stages.labels(model, stage).observe(duration)
+    def record_answer(self, record: PredictionRecord) -> None:
+        """Count an answer."""
+        self._answers.labels(record.model, str(record.status)).inc()
+        self._overall.labels(record.model).observe(record.overall_s)
+        for stage, duration in record.stages_s.items():
+            self._stages.labels(record.model, stage).observe(duration)
         try:
-            for key, value in mms04_metrics.observations(model, status, overall_s, seconds):
+            for key, value in mms04_metrics.observations(record):
                 self._minutes.add(key, value)
         except OSError as error:
             if not self._error_logged:

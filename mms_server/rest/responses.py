@@ -82,6 +82,20 @@ def json_body(answer: object) -> bytes:
     return text.encode() + b"\n"
 
 
+def encode(answer: object) -> Raw:
+    """Return what a route returned as it is sent: :class:`Raw` as it is, other objects as JSON.
+
+    Raises:
+        PredictionError: the answer is too long.
+        ValueError: a number is not finite, which JSON cannot write.
+        TypeError: an object is of no JSON type.
+    """
+    if isinstance(answer, Raw):
+        bounded(answer.body)
+        return answer
+    return Raw(json_body(bounded(answer)), "application/json")
+
+
 def bounded(answer: Any) -> Any:
     """Return ``answer``, unless its bytes or its text alone are longer than an answer may be.
 
@@ -125,9 +139,7 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def answered(*args: object, **kwargs: object) -> Any:
         try:
-            answer = callback(*args, **kwargs)
-            kind = answer.content_type if isinstance(answer, Raw) else "application/json"
-            body = bounded(answer.body) if isinstance(answer, Raw) else json_body(bounded(answer))
+            answer = encode(callback(*args, **kwargs))
         except bottle.HTTPResponse:
             raise
         except errors.RequestError as error:
@@ -136,11 +148,10 @@ def _answer(callback: Callable[..., object]) -> Callable[..., Any]:
             _log.exception("request %s failed", request_id())
             return ErrorPage(refusals.FAILED, _INTERNAL)
         else:
-            if isinstance(answer, Raw):
-                for name, value in answer.headers.items():
-                    bottle.response.set_header(name, value)
-            bottle.response.content_type = kind
-            return body
+            for name, value in answer.headers.items():
+                bottle.response.set_header(name, value)
+            bottle.response.content_type = answer.content_type
+            return answer.body
 
     return answered
 

@@ -9,10 +9,11 @@ from typing import Any
 import bottle
 
 from mms_server.core import request_body
-from mms_server.inference.servable import Servable, observe_route
+from mms_server.inference.servable import Servable
 from mms_server.rest.form_parser import parse
 from mms_server.rest.handler_requests import handle
 from mms_server.rest.mms04.inputs import read_inputs
+from mms_server.rest.observed_route import observe_route
 
 HEALTHY = {"health": "healthy!"}
 UNHEALTHY = {"health": "unhealthy!"}

@@ -14,9 +14,10 @@ import bottle
 
 from mms_server.core import request_body
 from mms_server.core.errors import BadInputError, ModelNotFoundError
-from mms_server.inference.servable import Servable, observe_route
+from mms_server.inference.servable import Servable
 from mms_server.rest.handler_requests import handle
 from mms_server.rest.mms1.inputs import read_any
+from mms_server.rest.observed_route import observe_route
 from mms_server.rest.openapi.document import openapi
 from mms_server.rest.responses import Raw, json_body, preflight
 

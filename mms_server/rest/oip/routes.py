@@ -21,10 +21,11 @@ from mms_server.core import request_body
 from mms_server.core.errors import BadInputError, NotFoundError
 from mms_server.core.request_id import request_id
 from mms_server.inference.raw_request import HandlerAnswer, RawRequest
-from mms_server.inference.servable import Servable, observe_route
+from mms_server.inference.servable import Servable
 from mms_server.inference.services.mxnet_model_service import MXNetBaseService
 from mms_server.inference.tensor_codec import BYTES
 from mms_server.rest.mms04.inputs import from_base64, whole_picture
+from mms_server.rest.observed_route import observe_route
 from mms_server.rest.oip import messages
 from mms_server.rest.oip.messages import InferRequest, InputTensor, OutputTensor
 from mms_server.rest.oip.metadata import HANDLER_INPUT, WHOLE_ANSWER

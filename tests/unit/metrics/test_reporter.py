@@ -11,6 +11,7 @@ import pytest
 from mms_server.metrics import mms04_metrics, reporter, system_metrics
 from mms_server.metrics.minute_stats import RING_MINUTES, Key, Statistic
 from mms_server.metrics.mms04_metrics import Record, make_records, observations
+from mms_server.metrics.prediction_record import PredictionRecord
 from mms_server.metrics.reporter import MetricsWriter
 from mms_server.metrics.sink_selection import sink_for
 from mms_server.metrics.sinks import CsvSink, LogSink, SinkError, sum_over_models
@@ -72,7 +73,7 @@ def predictions(number: float) -> dict[Key, Statistic]:
 
 def test_the_observations_of_an_answer() -> None:
     seconds = {"queue": 9.0, "preprocess": 0.001, "inference": 0.002, "postprocess": 0.003}
-    assert dict(observations("m", 200, 0.5, seconds)) == {
+    assert dict(observations(PredictionRecord("m", 200, 0.5, seconds))) == {
         ("m", "PredictionTotal"): 1,
         ("m", "LatencyOverall"): 500,
         ("m", "LatencyPreprocess"): 1,
@@ -94,7 +95,7 @@ def test_the_observations_of_an_answer() -> None:
     ],
 )
 def test_classes_of_answers(status: int, metric: str | None) -> None:
-    found = {name for (_model, name), _value in observations("m", status, 0, {})}
+    found = {name for (_model, name), _value in observations(PredictionRecord("m", status, 0))}
     assert found == {"PredictionTotal", "LatencyOverall", *([metric] if metric else [])}
 
 
