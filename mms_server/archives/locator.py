@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from mms_server.archives.resolver import ResolvedArchive
 from mms_server.config import model_uri
 from mms_server.config.mms_conf import MmsConf, ModelSpec
-from mms_server.config.model_uri import Location
+from mms_server.config.model_uri import EXAMPLES, Location
 from mms_server.core.errors import ArchiveError, ConfError
 from mms_server.core.io_timeout import with_io_timeout
 
@@ -92,6 +92,7 @@ def local_path(location: Location, base: Path) -> Path:
     parts = urlsplit(location.text)
     if location.scheme != "file" or parts.netloc not in ("", "localhost"):
         cause = "it is not a location that is understood."
-        fix = "give a path, file:///path, http(s)://host/path or s3://bucket/key."
+        places = ["a path", "file:///path", *EXAMPLES]
+        fix = f"give {', '.join(places[:-1])} or {places[-1]}."
         raise ArchiveError(location.text, cause, fix=fix)
     return Path(unquote(parts.path))

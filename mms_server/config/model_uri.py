@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from mms_server.core.errors import ArchiveError
 
-REMOTE: Final = ("http", "https", "s3")
+
+class Kind(Enum):
+    """The form of the locations of a scheme, which is also the form of its words in fetch_allow."""
+
+    URL = "URL"
+    BUCKET = "bucket"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A kind of remote location; ``mms_server/archives/fetching/downloader.py`` has its source.
+
+    ``title`` is its name in texts, ``example`` a location of it. ``port`` is the default port of a
+    URL, 0 for a bucket.
+    """
+
+    name: str
+    kind: Kind
+    title: str
+    example: str
+    port: int = 0
+
+
+SCHEMES: Final = (
+    Scheme("http", Kind.URL, "HTTP", "http(s)://host/path", 80),
+    Scheme("https", Kind.URL, "HTTPS", "http(s)://host/path", 443),
+    Scheme("s3", Kind.BUCKET, "S3", "s3://bucket/key"),
+)
+"""The schemes of remote locations."""
+
+REMOTE: Final[Mapping[str, Scheme]] = {row.name: row for row in SCHEMES}
+URLS: Final[Mapping[str, Scheme]] = {row.name: row for row in SCHEMES if row.kind is Kind.URL}
+BUCKETS: Final[Mapping[str, Scheme]] = {row.name: row for row in SCHEMES if row.kind is Kind.BUCKET}
+EXAMPLES: Final = tuple(dict.fromkeys(row.example for row in SCHEMES))
+"""An example of each form of a remote location, for texts."""
+
 _PIN: Final = re.compile(r"#sha256=([^#]*)\Z", re.IGNORECASE)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NOT_IN_A_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
@@ -85,10 +122,11 @@ def _check_url(location: Location) -> None:
     if not host or _NOT_IN_A_URL.search(location.text):
         cause = "it is not a URL: it has no host, or a blank, a control character or a backslash."
         raise ArchiveError(where, cause, fix="write it as a browser shows it, %20 for a blank.")
-    if location.scheme == "s3":
+    scheme = REMOTE[location.scheme]
+    if scheme.kind is Kind.BUCKET:
         if not parts.path.strip("/") or parts.path.endswith("/"):
             cause = "it names no object of the bucket."
-            raise ArchiveError(where, cause, fix="write s3://bucket/key of one archive.")
+            raise ArchiveError(where, cause, fix=f"write {scheme.example} of one archive.")
     elif parts.fragment:
         cause = f"#{parts.fragment} is not sent to a server."
         raise ArchiveError(where, cause, fix="leave it out, or write #sha256=<digest> to pin it.")

@@ -15,6 +15,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from mms_server.config.model_uri import BUCKETS
 from mms_server.config.url_policy import parse_words
 from mms_server.core import log_setup
 from mms_server.core.errors import ConfError
@@ -116,9 +117,12 @@ class Settings:
         0,
         4096,
         "words",
-        "Places that archives may be fetched from: `public` (any public address and S3), hosts "
-        "with or without a port, `*.domain`, beginnings of URLs, s3://bucket/prefix; empty for "
-        "none.",
+        (
+            "Places that archives may be fetched from: `public` (any public address and "
+            f"{' and '.join(scheme.title for scheme in BUCKETS.values())}), hosts with or without "
+            "a port, `*.domain`, beginnings of URLs, "
+            f"{', '.join(f'{scheme}://bucket/prefix' for scheme in BUCKETS)}; empty for none."
+        ),
     )
     fetch_timeout_s: int = _row(
         3600, 1, 86400, "seconds", "Longest fetch of one archive, with all retries."

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from mms_server.config.model_uri import BUCKETS, URLS
+
 PUBLIC: Final = "public"
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {name: scheme.port for name, scheme in URLS.items()}
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LAST_PORT: Final = 65535
@@ -77,23 +79,24 @@ class UrlPolicy:
         self._resolve = resolve
         self._public = False
         self._hosts: list[_Rule] = []
-        self._buckets: list[tuple[str, str]] = []
+        self._buckets: list[tuple[str, str, str]] = []
         for word in words:
             self._add(word)
 
     def _add(self, word: str) -> None:
+        scheme, separator, rest = word.partition("://")
         if word.lower() == PUBLIC:
             self._public = True
-        elif word.lower().startswith("s3://"):
-            bucket, _, prefix = word[5:].partition("/")
+        elif separator and scheme.lower() in BUCKETS:
+            bucket, _, prefix = rest.partition("/")
             if not _BUCKET.fullmatch(bucket):
                 raise ValueError(f"{word} names no bucket")
-            self._buckets.append((bucket, f"/{prefix}"))
+            self._buckets.append((scheme.lower(), bucket, f"/{prefix}"))
         else:
             self._hosts.append(_rule(word))
 
     def admit(self, url: SplitResult) -> list[str]:
-        """Return the addresses, as text, that an ``http`` or ``https`` URL may be fetched from.
+        """Return the addresses, as text, that a URL (not a bucket's) may be fetched from.
 
         Raises:
             RefusedError: the rules do not allow the URL.
@@ -101,7 +104,7 @@ class UrlPolicy:
         """
         scheme = url.scheme.lower()
         if scheme not in _PORTS:
-            raise RefusedError(f"{scheme or 'a URL without a scheme'} is not http or https")
+            raise RefusedError(f"{scheme or 'a URL without a scheme'} is not {' or '.join(_PORTS)}")
         host = host_of(url)
         port = port_of(url)
         named = any(rule.matches(scheme, host, port, url.path or "/") for rule in self._hosts)
@@ -111,8 +114,8 @@ class UrlPolicy:
             _check_address(host, address, named=named)
         return [str(address) for address in found]
 
-    def admit_object(self, bucket: str, key: str) -> None:
-        """Check that an S3 object may be fetched.
+    def admit_object(self, scheme: str, bucket: str, key: str) -> None:
+        """Check that an object of a bucket may be fetched; ``scheme`` is one of ``BUCKETS``.
 
         Raises:
             RefusedError: the rules do not allow the object.
@@ -122,9 +125,10 @@ class UrlPolicy:
         if self._public:
             return
         if not any(
-            bucket == name and _is_below(f"/{key}", prefix) for name, prefix in self._buckets
+            (scheme, bucket) == (kind, name) and _is_below(f"/{key}", prefix)
+            for kind, name, prefix in self._buckets
         ):
-            raise RefusedError(f"s3://{bucket} is not in fetch_allow")
+            raise RefusedError(f"{scheme}://{bucket} is not in fetch_allow")
 
     def _addresses(self, host: str, port: int) -> list[Address]:
         try:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,9 @@ _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
 Open = Callable[[Location, UrlPolicy], Source]
 
+SOURCES: Final[Mapping[str, Open]] = {"http": HttpSource, "https": HttpSource, "s3": S3Source}
+"""The source of each scheme in :data:`mms_server.config.model_uri.SCHEMES`."""
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -55,9 +58,7 @@ def open_source(location: Location, rules: UrlPolicy) -> Source:
     Raises:
         ArchiveError: the location is malformed, or not allowed.
     """
-    if location.scheme == "s3":
-        return S3Source(location, rules)
-    return HttpSource(location, rules)
+    return SOURCES[location.scheme](location, rules)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class S3Source:
                 raise self._bad(cause, f"write s3://bucket/key or s3://bucket/key?{_QUERY}=ID.")
             self._version = values[_QUERY][0]
         try:
-            rules.admit_object(self._bucket, self._key)
+            rules.admit_object(location.scheme, self._bucket, self._key)
         except RefusedError as error:
             fix = "correct the location, or name s3://bucket in the setting fetch_allow."
             raise self._bad(f"{error}.", fix) from error

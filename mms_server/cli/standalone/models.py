@@ -13,7 +13,7 @@ from mms_server.archives.fetching.downloader import Fetcher, Limits
 from mms_server.archives.locator import path_of
 from mms_server.archives.resolver import ArchiveResolver, ResolvedArchive, unsafe
 from mms_server.config import model_uri
-from mms_server.config.model_uri import Location
+from mms_server.config.model_uri import URLS, Location
 from mms_server.config.settings import Settings
 from mms_server.config.url_policy import PUBLIC, UrlPolicy
 from mms_server.core.errors import ArchiveError
@@ -56,7 +56,7 @@ class ModelDirectories:
     def _fetcher(self, location: Location) -> Fetcher:
         # The user has typed the location, so its host is allowed, also in a private network.
         words = [PUBLIC]
-        if location.scheme in ("http", "https"):
+        if location.scheme in URLS:
             words.append(urlsplit(location.text).netloc.rpartition("@")[2])
         try:
             rules = UrlPolicy(words)

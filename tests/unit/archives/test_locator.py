@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mms_server.archives.fetching.downloader import SOURCES
 from mms_server.archives.locator import locate
 from mms_server.config.mms_conf import parse
+from mms_server.config.model_uri import BUCKETS, REMOTE
 from mms_server.core.errors import ConfError
 
 
@@ -65,3 +67,20 @@ def test_nowhere(tmp_path: Path, location: str, cause: str) -> None:
 def test_both_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfError, match=r"does not exist, and .*archives has no x\.model"):
         _locate(tmp_path, "/efs/x.model", tmp_path / "archives")
+
+
+def test_each_scheme_has_a_source_and_stands_in_the_documents() -> None:
+    assert SOURCES.keys() == REMOTE.keys()
+    text = (Path(__file__).parents[3] / "docs/archives.md").read_text("utf-8")
+    assert not [name for name in REMOTE if f"`{name}://" not in text]
+    assert not [name for name in BUCKETS if f"`{name}://bucket/prefix`" not in text]
+
+
+def test_a_location_that_is_not_understood_is_answered_with_the_forms_that_are(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfError) as caught:
+        _locate(tmp_path, "ftp://h/x.model")
+    assert caught.value.fix == (
+        "give a path, file:///path, http(s)://host/path or s3://bucket/key."
+    )

@@ -189,10 +189,17 @@ def test_a_name_without_an_address_may_have_one_later() -> None:
 def test_buckets(words: str, bucket: str, key: str, *, allowed: bool) -> None:
     rules = parse_words(words)
     if allowed:
-        rules.admit_object(bucket, key)
+        rules.admit_object("s3", bucket, key)
         return
     with pytest.raises(RefusedError):
-        rules.admit_object(bucket, key)
+        rules.admit_object("s3", bucket, key)
+
+
+def test_a_bucket_is_that_of_its_scheme() -> None:
+    rules = parse_words("S3://models")
+    rules.admit_object("s3", "models", "a")
+    with pytest.raises(RefusedError, match="gs://models is not in fetch_allow"):
+        rules.admit_object("gs", "models", "a")
 
 
 @pytest.mark.parametrize(
