@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from mms_server.fleet.rollout.canary_analysis import Thresholds
 from tests.unit.roles.modules import ROOT
 from tests.unit.roles.test_roles import read
 
@@ -27,6 +29,7 @@ def load() -> dict[str, Any]:
 
 FILTERS = load()
 DEFAULTS = read(ROOT / "roles" / "mms_fleet" / "defaults" / "main.yml")
+VARIABLES = read(ROOT / "roles" / "mms_fleet" / "vars" / "main.yml")
 STEP = {"number": 1, "of": 1, "hosts": ["a"], "soaks": True}
 
 
@@ -139,3 +142,16 @@ def test_the_pause_before_a_look_of_the_gate(
     assert value(watch["timeout"]) == pause_s
     assert value(f"{loop.removesuffix(' }}')} | length }}}}") == looks
     assert value("{{ __mms_fleet_lease_valid_s }}") == lease_s
+
+
+def test_each_criterion_of_the_gate_has_its_variable_and_takes_effect() -> None:
+    handed_over = VARIABLES["__mms_fleet_gate_thresholds"]
+    criteria = {row.name: row.default for row in fields(Thresholds)}
+    assert handed_over == {name: f"{{{{ mms_fleet_gate_{name} }}}}" for name in criteria}
+    prefix = "mms_fleet_gate_"
+    variables = {
+        name.removeprefix(prefix): value
+        for name, value in DEFAULTS.items()
+        if name.startswith(prefix)
+    }
+    assert variables == criteria
