@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import sys
 
-from tools import operations_tables, refusal_tables, role_defaults, role_readmes, setting_tables
+from tools import (
+    command_tables,
+    operations_tables,
+    refusal_tables,
+    role_defaults,
+    role_readmes,
+    setting_tables,
+)
 
-TOOLS = (setting_tables, refusal_tables, operations_tables, role_defaults, role_readmes)
+TOOLS = (
+    setting_tables,
+    refusal_tables,
+    operations_tables,
+    command_tables,
+    role_defaults,
+    role_readmes,
+)
 """In this order: the READMEs of roles are made from files that the others write."""
 
 
