@@ -16,7 +16,14 @@ from mms_server.core.errors import ConfError
 
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-METRICS: Final = ("log", "csv", "cloudwatch")
+METRICS_SINKS: Final[Mapping[str, str]] = {
+    "log": "log",
+    "csv": "metrics/*.csv",
+    "cloudwatch": "CloudWatch",
+}
+"""Value of ``--metrics-write-to`` -> the place where the sink writes, for texts."""
+
+METRICS: Final = tuple(METRICS_SINKS)
 """The destinations of 0.4's metrics; the first is the default."""
 
 _LAST_PORT: Final = 65535

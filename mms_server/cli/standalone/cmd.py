@@ -18,7 +18,7 @@ from mms_server.archives.extract import check
 from mms_server.cli.client_codegen import generate
 from mms_server.cli.standalone.options import Options
 from mms_server.config.devices import count_gpus, require
-from mms_server.config.mms_args import METRICS, MODEL_NAME
+from mms_server.config.mms_args import METRICS, METRICS_SINKS, MODEL_NAME
 from mms_server.core import console, log_setup
 from mms_server.core.errors import MMSError
 from mms_server.core.log_setup import Log, LogError
@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     console.add_version(parser)
     add = parser.add_argument
+    places = list(METRICS_SINKS.values())
     add("--models", nargs="+", required=True, metavar="NAME=PATH", help="the archives to serve")
     add(
         "--service",
@@ -186,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics-write-to",
         choices=METRICS,
         default=METRICS[0],
-        help="log, metrics/*.csv or CloudWatch, every minute (default: %(default)s)",
+        help=f"{', '.join(places[:-1])} or {places[-1]}, every minute (default: %(default)s)",
     )
     add("--gen-api", metavar="LANGUAGE", help="write a client into build/ and do not serve")
     add("--gpu", type=_gpu, metavar="ID", help="the GPU that computes (default: the CPU)")
