@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-# A row of the vision services' answers (contract, section 10).
+# A row of the vision services' answers (compatibility.md, 10).
 _ROW: Final = {"class", "probability"}
 _SHOWN: Final = 80
 # The base service answers with the text of a list, in which these words are no JSON.

@@ -1,4 +1,4 @@
-"""Unpack a model archive safely, and check its content (contract, sections 8.1 and 8.5).
+"""Unpack a model archive safely, and check its content (compatibility.md, 8.1 and 8.5).
 
 An archive is untrusted input. Names are reduced to base names. Links and devices are refused.
 Sizes are counted while writing, not read from headers. Only a 1.x archive (``.mar``) keeps its
@@ -105,7 +105,7 @@ def unpack(archive: Path, destination: Path, limits: UnpackLimits = UnpackLimits
 
 
 def check(directory: Path) -> tuple[Manifest, Signature | None]:
-    """Return manifest and signature of an unpacked archive (contract, section 8.2).
+    """Return manifest and signature of an unpacked archive (compatibility.md, 8.2).
 
     A 1.x archive whose handler reads the request itself has no signature.
 

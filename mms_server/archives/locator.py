@@ -1,4 +1,4 @@
-"""Resolve a location of ``mms.conf`` to the archive's path (contract, section 8.5)."""
+"""Resolve a location of ``mms.conf`` to the archive's path (compatibility.md, 8.5)."""
 
 from __future__ import annotations
 

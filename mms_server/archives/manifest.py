@@ -1,4 +1,4 @@
-"""MANIFEST.json: the roles of an archive's files (contract, section 8.2)."""
+"""MANIFEST.json: the roles of an archive's files (compatibility.md, 8.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``MAR-INF/MANIFEST.json``: the manifest of a 1.x archive, ``.mar`` (contract, section 17).
+"""``MAR-INF/MANIFEST.json``: the manifest of a 1.x archive, ``.mar`` (compatibility.md, 17).
 
 The handler is ``file.py:function``, or a file with a class. If the handler names no function and
 the archive has a signature.json, the archive holds a service of 0.4 and is served like one.

@@ -1,4 +1,4 @@
-"""A model's signature: the inputs and outputs of a prediction (contract, section 8.3)."""
+"""A model's signature: the inputs and outputs of a prediction (compatibility.md, 8.3)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Signature:
     def from_json(cls, text: str, where: Path | str) -> Signature:
         """Return the signature that ``text`` describes; ``where`` names its file in errors.
 
-        ``outputs`` may be missing: nothing is checked against them (contract, section 7.3).
+        ``outputs`` may be missing: nothing is checked against them (compatibility.md, 7.3).
 
         Raises:
             ArchiveError: the text is not a signature.

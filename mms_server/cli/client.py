@@ -1,4 +1,4 @@
-"""A client in Python, for servers of this project and of MXNet Model Server 0.4 (contract, 7).
+"""A Python client for this server and for MXNet Model Server 0.4 (compatibility.md, 7).
 
     from mms_server.cli.client import Client
 

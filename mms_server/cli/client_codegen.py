@@ -1,4 +1,4 @@
-"""``--gen-api LANGUAGE``: generate a client for the described API (contract, section 15).
+"""``--gen-api LANGUAGE``: generate a client for the described API (compatibility.md, 15).
 
 The extra ``gen-api`` has the packages of the generator (OpenAPI Generator, a Java program) and of a
 Java.
@@ -71,8 +71,8 @@ def generate(language: str, description: Mapping[str, Any], directory: Path) -> 
 def sound(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description as valid Swagger 2.0.
 
-    The contract's description is not valid (section 7.6): ``required`` is a text, a tensor's text
-    field has a schema in place of a type, and a prediction, which may be any JSON, has the type
+    The description of 0.4 is not valid (compatibility.md, 7.6): ``required`` is a text, the text
+    field of a tensor has a schema in place of a type, and a prediction, which may be any JSON, has the type
     string.
     """
     copied: dict[str, Any] = json.loads(json.dumps(description))

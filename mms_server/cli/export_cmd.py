@@ -1,4 +1,4 @@
-"""The command ``mxnet-model-export`` (contract, section 9)."""
+"""The command ``mxnet-model-export`` (compatibility.md, 9)."""
 
 from __future__ import annotations
 

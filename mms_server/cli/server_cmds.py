@@ -1,4 +1,4 @@
-"""The words of ``mxnet-model-server`` on a host: start, stop ... (contract, section 4)."""
+"""The words of ``mxnet-model-server`` on a host: start, stop ... (compatibility.md, 4)."""
 
 from __future__ import annotations
 

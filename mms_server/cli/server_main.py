@@ -1,7 +1,7 @@
 """The command ``mxnet-model-server``: the name of two programs of MXNet Model Server 0.4.
 
 With a word (``start``, ``stop`` ...) or ``--mms-config`` it controls the host, as the control
-script of the containers did (contract, section 4). With ``--models`` it is the standalone server
+script of the containers did (compatibility.md, 4). With ``--models`` it is the standalone server
 (section 6). The modules of both are imported only when it is known which one runs: the standalone
 server has to replace parts of the standard library first.
 """

@@ -1,4 +1,4 @@
-"""The devices that the workers of a release compute on (contract, section 13).
+"""The devices that the workers of a release compute on (compatibility.md, 13).
 
 ``--gpu ID`` is one GPU for all workers. With ``--num-gpu N`` the worker in slot ``s`` takes GPU
 ``s mod N``; a worker that replaces a dead one has its slot and so its GPU. A process of its own

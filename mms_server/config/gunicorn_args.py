@@ -2,7 +2,7 @@
 
 MXNet Model Server 0.4 joined the lines of the section with blanks and put them on gunicorn's
 command line. So each option of gunicorn is allowed, its value is on the next line or on the same
-line, and no value can contain a blank (contract, section 3.5).
+line, and no value can contain a blank (compatibility.md, 3.5).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``[MMS Arguments]`` of ``mms.conf``: the flags of the standalone server (contract, section 6).
+"""``[MMS Arguments]`` of ``mms.conf``: the flags of the standalone server (compatibility.md, 6).
 
-Each flag is on a line of its own, and its value is on the next line (contract, section 3.3).
+Each flag is on a line of its own, and its value is on the next line (compatibility.md, 3.3).
 """
 
 from __future__ import annotations

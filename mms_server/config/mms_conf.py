@@ -1,4 +1,4 @@
-"""Parser of ``mms.conf``, the file that names what a host serves (contract, section 3).
+"""Parser of ``mms.conf``, the file that names what a host serves (compatibility.md, 3).
 
 MXNet Model Server 0.4 read the file with two parsers that differed. This parser accepts each file
 that one of them accepted. Blank lines, and comments that begin with ``#`` or ``$``, are allowed
@@ -27,7 +27,7 @@ MAX_BYTES: Final = 1024 * 1024
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8080
 
-# A header is recognised by the first of these words that it contains (contract, section 3.3).
+# A header is recognised by the first of these words that it contains (compatibility.md, 3.3).
 _SECTIONS: Final = ("gunicorn", "mxnet", "nginx", "mms", "model settings")
 _HEADERS: Final = (
     "[MMS Arguments], [Gunicorn Arguments], [Nginx Configurations], [MXNet Environment Variables] "

@@ -1,4 +1,4 @@
-"""The location of an archive in ``mms.conf`` or on a command line (contract, section 8.5)."""
+"""The location of an archive in ``mms.conf`` or on a command line (compatibility.md, 8.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logging: the handlers, the formats and the rotation of the log file (contract, section 12).
+"""Logging: the handlers, the formats and the rotation of the log file (compatibility.md, 12).
 
 Log lines go to stderr, which is the journal on a host. With ``--log-file`` they also go to a file
 that all processes of all models share. The file is rotated under a lock, so that no line is lost.

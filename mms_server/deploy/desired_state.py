@@ -182,7 +182,7 @@ def keep_warm_of(conf: MmsConf, settings: Settings) -> Mapping[str, int]:
 
 
 def log_of(conf: MmsConf, settings: Settings, root: Path) -> tuple[Log, list[str]]:
-    """Return the log of the releases, and warnings (contract, section 12).
+    """Return the log of the releases, and warnings (compatibility.md, 12).
 
     The path of a file is relative to ``root``. A file outside ``root`` is moved into it, because
     the units may write nowhere else: the code of a release is not trusted.

@@ -1,6 +1,6 @@
 """``nginx.conf`` of a host, made from the role's frame and ``mms.conf``.
 
-The text of ``[Nginx Configurations]`` is copied unchanged (contract, section 3.6). The router
+The text of ``[Nginx Configurations]`` is copied unchanged (compatibility.md, 3.6). The router
 listens on the address of gunicorn's ``--bind``, because such a section passes requests there.
 Without the section, the server block of the frame serves. nginx checks the whole file before it
 replaces the one in use.

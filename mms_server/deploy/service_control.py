@@ -1,4 +1,4 @@
-"""Start, stop and restart of a host's serving, for ``mxnet-model-server`` (contract, section 4).
+"""Start, stop and restart of a host's serving, for ``mxnet-model-server`` (compatibility.md, 4).
 
 A stop is graceful: nginx ends after its last request, so no queue has a request when the releases
 end. Stopped releases stay enabled: a boot starts those of the newest generation, as after

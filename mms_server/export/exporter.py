@@ -1,6 +1,6 @@
 """Export a model directory as an archive: the sequence of steps.
 
-The rules are those of 0.4 (docs/compatibility.md, section 9).
+The rules are those of 0.4 (docs/compatibility.md, 9).
 """
 
 from __future__ import annotations

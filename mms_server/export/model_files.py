@@ -1,6 +1,6 @@
 """Find the files of a model in its directory, and the kind of model: symbol, ONNX or Gluon.
 
-The rules are those of 0.4 (docs/compatibility.md, section 9).
+The rules are those of 0.4 (docs/compatibility.md, 9).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def find_model_files(directory: Path, names: Mapping[str, object], *, gluon: boo
 def check_epoch(model_name: str, directory: Path, model: ModelFiles) -> None:
     """Refuse file names from which a server could not find the epoch.
 
-    A server derives the names from prefix and epoch (docs/compatibility.md, section 8.4).
+    A server derives the names from prefix and epoch (docs/compatibility.md, 8.4).
 
     Raises:
         ArchiveError: the parameters file has no epoch or another prefix than the symbol file, or

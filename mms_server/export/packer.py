@@ -1,7 +1,7 @@
 """Write an archive: reproducible byte for byte, and atomic.
 
 Members are stored in the given order with fixed times and permissions, so every run on every
-machine gives the same bytes. The format is that of 0.4 (docs/compatibility.md, section 8.1).
+machine gives the same bytes. The format is that of 0.4 (docs/compatibility.md, 8.1).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def write(target: Path, members: Members) -> None:
 
 
 def already_exists(target: Path) -> ArchiveError:
-    """Return the error for an existing target; its text is 0.4's (compatibility.md, section 9)."""
+    """Return the error for an existing target; its text is 0.4's (compatibility.md, 9)."""
     return ArchiveError(
         target, f"model file {target} already exists.", fix="remove it, or choose another name."
     )

@@ -1,6 +1,6 @@
 """Read and check the signature.json that is packed into an archive.
 
-The rules are those of 0.4 (docs/compatibility.md, sections 8.3 and 9).
+The rules are those of 0.4 (docs/compatibility.md, 8.3 and 9).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Worker slots: small numbers that a respawned worker takes over (contract, section 13).
+"""Worker slots: small numbers that a respawned worker takes over (compatibility.md, 13).
 
 A worker's metric files are named by its slot, so that the files of a crash loop do not pile up. A
 worker's GPU follows from its slot.

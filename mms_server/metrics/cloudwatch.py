@@ -1,4 +1,4 @@
-"""The CloudWatch sink for the metrics of 0.4 (contract, section 11)."""
+"""The CloudWatch sink for the metrics of 0.4 (compatibility.md, 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics of 0.4: their names, their units, and one value per minute (contract, section 11)."""
+"""The metrics of 0.4: their names, their units, and one value per minute (compatibility.md, 11)."""
 
 from __future__ import annotations
 

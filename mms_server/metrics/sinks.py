@@ -1,4 +1,4 @@
-"""The sinks for 0.4's metrics: the log and CSV files (contract, section 11).
+"""The sinks for 0.4's metrics: the log and CSV files (compatibility.md, 11).
 
 The sink for CloudWatch is in :mod:`mms_server.metrics.cloudwatch`.
 """
@@ -29,7 +29,7 @@ class SinkError(MMSError):
 
 
 class Sink(Protocol):
-    """Writes the records of one minute, in the units of the contract."""
+    """Writes the records of one minute, in the units of 0.4."""
 
     def write(self, records: Sequence[Record], end: float) -> None:
         """Write the records of the minute that ended at ``end``, in seconds since the epoch.

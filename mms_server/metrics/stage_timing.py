@@ -1,4 +1,4 @@
-"""The duration of each stage of a prediction (contract, section 11).
+"""The duration of each stage of a prediction (compatibility.md, 11).
 
 Services call :func:`stage`. The server calls :func:`collecting` around the prediction. Outside of
 it :func:`stage` records nothing, so service classes also work without a server.

@@ -1,4 +1,4 @@
-"""The host's use of CPU, memory and the disk of ``/`` (contract, section 11)."""
+"""The host's use of CPU, memory and the disk of ``/`` (compatibility.md, 11)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The body of an error, by the protocol of the request's path.
 
-0.4: a small HTML page, or JSON for a client that asks for it (contract, section 7.4). 1.x: JSON
-with ``code``, ``type`` and ``message`` (contract, section 17.5); ``code`` is the HTTP status. Open
+0.4: a small HTML page, or JSON for a client that asks for it (compatibility.md, 7.4). 1.x: JSON
+with ``code``, ``type`` and ``message`` (compatibility.md, 17.5); ``code`` is the HTTP status. Open
 Inference Protocol: JSON with ``error``. :mod:`mms_server.core.refusals` has the types and the texts
 that 0.4 fixes.
 """

@@ -1,4 +1,4 @@
-"""The form of all answers, whatever the route (contract, sections 7.3, 7.4 and 7.5).
+"""The form of all answers, whatever the route (compatibility.md, 7.3, 7.4 and 7.5).
 
 A successful answer is JSON with sorted keys, or the bytes that a route returns.
 :mod:`mms_server.rest.error_responses` has the form of errors. Every answer has the CORS headers and
@@ -56,8 +56,8 @@ class ErrorPage(bottle.HTTPError):  # type: ignore[misc]
             self.set_header("Retry-After", str(retry_after_s))
 
 
-def contract_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
-    """Return a Bottle application without routes that answers as the contract says.
+def bottle_app(new_id: NewId = lambda: uuid.uuid4().hex) -> Any:
+    """Return a Bottle application without routes that answers as 0.4 did.
 
     A route's callback returns an object that JSON can write, or :class:`Raw`. It may raise any
     :class:`mms_server.core.errors.MMSError`.
@@ -194,7 +194,7 @@ def _allow(methods: str) -> str:
 
 
 def preflight() -> bytes:
-    """Answer OPTIONS: with the CORS headers of a preflight (contract, section 7.5)."""
+    """Answer OPTIONS: with the CORS headers of a preflight (compatibility.md, 7.5)."""
     environ, response = bottle.request.environ, bottle.response
     response.status = 200
     if environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):

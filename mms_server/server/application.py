@@ -42,7 +42,7 @@ from mms_server.metrics.prediction_metrics import MemoryMetrics, PredictionMetri
 from mms_server.overload.backlog_limit import BacklogLimit
 from mms_server.overload.queue_delay import QueueDelayRecorder
 from mms_server.overload.worker_load import WorkerLoad
-from mms_server.rest.responses import contract_app
+from mms_server.rest.responses import bottle_app
 from mms_server.rest.routes import model_routes
 from mms_server.server.gevent_worker import LIFECYCLE
 from mms_server.server.release_launcher import RELEASE_VARIABLE, layout_of, read_release
@@ -69,7 +69,7 @@ def _application() -> Any:
         {name: part.request_timeout_ms / 1000 for name, part in release.parts.items()},
         release.workers,
     )
-    app = contract_app()
+    app = bottle_app()
     observer = PredictionMetrics(layout.release_metrics(release.id), [*release.parts])
     samples = {
         name: golden_samples.read(layout.store / (part.golden or part.archive_sha256))

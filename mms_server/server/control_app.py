@@ -197,7 +197,7 @@ class Control:
 def create_app(root: str = "/") -> Any:
     """Return the WSGI application for the host below ``root``."""
     layout = Layout.under(Path(root))
-    app = responses.contract_app()
+    app = responses.bottle_app()
     registry, directory = Control(layout), layout.metrics / HOST
     answered_for_nginx = partial(_answer_for_nginx, Lookup(layout), registry.expected_wait)
     app.add_hook("before_request", answered_for_nginx)

@@ -1,4 +1,4 @@
-"""Rows about routes that 0.4 did not have: 1.x (contract, section 17), Open Inference Protocol."""
+"""Rows about routes that 0.4 did not have: 1.x (compatibility.md, 17), Open Inference Protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about archives (contract, section 8): accepted, refused and written ones."""
+"""Rows about archives (compatibility.md, 8): accepted, refused and written ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about the commands (contract, sections 6 and 9): flags, refusals, exit codes."""
+"""Rows about the commands (compatibility.md, 6 and 9): flags, refusals, exit codes."""
 
 from __future__ import annotations
 

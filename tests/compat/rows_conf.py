@@ -1,4 +1,4 @@
-"""Rows about ``mms.conf`` (contract, section 3): one parser for the texts of the original's two."""
+"""Rows about ``mms.conf`` (compatibility.md, 3): one parser for the texts of the original's two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about Gluon models and further imports of service files (contract, sections 8 and 10)."""
+"""Rows about Gluon models and further imports of service files (compatibility.md, 8 and 10)."""
 
 from __future__ import annotations
 

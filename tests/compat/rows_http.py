@@ -1,4 +1,4 @@
-"""Rows about HTTP (contract, section 7): requests, answers, errors, CORS, API description."""
+"""Rows about HTTP (compatibility.md, 7): requests, answers, errors, CORS, API description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about the service classes and the names that service files import (contract, section 10)."""
+"""Rows about the service classes and the names that service files import (compatibility.md, 10)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A download that breaks off is resumed where it stopped, by this run or by the next one, if the
 server still has the same content. Each fetch asks for the location's current content: content that
-changed under the same name is downloaded (contract, section 20), unchanged content is not sent.
+changed under the same name is downloaded (compatibility.md, 20), unchanged content is not sent.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``mxnet-model-server --models``: several models on one port, without systemd or nginx.
 
-It is for trying models out (contract, section 6); on hosts, systemd units serve models.
+It is for trying models out (compatibility.md, 6); on hosts, systemd units serve models.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ModelDirectories:
         location = model_uri.parse(text)
         found = ResolvedArchive(location, path_of(location, Path.cwd()))
         if found.path is not None and found.path.is_dir() and not location.pin:
-            # The unpacked form is used in place (contract, section 8.5).
+            # The unpacked form is used in place (compatibility.md, 8.5).
             return found.path
         digest = ArchiveResolver(self._store, self._fetcher(location)).take(found)
         for warning in unsafe(found, f"warning: model {name}", digest):

@@ -32,7 +32,7 @@ from mms_server.metrics.sink_selection import sink_for
 from mms_server.metrics.system_metrics import HostUsage
 from mms_server.rest.mms04.swagger import describe
 from mms_server.rest.model_registry import ModelFacts
-from mms_server.rest.responses import contract_app
+from mms_server.rest.responses import bottle_app
 from mms_server.rest.routes import model_routes
 from mms_server.server.arbiter import StopRetryArbiter
 from mms_server.server.control_counters import HostCounts
@@ -93,12 +93,12 @@ def _application(options: Options, slot: int = 0) -> Any:
     directory = _directory(options)
     servables = make_ready(models, _LIMITS, PredictionMetrics(directory, list(options.models)))
     _log.info("Initialized model serving.")
-    app = contract_app()
+    app = bottle_app()
     model_routes(app, servables)
     catalogue = StandaloneRegistry(options, servables)
     host_routes(app, catalogue, HostCounts(directory).count)
     metrics_route(app, catalogue, _files(options).collect)
-    # These texts are the contract's (section 6): users search logs for them.
+    # The texts of 0.4 (compatibility.md, 6): users search logs for them.
     for endpoint in (*(f"{name}_predict" for name in servables), "ping", "api-description"):
         _log.info("Adding endpoint: %s to Flask", endpoint)
     return app

@@ -1,6 +1,6 @@
 """Adapter that runs a 1.x handler as a service: a function ``handle(data, context)`` or a class.
 
-The calls are those of MXNet Model Server 1.x (docs/compatibility.md, section 17). A function is
+The calls are those of MXNet Model Server 1.x (docs/compatibility.md, 17). A function is
 called once with None when the model loads; a class gets ``initialize(context)`` instead. Each
 request is then a list of one row, and the handler returns a list of one element. A row is a dict of
 the form's fields, or of the body under ``body``, and of the query's parameters. JSON values are

@@ -1,4 +1,4 @@
-"""The names of a model's classes: synset.txt, one per line (docs/compatibility.md, section 8.4)."""
+"""The names of a model's classes: synset.txt, one per line (docs/compatibility.md, 8.4)."""
 
 from __future__ import annotations
 

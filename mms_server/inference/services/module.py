@@ -1,6 +1,6 @@
 """Bind a symbol and its parameters as an MXNet Module for inference.
 
-The rules are those of 0.4 (docs/compatibility.md, sections 8.3 and 8.4).
+The rules are those of 0.4 (docs/compatibility.md, 8.3 and 8.4).
 """
 
 from __future__ import annotations

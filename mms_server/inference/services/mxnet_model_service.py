@@ -65,7 +65,7 @@ def check_input_shape(inputs: list[Any], signature: Mapping[str, Any] | None) ->
     """Compare the inputs with the signature, if there is one.
 
     Compared are the number of inputs, their ranks, and all sizes except the batch and those that
-    are 0 in the signature. The messages are those of 0.4 (docs/compatibility.md, section 8.3).
+    are 0 in the signature. The messages are those of 0.4 (docs/compatibility.md, 8.3).
 
     Raises:
         ValueError: they differ.

@@ -1,4 +1,4 @@
-"""A model's inputs from a form (contract, section 7.2)."""
+"""A model's inputs from a form (compatibility.md, 7.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of MMS 0.4 for a model: predict and ping (contract, sections 7.1 to 7.4)."""
+"""The routes of MMS 0.4 for a model: predict and ping (compatibility.md, 7.1 to 7.4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEALTHY = {"health": "healthy!"}
 UNHEALTHY = {"health": "unhealthy!"}
 
 
-def contract_routes(app: Any, models: Mapping[str, Servable]) -> None:
+def mms04_routes(app: Any, models: Mapping[str, Servable]) -> None:
     """Add ``POST /<name>/predict`` and ``GET /<name>/ping`` for each model."""
     for name, servable in models.items():
         app.post(f"/{name}/predict", callback=observe_route(servable, predict))

@@ -1,4 +1,4 @@
-"""The Swagger 2.0 object of ``GET /api-description`` (contract, section 7.6)."""
+"""The Swagger 2.0 object of ``GET /api-description`` (compatibility.md, 7.6)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A model's inputs from the bodies that the routes of 1.x accept beyond 0.4's forms.
 
-These are raw bodies, JSON bodies, and forms whose only part may have any name (contract, section
-17.3).
+These are raw bodies, JSON bodies, and forms whose only part may have any name 
+(compatibility.md, 17.3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The prediction routes of MMS 1.x: bare answers, JSON errors (contract, section 17.3).
+"""The prediction routes of MMS 1.x: bare answers, JSON errors (compatibility.md, 17.3).
 
 ``POST /predictions/<model>``, ``POST /models/<model>/invoke``, and ``POST /invocations`` with
 ``?model_name=`` or for the only model.

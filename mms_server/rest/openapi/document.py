@@ -13,7 +13,7 @@ from mms_server.rest.openapi.schema import SCHEMAS, ref
 
 _JSON: Final = "application/json"
 _BINARY: Final = "application/octet-stream"
-_CONTRACT, _MMS1, _OIP = "contract", "mms1", "oip"
+_MMS04, _MMS1, _OIP = "mms04", "mms1", "oip"
 
 
 def openapi(models: Mapping[str, Signature | None], server_url: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _host_paths() -> dict[str, Any]:
 
 def _model_paths(name: str, signature: Signature | None) -> dict[str, Any]:
     version = _path_parameter("version", "version of the model, as /models/<name> tells it")
-    contract = _any_body() if signature is None else _forms(signature)
+    forms = _any_body() if signature is None else _forms(signature)
     bare = _any_body() if signature is None else _bodies(signature)
     infer = {_JSON: {"schema": ref("InferRequest")}, _BINARY: {"schema": _file()}}
     inferred = {_JSON: {"schema": ref("InferResponse")}, _BINARY: {"schema": _file()}}
@@ -114,7 +114,7 @@ def _model_paths(name: str, signature: Signature | None) -> dict[str, Any]:
     wrapped = {_JSON: {"schema": ref("Prediction")}} if signature else answers
     return {
         f"/{name}/predict": {
-            "post": _post(operation_id(name, "predict"), "0.4", contract, wrapped, _CONTRACT)
+            "post": _post(operation_id(name, "predict"), "0.4", forms, wrapped, _MMS04)
         },
         f"/predictions/{name}": {
             "post": _post(operation_id(name, "predictions"), "1.x", bare, answers, _MMS1)
@@ -147,7 +147,7 @@ def _invocations() -> dict[str, Any]:
 def _metrics() -> dict[str, Any]:
     text = {"schema": {"type": "string"}}
     kinds = dict.fromkeys(("text/plain", "application/openmetrics-text"), text)
-    errors = _errors(_CONTRACT, Routes.METRICS)
+    errors = _errors(_MMS04, Routes.METRICS)
     # nginx refuses by its allow-list, with its own page.
     errors["403"]["content"] = {"text/html": text}
     responses = {"200": _response("OK", kinds), **errors}
@@ -168,7 +168,7 @@ def _get(
     parameters: list[dict[str, Any]] | None = None,
     unhealthy: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    kind = {"oip": _OIP, "1.x": _MMS1}.get(tag, _CONTRACT)
+    kind = {"oip": _OIP, "1.x": _MMS1}.get(tag, _MMS04)
     errors = _errors(kind, Routes.GET)
     if unhealthy:
         errors["503"]["content"][_JSON] = {"schema": unhealthy}
@@ -196,7 +196,7 @@ def _errors(kind: str, routes: Routes) -> dict[str, Any]:
 
 def _error_content(kind: str) -> dict[str, Any]:
     # nginx and gunicorn answer some errors themselves, with HTML pages.
-    own = {_CONTRACT: "Error", _MMS1: "Mms1Error", _OIP: "OipError"}[kind]
+    own = {_MMS04: "Error", _MMS1: "Mms1Error", _OIP: "OipError"}[kind]
     return {_JSON: {"schema": ref(own)}, "text/html": {"schema": {"type": "string"}}}
 
 

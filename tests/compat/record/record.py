@@ -1,7 +1,7 @@
 """The recorder of the answers of MXNet Model Server 0.4: ``python -m tests.compat.record.record``.
 
 It needs the virtual environment that ``setup.sh`` makes. It runs one server per model, because 0.4
-uses the service class of the first model for all models (contract, section 14). Each model has two
+uses the service class of the first model for all models (compatibility.md, 14). Each model has two
 servers: the original's standalone server, and gunicorn with gevent as in its image. If a request
 kills the server, the recording says so.
 """

@@ -1,4 +1,4 @@
-"""``--gen-api``: what is refused, and what a missing generator says (contract, section 15)."""
+"""``--gen-api``: what is refused, and what a missing generator says (compatibility.md, 15)."""
 
 from __future__ import annotations
 

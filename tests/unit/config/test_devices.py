@@ -1,4 +1,4 @@
-"""Which GPU a worker takes, and what is said where there is none (contract, section 13)."""
+"""Which GPU a worker takes, and what is said where there is none (compatibility.md, 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of good and bad ``mms.conf`` files (contract, section 3)."""
+"""A table of good and bad ``mms.conf`` files (compatibility.md, 3)."""
 
 from __future__ import annotations
 

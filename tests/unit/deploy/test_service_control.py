@@ -1,4 +1,4 @@
-"""``mxnet-model-server start|stop|restart|status|help`` (contract, section 4)."""
+"""``mxnet-model-server start|stop|restart|status|help`` (compatibility.md, 4)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mms_server.inference.executor import Engine
 from mms_server.inference.scheduler import InferenceRequest, QueuedRequest, Scheduler
 from mms_server.metrics.stage_timing import Stages
 from mms_server.overload.deadline import ServiceRate, WaitTimes
-from mms_server.rest.responses import contract_app
+from mms_server.rest.responses import bottle_app
 
 TEXT = "The quota of this client is used up."
 
@@ -113,7 +113,7 @@ def _raise(error: Exception) -> None:
 
 
 def _answered(callback: Callable[[], Any]) -> tuple[int, Any, str]:
-    app = contract_app(new_id=lambda: "id")
+    app = bottle_app(new_id=lambda: "id")
     app.post("/predictions/a", callback=callback)
     got: list[Any] = []
     environ = {

@@ -1,4 +1,4 @@
-"""0.4's metrics in CloudWatch, simulated by moto (contract, section 11)."""
+"""0.4's metrics in CloudWatch, simulated by moto (compatibility.md, 11)."""
 
 from __future__ import annotations
 

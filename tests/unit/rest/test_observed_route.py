@@ -19,7 +19,7 @@ from mms_server.metrics import stage_timing
 from mms_server.metrics.prediction_record import PredictionRecord
 from mms_server.metrics.stage_timing import Stages
 from mms_server.rest.observed_route import observe_route
-from mms_server.rest.responses import Raw, contract_app
+from mms_server.rest.responses import Raw, bottle_app
 
 
 class RecordingObserver:
@@ -50,7 +50,7 @@ class Answered:
         clock = map(float, count()).__next__
         model = LoadedModel("m", None, object())
         servable = Servable(model, Engine(30, list), observer=observer, clock=clock)
-        app = contract_app()
+        app = bottle_app()
         app.post("/m", callback=observe_route(servable, route))
         environ = {
             "REQUEST_METHOD": "POST",

@@ -13,7 +13,7 @@ import pytest
 from mms_server.core import errors
 from mms_server.core.refusals import REFUSALS, status_of
 from mms_server.core.request_body import read
-from mms_server.rest.responses import contract_app
+from mms_server.rest.responses import bottle_app
 
 PAGE = (
     '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n'
@@ -45,7 +45,7 @@ class Answer:
 
 @pytest.fixture
 def app() -> Any:
-    made = contract_app(new_id=lambda: "made-1")
+    made = bottle_app(new_id=lambda: "made-1")
     made.get("/ping", callback=lambda: {"health": "healthy!", "a": [1.5, None]})
     made.post("/digits/predict", callback=lambda: {"prediction": []})
     return made

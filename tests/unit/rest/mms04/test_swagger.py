@@ -1,4 +1,4 @@
-"""The API description is that of 0.4, key by key (contract, section 7.6)."""
+"""The API description is that of 0.4, key by key (compatibility.md, 7.6)."""
 
 from __future__ import annotations
 
