@@ -71,9 +71,9 @@ def generate(language: str, description: Mapping[str, Any], directory: Path) -> 
 def sound(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description as valid Swagger 2.0.
 
-    The description of 0.4 is not valid (compatibility.md, 7.6): ``required`` is a text, the text
-    field of a tensor has a schema in place of a type, and a prediction, which may be any JSON, has the type
-    string.
+    The description of 0.4 is not valid (compatibility.md, 7.6): ``required`` is a text, the
+    text field of a tensor has a schema in place of a type, and a prediction, which may be any
+    JSON, has the type string.
     """
     copied: dict[str, Any] = json.loads(json.dumps(description))
     for path, methods in copied["paths"].items():

@@ -1,6 +1,6 @@
 """A model's inputs from the bodies that the routes of 1.x accept beyond 0.4's forms.
 
-These are raw bodies, JSON bodies, and forms whose only part may have any name 
+These are raw bodies, JSON bodies, and forms whose only part may have any name
 (compatibility.md, 17.3).
 """
 
