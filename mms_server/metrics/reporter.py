@@ -56,6 +56,9 @@ class MetricsWriter:
         self._usage.sample()
         now = self._clock()
         last = minute_of(now - _GRACE_S) - 1
+        if self.last_written > last + RING_MINUTES:
+            # The clock was far in the future and has been set back: do not wait until then.
+            self.last_written = last
         for number in range(max(self.last_written + 1, last - RING_MINUTES + 3), last + 1):
             statistics = {**self._read_minute(number), **self._usage.minute(number)}
             if not self._write(statistics, end_of(number)):

@@ -71,8 +71,9 @@ class HostUsage:
         for name, value in self._measure().items():
             key, statistic = ("", name), Statistic.of(value)
             statistics[key] = statistics[key] + statistic if key in statistics else statistic
-        for old in [number for number in self._minutes if number <= current - RING_MINUTES]:
-            del self._minutes[old]
+        # A clock that was set back leaves minutes of the future, too.
+        for far in [number for number in self._minutes if abs(number - current) >= RING_MINUTES]:
+            del self._minutes[far]
 
     def minute(self, number: int) -> dict[Key, Statistic]:
         """Return the statistics of the samples of a minute."""

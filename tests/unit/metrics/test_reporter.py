@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mms_server.metrics import mms04_metrics, reporter, system_metrics
-from mms_server.metrics.minute_stats import RING_MINUTES, Key, Statistic
+from mms_server.metrics.minute_stats import RING_MINUTES, Key, Statistic, end_of, minute_of
 from mms_server.metrics.mms04_metrics import Record, make_records, observations
 from mms_server.metrics.prediction_record import PredictionRecord
 from mms_server.metrics.reporter import MetricsWriter
@@ -210,6 +210,29 @@ def test_a_clock_that_was_set_back_writes_nothing_twice() -> None:
     clock.now -= 3600
     metrics_writer.step()
     assert len(sink.rows) == 1
+
+
+def test_a_clock_that_was_a_day_ahead_does_not_stop_the_metrics_for_a_day() -> None:
+    clock = Clock()
+    metrics_writer, minutes, sink = writer(clock)
+    clock.now += 86_400
+    metrics_writer.step()
+    clock.now -= 86_400
+    metrics_writer.step()
+    minutes.minutes[minute_of(T0)] = predictions(1)
+    clock.now += 63
+    metrics_writer.step()
+    assert [end for end, _ in sink.rows] == [end_of(minute_of(T0))]
+
+
+def test_minutes_of_the_future_are_dropped_after_the_clock_was_set_back() -> None:
+    clock = Clock(T0 + 86_400)
+    usage = HostUsage(clock, lambda: {"CPUUtilization": 1.0})
+    usage.sample()
+    clock.now = T0
+    usage.sample()
+    assert usage.minute(minute_of(T0 + 86_400)) == {}
+    assert usage.minute(minute_of(T0)) != {}
 
 
 def test_no_error_ends_the_loop(caplog: pytest.LogCaptureFixture) -> None:
