@@ -16,8 +16,8 @@ from __future__ import annotations
 import dataclasses
 import helper
 from helper import NAME
-from tools.words import WORD
-import tools.words as words
+from toolbox.words import WORD
+import toolbox.words as words
 
 
 @dataclasses.dataclass
@@ -32,9 +32,9 @@ def late():
 
 
 def write(directory: Path, name: str) -> Path:
-    (directory / "tools").mkdir(parents=True)
-    (directory / "tools" / "__init__.py").write_text("")
-    (directory / "tools" / "words.py").write_text(f"WORD = '{name} word'\n")
+    (directory / "toolbox").mkdir(parents=True)
+    (directory / "toolbox" / "__init__.py").write_text("")
+    (directory / "toolbox" / "words.py").write_text(f"WORD = '{name} word'\n")
     (directory / "helper.py").write_text("from second import NAME\n")
     (directory / "second.py").write_text(f"NAME = '{name}'\n")
     (directory / "service.py").write_text(SERVICE)
@@ -46,7 +46,7 @@ def test_each_service_file_has_its_own_helpers(tmp_path: Path) -> None:
     modules = [import_service(file) for file in files]
     for name, module in zip(("a", "b"), modules, strict=True):
         assert module.late() == (name, name, name, f"{name} word", f"{name} word", name)
-    assert not {"service", "helper", "second", "tools"} & set(sys.modules)
+    assert not {"service", "helper", "second", "toolbox"} & set(sys.modules)
 
 
 def test_importing_a_file_twice_gives_two_modules(tmp_path: Path) -> None:
