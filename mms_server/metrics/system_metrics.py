@@ -46,10 +46,10 @@ def measure() -> dict[str, float]:
     }
 
 
-def start_cpu_measurement() -> None:
+def start_cpu_measurement(sleep: Callable[[float], object] = time.sleep) -> None:
     """Measure the CPU for 0.1 s: the first sample needs an interval before it."""
     psutil.cpu_percent()
-    time.sleep(_FIRST_INTERVAL_S)
+    sleep(_FIRST_INTERVAL_S)
 
 
 class HostUsage:

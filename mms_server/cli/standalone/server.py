@@ -222,9 +222,12 @@ def _write_metrics(options: Options) -> None:
     sink = sink_for(options.metrics_write_to, Path("metrics").absolute())
     writer = MetricsWriter(_files(options).read_minute, HostUsage(), sink)
 
+    # gevent's sleep would make an event loop for this thread.
+    sleep = monkey.get_original("time", "sleep")
+
     def work() -> None:
-        system_metrics.start_cpu_measurement()
+        system_metrics.start_cpu_measurement(sleep)
         writer.write_first_sample()
-        reporter.run(writer.step, monkey.get_original("time", "sleep"))
+        reporter.run(writer.step, sleep)
 
     monkey.get_original("_thread", "start_new_thread")(work, ())
