@@ -93,12 +93,16 @@ def runtime_of(layout: Layout, release_id: str) -> Path:
     """
     file = layout.release_file(release_id)
     try:
-        runtime = json.loads(file.read_text("utf-8"))["runtime"]
-        return Path(runtime)
-    except OSError as error:
-        raise MMSError(f"{file} cannot be read: {error.strerror}.", fix=_WRITE_AGAIN) from error
+        return Path(json.loads(_read_text(file))["runtime"])
     except (ValueError, KeyError, TypeError) as error:
         raise MMSError(f"{file} names no runtime.", fix=_WRITE_AGAIN) from error
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise MMSError(f"{file} cannot be read: {error.strerror}.", fix=_WRITE_AGAIN) from error
 
 
 def other_launcher(
@@ -146,10 +150,7 @@ def read_release(layout: Layout, release_id: str) -> Release:
         MMSError: the file cannot be read, or describes another release.
     """
     file = layout.release_file(release_id)
-    try:
-        release = Release.from_json(file.read_text("utf-8"))
-    except OSError as error:
-        raise MMSError(f"{file} cannot be read: {error.strerror}.", fix=_WRITE_AGAIN) from error
+    release = Release.from_json(_read_text(file))
     if release.id != release_id:
         cause = f"{file} describes {release.id}, not {release_id}."
         raise MMSError(cause, fix=_WRITE_AGAIN)
